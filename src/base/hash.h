@@ -1,0 +1,23 @@
+/* SHA-256 (FIPS 180-4), for manifests, data set identity and the frozen base. */
+#ifndef LC_BASE_HASH_H
+#define LC_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lorac/err.h"
+
+typedef struct lc_sha256 {
+    uint32_t state[8];
+    uint64_t bytes;
+    uint8_t block[64];
+} lc_sha256;
+
+void lc_sha256_init(lc_sha256 *hash);
+void lc_sha256_update(lc_sha256 *hash, const void *data, size_t bytes);
+void lc_sha256_final(lc_sha256 *hash, uint8_t digest[32]);
+void lc_sha256_of(const void *data, size_t bytes, uint8_t digest[32]);
+void lc_hex(const uint8_t *bytes, size_t count, char *out); /* 2*count digits and a NUL */
+LC_WARN_UNUSED lc_code lc_sha256_file(const char *path, uint8_t digest[32], int64_t *bytes, lc_err *err);
+
+#endif

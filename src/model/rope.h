@@ -1,0 +1,19 @@
+/*
+ * Rotation tables, computed as transformers does: inverse frequencies and angles in fp32, attention scaling
+ * multiplied into cos and sin. For the dynamic type the base depends on the document's length.
+ */
+#ifndef LC_MODEL_ROPE_H
+#define LC_MODEL_ROPE_H
+
+#include "model/config.h"
+
+/* cos, sin [out]: N x D/2. positions: N. cu_seqlens: documents+1. For dynamic NTK each document of length n >
+ * original_max_position uses the base for length n, as transformers does for one sequence alone. */
+void lc_rope_tables(const lc_model_config *config, int32_t token_count, const int32_t *positions,
+                    int32_t document_count, const int32_t *cu_seqlens, float *cos, float *sin);
+
+/* Inverse frequencies (D/2, fp32) and the factor on cos/sin, for a sequence of `length` tokens. */
+void lc_rope_frequencies(const lc_model_config *config, int64_t length, float *inv_freq,
+                         float *attention_factor);
+
+#endif
