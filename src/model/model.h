@@ -1,0 +1,128 @@
+/*
+ * A model ready to run: config, plan, weights with the adapter in their borders, activations. Forward,
+ * backward and the head with its loss work on one packed micro-batch (data/batch.h) and on device memory
+ * carved by the plan. Nothing here allocates after open.
+ */
+#ifndef LC_MODEL_MODEL_H
+#define LC_MODEL_MODEL_H
+
+#include "data/batch.h"
+#include "lorac/ops.h"
+#include "model/plan.h"
+
+/* Saved by the forward pass of one layer for its backward pass. */
+typedef struct lc_layer_activations {
+    lc_mat input;    /* h_in, N x C */
+    lc_mat qkv_raw;  /* before q/k norm, N x (H+K)D; .data NULL without q/k norm */
+    lc_mat qkv;      /* rotated q, rotated k, v: N x (H+2K)D */
+    lc_mat attended; /* attention output, N x H*D, its tail columns hold S of o_proj */
+    lc_mat middle;   /* h_mid, N x C */
+    lc_mat gate_up;  /* N x 2I */
+    lc_mat s[LC_GROUP_COUNT]; /* compact copies of S of each group, N x tail */
+    float *rstd1, *rstd2, *rstd_qk, *lse;
+} lc_layer_activations;
+
+typedef struct lc_model {
+    lc_model_config config;
+    lc_adapter_spec spec;
+    lc_device *device; /* borrowed */
+    lc_dtype dtype;    /* of the base matrices */
+    float dropout;
+    bool training;
+    lc_plan plan;
+    lc_weights weights;
+    lc_arena arena; /* host structs */
+    void *blocks[LC_PLAN_CLASS_COUNT]; /* owned device memory */
+
+    /* adapter: device, spec.master_count floats each; the last three with training only */
+    float *master, *grad, *adam_m, *adam_v;
+
+    /* activations and scratch, capacity `tokens` rows */
+    int64_t tokens, head_rows;
+    lc_layer_activations *layers; /* L; without training all share one set */
+    lc_mat hidden;     /* N x C: output of the last layer */
+    lc_mat normed;     /* N x (C + border) */
+    lc_mat product;    /* N x (I + border): swiglu output */
+    lc_mat dropped;    /* N x max(C, HD, I), with dropout */
+    lc_mat d_hidden;   /* N x (C + border) */
+    lc_mat d_qkv;      /* N x ((H+2K)D + border) */
+    lc_mat d_gate_up;  /* N x (2I + border) */
+    lc_mat d_product;  /* N x max(I, C, HD) */
+    lc_mat head_in, head_normed, d_head, logits; /* head_rows x C, C, C, V */
+    float *head_rstd, *nll, *correct;
+    float *cos, *sin, *delta;
+    int32_t *ids, *positions, *target_rows, *targets; /* device copies of the batch */
+    int64_t *examples;
+    float *target_weights;
+    float *host_cos, *host_sin, *host_rows; /* host staging */
+
+    /* KV cache of generation: per layer (slots*rows) x K*D */
+    lc_mat *k_cache, *v_cache;
+    int64_t cache_slots, cache_rows;
+    int32_t *slots;
+} lc_model;
+
+typedef struct lc_model_options {
+    lc_dtype dtype;     /* LC_F32 or LC_BF16 */
+    bool training;
+    float dropout;
+    int64_t tokens;     /* capacity of a micro-batch, or of a generation step */
+    int64_t cache_slots, cache_rows; /* generation; 0: none */
+} lc_model_options;
+
+/* The plan that lc_model_open would allocate, without allocating it. */
+LC_WARN_UNUSED lc_code lc_model_plan(const lc_model_config *config, const lc_adapter_spec *spec,
+                                     const lc_model_options *options, lc_arena *arena, lc_plan *plan,
+                                     lc_err *err);
+
+/* Allocates by the plan and loads the weights of `files`. config and spec are copied. Masters are zero until
+ * lc_model_set_masters. *model is large: allocate it with lc_calloc. */
+LC_WARN_UNUSED lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec,
+                                     const lc_weight_files *files, const lc_model_options *options,
+                                     lc_device *device, lc_model *model, lc_err *err);
+void lc_model_close(lc_model *model);
+
+/* Copies host masters (spec.master_count floats) to the device and into the borders. */
+LC_WARN_UNUSED lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err);
+/* Device masters to host. */
+LC_WARN_UNUSED lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err);
+/* After the optimizer changed the device masters: writes A and scale*B into the borders. */
+LC_WARN_UNUSED lc_code lc_model_publish(lc_model *model, lc_err *err);
+
+/* Sums over one micro-batch's supervised positions. */
+typedef struct lc_batch_sums {
+    double loss;    /* sum of weight * nll */
+    double weight;  /* sum of weights */
+    double correct; /* number of positions whose argmax is the target */
+    double targets; /* number of positions */
+} lc_batch_sums;
+
+/* Forward pass and loss of a packed micro-batch; with `backward` also the gradient of the summed loss, added
+ * to model->grad. seed and step key the dropout masks (used with backward only). */
+LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,
+                                      uint32_t step, lc_batch_sums *sums, lc_err *err);
+
+/* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at positions[n];
+ * logits [out]: host memory, want_count x V, of the rows listed in want (ascending). */
+typedef struct lc_decode_args {
+    int32_t token_count;
+    const int32_t *ids, *positions, *slots; /* host */
+    const int32_t *want;
+    int32_t want_count; /* <= head_rows */
+    float *logits;
+} lc_decode_args;
+LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err);
+
+/* ---- parts, one file each, shared by the functions above ---- */
+
+/* Layers 0..L-1 from ids to model->hidden. decode NULL: packed attention by cu_seqlens of `batch`. */
+LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
+                                        const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err);
+/* From model->d_hidden (gradient of model->hidden) down to the first adapted layer. */
+LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropout *dropout,
+                                         lc_err *err);
+/* Final norm, head and cross-entropy in chunks over the supervised rows; with gradient fills d_hidden. */
+LC_WARN_UNUSED lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
+                                          lc_batch_sums *sums, lc_err *err);
+
+#endif
