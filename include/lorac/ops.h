@@ -302,7 +302,7 @@ struct lc_device {
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...)                                                                     \
-    ((device)->ops->op((device), &(const lc_##op##_args) __VA_ARGS__, (err)))
+    ((device)->ops->op((device), &(const lc_##op##_args) __VA_ARGS__))
 
 /* The CPU backend with its own pool of `threads` (>= 1) threads. Close with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err);
