@@ -13,11 +13,11 @@
 /* Saved by the forward pass of one layer for its backward pass. */
 typedef struct lc_layer_activations {
     lc_mat input;    /* h_in, N x C */
-    lc_mat qkv_raw;  /* before q/k norm, N x (H+K)D; .data NULL without q/k norm */
-    lc_mat qkv;      /* rotated q, rotated k, v: N x (H+2K)D */
+    lc_mat qkv;      /* output of the wide projection, N x (H+2K)D; q and k rotated in place unless normed */
+    lc_mat qk;       /* rotated q and k, N x (H+K)D: with q/k norm a buffer of its own, else a window of qkv */
     lc_mat attended; /* attention output, N x H*D, its tail columns hold S of o_proj */
     lc_mat middle;   /* h_mid, N x C */
-    lc_mat gate_up;  /* N x 2I */
+    lc_mat gate_up;  /* N x (2I + border); the backward pass overwrites it with its gradient */
     lc_mat s[LC_GROUP_COUNT]; /* compact copies of S of each group, N x tail */
     float *rstd1, *rstd2, *rstd_qk, *lse;
 } lc_layer_activations;
@@ -38,7 +38,8 @@ typedef struct lc_model {
     float *master, *grad, *adam_m, *adam_v;
 
     /* activations and scratch, capacity `tokens` rows */
-    int64_t tokens, head_rows;
+    int64_t tokens;    /* N at most */
+    int64_t head_rows; /* rows of one chunk of logits */
     lc_layer_activations *layers; /* L; without training all share one set */
     lc_mat hidden;     /* N x C: output of the last layer */
     lc_mat normed;     /* N x (C + border) */
@@ -46,9 +47,9 @@ typedef struct lc_model {
     lc_mat dropped;    /* N x max(C, HD, I), with dropout */
     lc_mat d_hidden;   /* N x (C + border) */
     lc_mat d_qkv;      /* N x ((H+2K)D + border) */
-    lc_mat d_gate_up;  /* N x (2I + border) */
     lc_mat d_product;  /* N x max(I, C, HD) */
-    lc_mat head_in, head_normed, d_head, logits; /* head_rows x C, C, C, V */
+    lc_mat head_in, d_head_in; /* N x C: supervised rows of hidden, and their gradient */
+    lc_mat logits;             /* head_rows x V */
     float *head_rstd, *nll, *correct;
     float *cos, *sin, *delta;
     int32_t *ids, *positions, *target_rows, *targets; /* device copies of the batch */

@@ -31,25 +31,15 @@ typedef struct lc_plan_buffer {
 } lc_plan_buffer;
 
 typedef struct lc_plan {
-    lc_plan_buffer *buffers; /* owned by the arena of lc_plan_init */
+    lc_plan_buffer *buffers; /* owned by the arena given to lc_plan_init */
     int32_t count;
     int64_t class_bytes[LC_PLAN_CLASS_COUNT];
 } lc_plan;
 
-/* What the sizes depend on. */
-typedef struct lc_plan_input {
-    const lc_model_config *config;
-    const lc_adapter_spec *spec; /* all slots rank 0: no adapter */
-    lc_dtype dtype;              /* of the base matrices */
-    bool training;
-    float dropout;
-    int64_t tokens;          /* N of the largest micro-batch, or rows of a generation step */
-    int64_t head_rows;       /* rows of one head/cross-entropy chunk */
-    int64_t cache_slots, cache_rows; /* generation: sequences, tokens each; 0: none */
-} lc_plan_input;
-
-LC_WARN_UNUSED lc_code lc_plan_make(const lc_plan_input *input, lc_arena *arena, lc_plan *out, lc_err *err);
-/* Adds a buffer; also for callers (data, process). */
+/* An empty plan; its table lives in the arena. */
+LC_WARN_UNUSED lc_code lc_plan_init(lc_plan *plan, lc_arena *arena, lc_err *err);
+/* Adds a buffer at the end of its class, aligned to 256 bytes; also for callers (data, process). Sizes that
+ * overflow are LC_ERR_INVALID naming the buffer. */
 LC_WARN_UNUSED lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype, int64_t rows,
                                    int64_t cols, lc_err *err, const char *name_format, ...)
     LC_PRINTF(7, 8);

@@ -1,0 +1,107 @@
+/*
+ * Final norm, output head and cross-entropy, at supervised rows only and in chunks of head_rows rows, so that
+ * N x V logits never exist. The gradient goes back through head and norm in the same sweep.
+ */
+#include "model/passes.h"
+
+/* Rows of hidden named by target_rows, normed: into head_in and normed. */
+static lc_code gather_and_norm(lc_model *model, int64_t hidden_rows, int64_t count, lc_err *err)
+{
+    const lc_mat head_in = lc_rows(model->head_in, count);
+    LC_TRY(LC_OP(model->device, gather_rows,
+                 {.x = lc_rows(model->hidden, hidden_rows), .rows = model->target_rows, .y = head_in}, err));
+    return lc_norm_rows(model, head_in, model->weights.final_norm, lc_rows(model->normed, count),
+                        model->head_rstd, err);
+}
+
+/* Logits of `count` normed rows from `first` on. */
+static lc_code chunk_logits(lc_model *model, int64_t first, int64_t count, lc_err *err)
+{
+    return LC_OP(model->device, linear,
+                 {.x = lc_mat_view(model->normed, first, 0, count, model->config.width),
+                  .w = model->weights.head,
+                  .y = lc_rows(model->logits, count)},
+                 err);
+}
+
+lc_code lc_model_head_logits(lc_model *model, int32_t count, lc_err *err)
+{
+    LC_TRY(gather_and_norm(model, model->tokens, count, err));
+    return chunk_logits(model, 0, count, err);
+}
+
+static lc_code chunk_loss(lc_model *model, int64_t first, int64_t count, bool gradient, lc_err *err)
+{
+    const lc_mat logits = lc_rows(model->logits, count);
+    LC_TRY(chunk_logits(model, first, count, err));
+    LC_TRY(LC_OP(model->device, cross_entropy,
+                 {.logits = logits,
+                  .targets = model->targets + first,
+                  .weights = model->target_weights + first,
+                  .gradient = gradient,
+                  .nll = model->nll + first,
+                  .correct = model->correct + first},
+                 err));
+    if (!gradient) {
+        return LC_OK;
+    }
+    return LC_OP(model->device, linear_backward,
+                 {.dy = logits,
+                  .w = model->weights.head,
+                  .dx = lc_mat_view(model->d_product, first, 0, count, model->config.width)},
+                 err);
+}
+
+/* From the gradient of the normed rows (in d_product) to d_hidden, zero at rows without a target. */
+static lc_code scatter_gradient(lc_model *model, const lc_batch *batch, lc_err *err)
+{
+    const int64_t count = batch->target_count;
+    const lc_mat d_head_in = lc_rows(model->d_head_in, count);
+    LC_TRY(model->device->ops->zero(model->device, d_head_in.data, (size_t)(count * d_head_in.ld) * sizeof(float),
+                                    err));
+    LC_TRY(LC_OP(model->device, rmsnorm_backward,
+                 {.dy = lc_mat_view(model->d_product, 0, 0, count, model->config.width),
+                  .x = lc_rows(model->head_in, count),
+                  .weight = model->weights.final_norm,
+                  .rstd = model->head_rstd,
+                  .dx = d_head_in},
+                 err));
+    return LC_OP(model->device, scatter_rows,
+                 {.x = d_head_in, .rows = model->target_rows, .y = lc_rows(model->d_hidden, batch->token_count)},
+                 err);
+}
+
+/* Sums in double, in row order. */
+static lc_code add_up(lc_model *model, const lc_batch *batch, lc_batch_sums *sums, lc_err *err)
+{
+    lc_device *device = model->device;
+    const size_t bytes = (size_t)batch->target_count * sizeof(float);
+    float *nll = model->host_rows, *correct = model->host_rows + model->tokens;
+    LC_TRY(device->ops->download(device, nll, model->nll, bytes, err));
+    LC_TRY(device->ops->download(device, correct, model->correct, bytes, err));
+    LC_TRY(device->ops->sync(device, err));
+    for (int32_t i = 0; i < batch->target_count; i++) {
+        sums->loss += (double)batch->target_weights[i] * (double)nll[i];
+        sums->weight += (double)batch->target_weights[i];
+        sums->correct += (double)correct[i];
+    }
+    sums->targets += (double)batch->target_count;
+    return LC_OK;
+}
+
+lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient, lc_batch_sums *sums, lc_err *err)
+{
+    const int64_t count = batch->target_count;
+    if (count == 0) {
+        return LC_OK;
+    }
+    LC_TRY(gather_and_norm(model, batch->token_count, count, err));
+    for (int64_t first = 0; first < count; first += model->head_rows) {
+        const int64_t rows = count - first < model->head_rows ? count - first : model->head_rows;
+        LC_TRY(chunk_loss(model, first, rows, gradient, err));
+    }
+    if (gradient) {
+        LC_TRY(scatter_gradient(model, batch, err));
+    }
+    return add_up(model, batch, sums, err);
+}

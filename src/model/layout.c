@@ -1,0 +1,250 @@
+/*
+ * The list of a model's buffers; see layout.h. Strides: a buffer that feeds a bordered GEMM is as wide as its
+ * rows plus the border, rounded up to 16 elements.
+ */
+#include "model/layout.h"
+
+#include <string.h>
+
+/* State of one walk. */
+typedef struct layout {
+    lc_model *model;
+    lc_plan *plan;
+    bool carve;
+    int32_t next; /* carve: buffer of the plan that comes next */
+    int64_t tail[LC_GROUP_COUNT]; /* widest border of each group over all layers */
+    lc_err *err;
+} layout;
+
+static int64_t round_up16(int64_t value)
+{
+    return (value + 15) / 16 * 16;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* One buffer: planned, or its address taken from the plan. layer < 0: none in the name. */
+static lc_code place(layout *walk, lc_plan_class plan_class, lc_dtype dtype, int64_t rows, int64_t cols,
+                     const char *name, int32_t layer, void **out)
+{
+    if (!walk->carve) {
+        *out = NULL;
+        return layer < 0 ? lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err, "%s", name)
+                         : lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err,
+                                       "layer %d %s", layer, name);
+    }
+    const lc_plan_buffer *buffer = &walk->plan->buffers[walk->next++];
+    *out = (char *)walk->model->blocks[buffer->plan_class] + buffer->offset;
+    return LC_OK;
+}
+
+/* An activation-like F32 matrix of N rows with `border` tail columns behind cols. */
+static lc_code place_mat(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols, int64_t border,
+                         const char *name, int32_t layer, lc_mat *out)
+{
+    void *data = NULL;
+    const int64_t ld = round_up16(cols + border);
+    LC_TRY(place(walk, plan_class, LC_F32, rows, ld, name, layer, &data));
+    *out = lc_mat_f32(data, rows, cols, ld);
+    return LC_OK;
+}
+
+static lc_code place_floats(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols,
+                            const char *name, int32_t layer, float **out)
+{
+    void *data = NULL;
+    LC_TRY(place(walk, plan_class, LC_F32, rows, cols, name, layer, &data));
+    *out = data;
+    return LC_OK;
+}
+
+static lc_code place_ints(layout *walk, const char *name, int64_t count, int32_t **out)
+{
+    void *data = NULL;
+    LC_TRY(place(walk, LC_PLAN_DATA, LC_I32, count, 1, name, -1, &data));
+    *out = data;
+    return LC_OK;
+}
+
+bool lc_model_layer_is_saved(const lc_model *model, int32_t layer)
+{
+    return model->training && layer >= model->spec.first_layer;
+}
+
+/* The buffers of one layer, or of the set that unsaved layers share (layer -1: borders as wide as any). */
+static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *out)
+{
+    const lc_model *model = walk->model;
+    const lc_model_config *c = &model->config;
+    const lc_plan_class where = layer < 0 ? LC_PLAN_SCRATCH : LC_PLAN_ACTIVATIONS;
+    const int64_t n = model->tokens;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    int64_t tail[LC_GROUP_COUNT];
+    for (int group = 0; group < LC_GROUP_COUNT; group++) {
+        tail[group] = layer < 0 ? walk->tail[group]
+                                : lc_group_shape_of(c, &model->spec, layer, (lc_group_kind)group).tail;
+    }
+    LC_TRY(place_mat(walk, where, n, c->width, 0, "input", layer, &out->input));
+    LC_TRY(place_mat(walk, where, n, q_width + 2 * kv_width, 0, "qkv", layer, &out->qkv));
+    out->qk = lc_mat_view(out->qkv, 0, 0, n, q_width + kv_width);
+    if (c->qk_norm) {
+        LC_TRY(place_mat(walk, where, n, q_width + kv_width, 0, "qk", layer, &out->qk));
+    }
+    LC_TRY(place_mat(walk, where, n, q_width, tail[LC_GROUP_O], "attended", layer, &out->attended));
+    LC_TRY(place_mat(walk, where, n, c->width, 0, "middle", layer, &out->middle));
+    LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp, layer < 0 ? 0 : tail[LC_GROUP_GATE_UP], "gate_up",
+                     layer, &out->gate_up));
+    if (layer < 0) {
+        return LC_OK;
+    }
+    LC_TRY(place_floats(walk, where, n, 1, "rstd1", layer, &out->rstd1));
+    LC_TRY(place_floats(walk, where, n, 1, "rstd2", layer, &out->rstd2));
+    LC_TRY(place_floats(walk, where, n, c->heads, "lse", layer, &out->lse));
+    if (c->qk_norm) {
+        LC_TRY(place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
+    }
+    static const char *const s_names[LC_GROUP_COUNT] = {"s_qkv", NULL, "s_gate_up", "s_down"};
+    for (int group = 0; group < LC_GROUP_COUNT; group++) {
+        if (tail[group] > 0 && s_names[group] != NULL) {
+            LC_TRY(place_mat(walk, where, n, tail[group], 0, s_names[group], layer, &out->s[group]));
+        }
+    }
+    out->s[LC_GROUP_O] = lc_mat_view(out->attended, 0, q_width, n, tail[LC_GROUP_O]);
+    return LC_OK;
+}
+
+static lc_code place_layers(layout *walk)
+{
+    lc_model *model = walk->model;
+    lc_layer_activations shared;
+    memset(&shared, 0, sizeof shared);
+    if (!lc_model_layer_is_saved(model, 0)) {
+        LC_TRY(place_layer(walk, -1, &shared));
+    }
+    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+        model->layers[layer] = shared;
+        if (lc_model_layer_is_saved(model, layer)) {
+            memset(&model->layers[layer], 0, sizeof model->layers[layer]);
+            LC_TRY(place_layer(walk, layer, &model->layers[layer]));
+        }
+    }
+    return LC_OK;
+}
+
+static lc_code place_adapter(layout *walk)
+{
+    lc_model *model = walk->model;
+    const int64_t count = model->spec.master_count;
+    if (count == 0) {
+        return LC_OK;
+    }
+    LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "masters", -1, &model->master));
+    if (!model->training) {
+        return LC_OK;
+    }
+    LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "gradients", -1, &model->grad));
+    LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "adam m", -1, &model->adam_m));
+    return place_floats(walk, LC_PLAN_ADAPTER, count, 1, "adam v", -1, &model->adam_v);
+}
+
+/* Buffers that only a backward pass needs. */
+static lc_code place_backward_scratch(layout *walk)
+{
+    lc_model *model = walk->model;
+    const lc_model_config *c = &model->config;
+    const int64_t n = model->tokens;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t widest = max64(max64(c->mlp, c->width), q_width);
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, max64(walk->tail[LC_GROUP_O], walk->tail[LC_GROUP_DOWN]),
+                     "d_hidden", -1, &model->d_hidden));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width + 2 * kv_width, walk->tail[LC_GROUP_QKV], "d_qkv", -1,
+                     &model->d_qkv));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "d_product", -1, &model->d_product));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "d_head_in", -1, &model->d_head_in));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, c->heads, "delta", -1, &model->delta));
+    if (model->dropout > 0.0f) {
+        LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "dropped", -1, &model->dropped));
+    }
+    return LC_OK;
+}
+
+static lc_code place_scratch(layout *walk)
+{
+    lc_model *model = walk->model;
+    const lc_model_config *c = &model->config;
+    const int64_t n = model->tokens, half = c->head_dim / 2;
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "hidden", -1, &model->hidden));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
+                     max64(walk->tail[LC_GROUP_QKV], walk->tail[LC_GROUP_GATE_UP]), "normed", -1, &model->normed));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->mlp, walk->tail[LC_GROUP_DOWN], "product", -1, &model->product));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "head_in", -1, &model->head_in));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, model->head_rows, c->vocab, 0, "logits", -1, &model->logits));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "head_rstd", -1, &model->head_rstd));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "nll", -1, &model->nll));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "correct", -1, &model->correct));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "cos", -1, &model->cos));
+    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "sin", -1, &model->sin));
+    return model->training ? place_backward_scratch(walk) : LC_OK;
+}
+
+static lc_code place_batch(layout *walk)
+{
+    lc_model *model = walk->model;
+    const int64_t n = model->tokens;
+    LC_TRY(place_ints(walk, "ids", n, &model->ids));
+    LC_TRY(place_ints(walk, "positions", n, &model->positions));
+    LC_TRY(place_ints(walk, "target rows", n, &model->target_rows));
+    LC_TRY(place_ints(walk, "targets", n, &model->targets));
+    LC_TRY(place_ints(walk, "slots", n, &model->slots));
+    LC_TRY(place_floats(walk, LC_PLAN_DATA, n, 1, "target weights", -1, &model->target_weights));
+    void *examples = NULL;
+    LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples", -1, &examples));
+    model->examples = examples;
+    return LC_OK;
+}
+
+static lc_code place_cache(layout *walk)
+{
+    lc_model *model = walk->model;
+    int64_t rows;
+    if (!lc_mul_i64(model->cache_slots, model->cache_rows, &rows)) {
+        return lc_fail(walk->err, LC_ERR_INVALID, "a KV cache of %lld sequences of %lld tokens is too large",
+                       (long long)model->cache_slots, (long long)model->cache_rows);
+    }
+    const int64_t width = (int64_t)model->config.kv_heads * model->config.head_dim;
+    for (int32_t layer = 0; rows > 0 && layer < model->config.layers; layer++) {
+        LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "keys", layer, &model->k_cache[layer]));
+        LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "values", layer, &model->v_cache[layer]));
+    }
+    return LC_OK;
+}
+
+static lc_code place_weights(layout *walk)
+{
+    lc_model *model = walk->model;
+    int64_t bytes = 0;
+    void *data = NULL;
+    LC_TRY(lc_weights_bytes(&model->config, &model->spec, model->dtype, &bytes, walk->err));
+    return place(walk, LC_PLAN_WEIGHTS, LC_U8, bytes, 1, "base weights with borders", -1, &data);
+}
+
+lc_code lc_model_layout(lc_model *model, lc_plan *plan, bool carve, lc_err *err)
+{
+    layout walk = {.model = model, .plan = plan, .carve = carve, .err = err};
+    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+        for (int group = 0; group < LC_GROUP_COUNT; group++) {
+            const lc_group_shape shape =
+                lc_group_shape_of(&model->config, &model->spec, layer, (lc_group_kind)group);
+            walk.tail[group] = max64(walk.tail[group], shape.tail);
+        }
+    }
+    LC_TRY(place_weights(&walk));
+    LC_TRY(place_adapter(&walk));
+    LC_TRY(place_layers(&walk));
+    LC_TRY(place_scratch(&walk));
+    LC_TRY(place_batch(&walk));
+    return place_cache(&walk);
+}

@@ -1,0 +1,38 @@
+/* What the forward pass, the backward pass and the head share; private to src/model. */
+#ifndef LC_MODEL_PASSES_H
+#define LC_MODEL_PASSES_H
+
+#include "model/model.h"
+
+/* A linear group of one layer: its bordered matrix and its slots. */
+typedef struct lc_group {
+    lc_group_shape shape;
+    const lc_lora_slot *slots; /* by module kind */
+    lc_mat g;                  /* (out + tail) x (in + tail) */
+    const float *bias;         /* out, or NULL */
+    lc_module_kind first;      /* modules first .. first+count-1 */
+    int32_t count;
+    int32_t layer;
+} lc_group;
+
+lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);
+
+/* The first `rows` rows of a buffer that has room for more. */
+lc_mat lc_rows(lc_mat mat, int64_t rows);
+
+/* The dropout of one module: the batch's seed and step with layer and module filled in. */
+lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module);
+
+/* Rotated q, rotated k and v of a layer, as windows of `rows` rows. */
+void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows, lc_mat *q, lc_mat *k,
+                    lc_mat *v);
+
+lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer, const lc_batch *batch);
+
+/* rmsnorm of x into the first columns of y; rstd may be NULL. */
+LC_WARN_UNUSED lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y, float *rstd, lc_err *err);
+
+/* logits of the first `count` entries of model->target_rows into model->logits; count <= head_rows. */
+LC_WARN_UNUSED lc_code lc_model_head_logits(lc_model *model, int32_t count, lc_err *err);
+
+#endif

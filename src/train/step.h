@@ -1,0 +1,33 @@
+/* The spine: one optimizer step from data set to updated adapter. See step.c. */
+#ifndef LC_TRAIN_STEP_H
+#define LC_TRAIN_STEP_H
+
+#include <stdatomic.h>
+
+#include "lorac/comm.h"
+#include "model/model.h"
+#include "train/trainer.h"
+
+/* Everything a step works with; borrowed but for the values of the last step. */
+typedef struct lc_step {
+    lc_model *model;
+    lc_comm *comm;
+    const lc_train_options *options;
+    lc_sampler sampler;
+    lc_packer packer;
+    lc_batch batch;
+    const atomic_int *stop; /* set: give the step up after the current micro-batch */
+
+    /* of the last step */
+    lc_batch_sums sums;   /* over all micro-batches and ranks */
+    int64_t tokens;       /* tokens of its examples */
+    double learning_rate;
+    double grad_norm;     /* of the mean gradient, before clipping; not finite: the step was skipped */
+    bool is_skipped;
+} lc_step;
+
+/* Step `step` (from 0) as update number `update` (from 1, Adam's t). LC_ERR_INTERRUPTED: stopped, nothing has
+ * changed but gradients. A non-finite gradient changes nothing and sets is_skipped. */
+LC_WARN_UNUSED lc_code lc_step_run(lc_step *self, int64_t step, int64_t update, lc_err *err);
+
+#endif
