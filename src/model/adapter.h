@@ -11,7 +11,13 @@
 #define LC_MAX_RANK 1024
 
 typedef enum lc_module_kind {
-    LC_MODULE_Q, LC_MODULE_K, LC_MODULE_V, LC_MODULE_O, LC_MODULE_GATE, LC_MODULE_UP, LC_MODULE_DOWN,
+    LC_MODULE_Q,
+    LC_MODULE_K,
+    LC_MODULE_V,
+    LC_MODULE_O,
+    LC_MODULE_GATE,
+    LC_MODULE_UP,
+    LC_MODULE_DOWN,
     LC_MODULE_COUNT
 } lc_module_kind;
 
@@ -34,9 +40,9 @@ typedef struct lc_lora_slot {
 
 typedef struct lc_adapter_spec {
     lc_lora_slot slots[LC_MAX_LAYERS][LC_MODULE_COUNT];
-    int64_t master_count;      /* floats in the master buffer */
-    int64_t parameter_count;   /* true trainable parameters: sum of rank*(in+out) */
-    int32_t first_layer;       /* first layer with an adapted linear */
+    int64_t master_count;    /* floats in the master buffer */
+    int64_t parameter_count; /* true trainable parameters: sum of rank*(in+out) */
+    int32_t first_layer;     /* first layer with an adapted linear */
     bool use_rslora;
 } lc_adapter_spec;
 
@@ -45,18 +51,21 @@ typedef struct lc_lora_options {
     int32_t rank;
     double alpha;
     bool use_rslora;
-    bool all_linear;             /* target_modules "all-linear": every linear but the head */
-    const char *const *targets;  /* else: PEFT's list rule (name equals or ends with ".name"), leaf names */
+    bool all_linear; /* target_modules "all-linear": every linear but the head */
+    const char *const
+        *targets; /* else: PEFT's list rule (name equals or ends with ".name"), leaf names */
     int32_t target_count;
-    const char *target_regex;    /* else: PEFT's string rule (full match of a regular expression), or NULL */
-    const int32_t *layers;       /* layers_to_transform; NULL: all */
+    const char
+        *target_regex; /* else: PEFT's string rule (full match of a regular expression), or NULL */
+    const int32_t *layers; /* layers_to_transform; NULL: all */
     int32_t layer_count;
 } lc_lora_options;
 
 /* A target that matches nothing, or something that is not an adaptable linear (lm_head, embed_tokens), is an
  * error that names it and lists what there is. */
-LC_WARN_UNUSED lc_code lc_adapter_spec_build(const lc_model_config *config, const lc_lora_options *options,
-                                             lc_adapter_spec *out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_adapter_spec_build(const lc_model_config *config,
+                                             const lc_lora_options *options, lc_adapter_spec *out,
+                                             lc_err *err);
 
 /* From a PEFT adapter directory: tensor names are the truth; ranks from shapes; scale from r, lora_alpha,
  * rank_pattern, alpha_pattern, use_rslora. DoRA, bias, modules_to_save, embedding LoRA and other peft types
@@ -66,7 +75,8 @@ LC_WARN_UNUSED lc_code lc_adapter_spec_load(const char *adapter_dir, const lc_mo
 
 /* Fills the master buffer (host memory, master_count floats, zeroed by this call) as PEFT initialises: A
  * Kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(in), 1/sqrt(in)), B zero. Keyed (seed, layer, module). */
-void lc_adapter_init(const lc_adapter_spec *spec, const lc_model_config *config, uint32_t seed, float *master);
+void lc_adapter_init(const lc_adapter_spec *spec, const lc_model_config *config, uint32_t seed,
+                     float *master);
 
 /* Reads adapter_model.safetensors (F32, BF16 or F16) into the master buffer. */
 LC_WARN_UNUSED lc_code lc_adapter_load(const char *adapter_dir, const lc_adapter_spec *spec,

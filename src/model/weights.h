@@ -11,7 +11,13 @@
 #include "model/adapter.h"
 #include "model/config.h"
 
-typedef enum lc_group_kind { LC_GROUP_QKV, LC_GROUP_O, LC_GROUP_GATE_UP, LC_GROUP_DOWN, LC_GROUP_COUNT } lc_group_kind;
+typedef enum lc_group_kind {
+    LC_GROUP_QKV,
+    LC_GROUP_O,
+    LC_GROUP_GATE_UP,
+    LC_GROUP_DOWN,
+    LC_GROUP_COUNT
+} lc_group_kind;
 
 /* Modules that share an input and thus one matrix: first, count. QKV: Q,K,V; GATE_UP: GATE,UP. */
 void lc_group_modules(lc_group_kind kind, lc_module_kind *first, int32_t *count);
@@ -22,12 +28,14 @@ typedef struct lc_group_shape {
     int32_t tail; /* R: sum of r16 over adapted modules; 0: not adapted */
     int64_t ld;   /* in + 64*ceil(tail/64), rounded up to 16 floats */
     int64_t rows; /* out + tail */
-    int32_t row_first[LC_MODULE_COUNT]; /* first output row of each module of the group (index: module kind) */
-    int32_t slot_first[LC_MODULE_COUNT]; /* first tail column of each adapted module */
+    int32_t row_first
+        [LC_MODULE_COUNT]; /* first output row of each module of the group (index: module kind) */
+    int32_t slot_first
+        [LC_MODULE_COUNT]; /* first column of each adapted module, counted from the tail's start */
 } lc_group_shape;
 
-lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
-                                 lc_group_kind kind);
+lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter_spec *spec,
+                                 int32_t layer, lc_group_kind kind);
 
 typedef struct lc_layer_weights {
     lc_mat group[LC_GROUP_COUNT]; /* rows x ld window: rows = out+tail, cols = in+tail */
@@ -37,9 +45,9 @@ typedef struct lc_layer_weights {
 } lc_layer_weights;
 
 typedef struct lc_weights {
-    lc_mat embed;     /* V x C */
-    lc_mat head;      /* V x C; the same memory as embed when tied */
-    float *final_norm; /* C */
+    lc_mat embed;             /* V x C */
+    lc_mat head;              /* V x C; the same memory as embed when tied */
+    float *final_norm;        /* C */
     lc_layer_weights *layers; /* L; owned by the model's host arena */
 } lc_weights;
 
@@ -49,18 +57,19 @@ LC_WARN_UNUSED lc_code lc_weights_bytes(const lc_model_config *config, const lc_
 
 /* Sets the pointers of *weights into one device block of lc_weights_bytes (zeroed by alloc). */
 LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *spec,
-                                        lc_dtype dtype, void *block, lc_arena *arena, lc_weights *weights,
-                                        lc_err *err);
+                                        lc_dtype dtype, void *block, lc_arena *arena,
+                                        lc_weights *weights, lc_err *err);
 
 /* Reads the files into the carved matrices. A missing tensor, a wrong shape or dtype is an error that names the
  * tensor, expected and found. Norms and biases become F32; matrices `dtype` (F32 or BF16). Tensors that the
  * family does not have (other than rotary inv_freq buffers and a tied head) are an error too. */
 LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *spec,
-                                       const lc_weight_files *files, lc_device *device, lc_weights *weights,
-                                       lc_err *err);
+                                       const lc_weight_files *files, lc_device *device,
+                                       lc_weights *weights, lc_err *err);
 
 /* Writes A and scale*B of every slot from device masters into the borders. */
-LC_WARN_UNUSED lc_code lc_weights_publish(const lc_model_config *config, const lc_adapter_spec *spec,
-                                          float *master, lc_device *device, lc_weights *weights, lc_err *err);
+LC_WARN_UNUSED lc_code lc_weights_publish(const lc_model_config *config,
+                                          const lc_adapter_spec *spec, float *master,
+                                          lc_device *device, lc_weights *weights, lc_err *err);
 
 #endif
