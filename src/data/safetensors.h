@@ -47,6 +47,10 @@ void lc_weight_files_close(lc_weight_files *files);
 /* NULL when absent. *file receives the file that holds it. */
 const lc_tensor_info *lc_weight_files_find(const lc_weight_files *files, const char *name,
                                            const lc_safetensors **file);
+/* All tensors of all files, index 0..count-1 (the loader refuses what the model family does not have). */
+int64_t lc_weight_files_count(const lc_weight_files *files);
+const lc_tensor_info *lc_weight_files_at(const lc_weight_files *files, int64_t index,
+                                         const lc_safetensors **file);
 int64_t lc_weight_files_bytes(const lc_weight_files *files); /* tensor bytes in all files */
 /* SHA-256 over names, shapes, dtypes and contents: the base's identity in checkpoints. Reads everything once. */
 LC_WARN_UNUSED lc_code lc_weight_files_sha256(const lc_weight_files *files, uint8_t digest[32], lc_err *err);
