@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "model/adapter_layout.h"
 #include "model/adapter_match.h"
+#include "model/weights.h"
 
 static const char *const module_paths[LC_MODULE_COUNT] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
@@ -77,6 +78,31 @@ lc_lora_slot lc_lora_slot_make(int32_t rank, double alpha, bool use_rslora)
                           .scale = (float)(alpha / divisor)};
 }
 
+/* Places the slots of one group from `offset` on and returns the end: all A first, one below the other, so that
+ * the group's dA is one matrix; then each B. */
+static int64_t layout_group(const lc_model_config *config, lc_adapter_spec *spec, int32_t layer,
+                            lc_group_kind group, int64_t offset)
+{
+    lc_module_kind first;
+    int32_t count;
+    lc_group_modules(group, &first, &count);
+    for (int32_t i = 0; i < count; i++) {
+        const lc_module_kind kind = (lc_module_kind)((int32_t)first + i);
+        lc_lora_slot *slot = &spec->slots[layer][kind];
+        slot->a_offset = offset;
+        offset += (int64_t)slot->r16 * lc_module_in(config, kind);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        const lc_module_kind kind = (lc_module_kind)((int32_t)first + i);
+        lc_lora_slot *slot = &spec->slots[layer][kind];
+        const int64_t in = lc_module_in(config, kind), out = lc_module_out(config, kind);
+        slot->b_offset = offset;
+        offset += out * slot->r16;
+        spec->parameter_count += slot->rank * (in + out);
+    }
+    return offset;
+}
+
 void lc_adapter_spec_layout(const lc_model_config *config, lc_adapter_spec *spec)
 {
     int64_t offset = 0;
@@ -88,17 +114,8 @@ void lc_adapter_spec_layout(const lc_model_config *config, lc_adapter_spec *spec
         }
     }
     for (int32_t layer = 0; layer < config->layers; layer++) {
-        for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
-            lc_lora_slot *slot = &spec->slots[layer][kind];
-            if (slot->rank == 0) {
-                continue;
-            }
-            const int64_t in = lc_module_in(config, (lc_module_kind)kind);
-            const int64_t out = lc_module_out(config, (lc_module_kind)kind);
-            slot->a_offset = offset;
-            slot->b_offset = offset + slot->r16 * in;
-            offset = slot->b_offset + out * slot->r16;
-            spec->parameter_count += slot->rank * (in + out);
+        for (int group = 0; group < LC_GROUP_COUNT; group++) {
+            offset = layout_group(config, spec, layer, (lc_group_kind)group, offset);
         }
     }
     spec->master_count = offset;

@@ -9,8 +9,8 @@
 #include "model/passes.h"
 
 /* One module's output side. dy is the group's gradient with its border. */
-static lc_code module_dy(lc_model *model, const lc_group *group, lc_module_kind kind, lc_mat dy, lc_mat s,
-                         lc_err *err)
+static lc_code module_dy(lc_model *model, const lc_group *group, lc_module_kind kind, lc_mat dy,
+                         lc_mat s, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
     const lc_lora_slot *slot = &group->slots[kind];
@@ -26,34 +26,48 @@ static lc_code module_dy(lc_model *model, const lc_group *group, lc_module_kind 
                  err);
 }
 
-/* One module's input side. */
-static lc_code module_dx(lc_model *model, const lc_group *group, lc_module_kind kind, lc_mat x, lc_mat dy,
-                         const lc_dropout *dropout, lc_err *err)
+/* dA of the slots in tail columns first .. first+width-1 of the group, whose masters begin at a_offset. */
+static lc_code slots_dx(lc_model *model, const lc_group *group, int32_t first, int32_t width,
+                        int64_t a_offset, lc_mat x, lc_mat dy, const lc_dropout *dropout,
+                        lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
-    const lc_lora_slot *slot = &group->slots[kind];
-    const lc_mat dropped = dropout->p > 0.0f ? lc_mat_view(model->dropped, 0, 0, x.rows, shape->in) : x;
+    const lc_mat input = lc_mat_view(x, 0, 0, x.rows, shape->in);
     return LC_OP(model->device, lora_dx,
-                 {.x = lc_mat_view(x, 0, 0, x.rows, shape->in),
-                  .ds = lc_mat_view(dy, 0, shape->out + shape->slot_first[kind], dy.rows, slot->r16),
-                  .da = lc_mat_f32(model->grad + slot->a_offset, slot->r16, shape->in, shape->in),
-                  .dropout = lc_dropout_of(dropout, group->layer, kind),
-                  .x_dropped = dropped},
+                 {.x = input,
+                  .ds = lc_mat_view(dy, 0, shape->out + first, dy.rows, width),
+                  .da = lc_mat_f32(model->grad + a_offset, width, shape->in, shape->in),
+                  .dropout = *dropout,
+                  .x_dropped = dropout->p > 0.0f
+                                   ? lc_mat_view(model->dropped, 0, 0, x.rows, shape->in)
+                                   : input},
                  err);
 }
 
-/* Adapter gradients of a group. dy: N x (out + border); x: its forward input; s: its saved S. */
-static lc_code adapter_gradients(lc_model *model, const lc_group *group, lc_mat dy, lc_mat x, lc_mat s,
-                                 const lc_dropout *dropout, lc_err *err)
+/* Adapter gradients of a group. dy: N x (out + border); x: its forward input; s: its saved S. Without dropout
+ * the dA of all modules is one product (their masters lie one below the other). */
+static lc_code adapter_gradients(lc_model *model, const lc_group *group, lc_mat dy, lc_mat x,
+                                 lc_mat s, const lc_dropout *dropout, lc_err *err)
 {
+    const lc_group_shape *shape = &group->shape;
     for (int32_t i = 0; i < group->count; i++) {
         const lc_module_kind kind = (lc_module_kind)((int32_t)group->first + i);
-        if (group->slots[kind].rank > 0) {
-            LC_TRY(module_dy(model, group, kind, dy, s, err));
-            LC_TRY(module_dx(model, group, kind, x, dy, dropout, err));
+        const lc_lora_slot *slot = &group->slots[kind];
+        if (slot->rank == 0) {
+            continue;
+        }
+        LC_TRY(module_dy(model, group, kind, dy, s, err));
+        if (dropout->p > 0.0f) {
+            const lc_dropout keyed = lc_dropout_of(dropout, group->layer, kind);
+            LC_TRY(slots_dx(model, group, shape->slot_first[kind], slot->r16, slot->a_offset, x, dy,
+                            &keyed, err));
         }
     }
-    return LC_OK;
+    if (dropout->p > 0.0f) {
+        return LC_OK;
+    }
+    return slots_dx(model, group, 0, shape->tail, group->slots[group->first].a_offset, x, dy,
+                    dropout, err);
 }
 
 /* dx = gradient of the group's input. */
@@ -63,8 +77,9 @@ static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy,
     const lc_group_shape *shape = &group->shape;
     const int32_t tail = dropout->p > 0.0f ? 0 : shape->tail;
     dy.cols = shape->out + tail;
-    LC_TRY(LC_OP(model->device, linear_backward,
-                 {.dy = dy, .w = lc_mat_view(group->g, 0, 0, shape->out + tail, shape->in), .dx = dx}, err));
+    LC_TRY(LC_OP(
+        model->device, linear_backward,
+        {.dy = dy, .w = lc_mat_view(group->g, 0, 0, shape->out + tail, shape->in), .dx = dx}, err));
     for (int32_t i = 0; i < group->count && dropout->p > 0.0f; i++) {
         const lc_module_kind kind = (lc_module_kind)((int32_t)group->first + i);
         const lc_lora_slot *slot = &group->slots[kind];
@@ -86,7 +101,8 @@ static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy,
 }
 
 /* d_hidden += backward of the norm whose output gradient is the first C columns of d_product. */
-static lc_code norm_gradient(lc_model *model, lc_mat x, const float *weight, const float *rstd, lc_err *err)
+static lc_code norm_gradient(lc_model *model, lc_mat x, const float *weight, const float *rstd,
+                             lc_err *err)
 {
     return LC_OP(model->device, rmsnorm_backward,
                  {.dy = lc_mat_view(model->d_product, 0, 0, x.rows, x.cols),
@@ -131,13 +147,15 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_DOWN);
-    const lc_mat product = lc_rows(model->product, pass->rows), dy = lc_rows(model->d_hidden, pass->rows);
+    const lc_mat product = lc_rows(model->product, pass->rows),
+                 dy = lc_rows(model->d_hidden, pass->rows);
     lc_mat wide = dy;
     wide.cols = group.shape.out + group.shape.tail;
     if (group.shape.tail > 0) {
         LC_TRY(LC_OP(model->device, swiglu,
                      {.gate_up = lc_rows(pass->saved->gate_up, pass->rows), .y = product}, err));
-        LC_TRY(adapter_gradients(model, &group, wide, product, pass->saved->s[LC_GROUP_DOWN], pass->dropout, err));
+        LC_TRY(adapter_gradients(model, &group, wide, product, pass->saved->s[LC_GROUP_DOWN],
+                                 pass->dropout, err));
     }
     *more = !is_lowest(pass, LC_GROUP_DOWN);
     if (!*more) {
@@ -153,19 +171,21 @@ static lc_code gate_up_backward(const layer_pass *pass, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_GATE_UP);
-    const lc_mat middle = lc_rows(pass->saved->middle, pass->rows), normed = lc_rows(model->normed, pass->rows);
+    const lc_mat middle = lc_rows(pass->saved->middle, pass->rows),
+                 normed = lc_rows(model->normed, pass->rows);
     lc_mat wide = lc_rows(pass->saved->gate_up, pass->rows);
     wide.cols = group.shape.out + group.shape.tail;
     if (group.shape.tail > 0) {
         LC_TRY(lc_norm_rows(model, middle, pass->weights->norm2, normed, NULL, err));
-        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_GATE_UP], pass->dropout,
-                                 err));
+        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_GATE_UP],
+                                 pass->dropout, err));
     }
     *more = !is_lowest(pass, LC_GROUP_GATE_UP);
     if (!*more) {
         return LC_OK;
     }
-    LC_TRY(input_gradient(model, &group, wide, lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
+    LC_TRY(input_gradient(model, &group, wide,
+                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
                           pass->dropout, err));
     return norm_gradient(model, middle, pass->weights->norm2, pass->saved->rstd2, err);
 }
@@ -174,7 +194,8 @@ static lc_code attention_backward(const layer_pass *pass, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_model_config *c = &model->config;
-    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim,
+                  kv_width = (int64_t)c->kv_heads * c->head_dim;
     lc_mat q, k, v;
     lc_qkv_windows(model, pass->saved, pass->rows, &q, &k, &v);
     LC_TRY(LC_OP(model->device, attention_backward,
@@ -222,7 +243,8 @@ static lc_code o_backward(const layer_pass *pass, bool *more, lc_err *err)
     if (!*more) {
         return LC_OK;
     }
-    LC_TRY(input_gradient(model, &group, wide, lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
+    LC_TRY(input_gradient(model, &group, wide,
+                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
                           pass->dropout, err));
     return attention_backward(pass, err);
 }
@@ -231,18 +253,21 @@ static lc_code qkv_backward(const layer_pass *pass, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_QKV);
-    const lc_mat input = lc_rows(pass->saved->input, pass->rows), normed = lc_rows(model->normed, pass->rows);
+    const lc_mat input = lc_rows(pass->saved->input, pass->rows),
+                 normed = lc_rows(model->normed, pass->rows);
     lc_mat wide = lc_rows(model->d_qkv, pass->rows);
     wide.cols = group.shape.out + group.shape.tail;
     if (group.shape.tail > 0) {
         LC_TRY(lc_norm_rows(model, input, pass->weights->norm1, normed, NULL, err));
-        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_QKV], pass->dropout, err));
+        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_QKV],
+                                 pass->dropout, err));
     }
     *more = !is_lowest(pass, LC_GROUP_QKV);
     if (!*more) {
         return LC_OK;
     }
-    LC_TRY(input_gradient(model, &group, wide, lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
+    LC_TRY(input_gradient(model, &group, wide,
+                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
                           pass->dropout, err));
     return norm_gradient(model, input, pass->weights->norm1, pass->saved->rstd1, err);
 }
@@ -264,7 +289,8 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropout *dropout, lc_err *err)
+lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropout *dropout,
+                          lc_err *err)
 {
     for (int32_t layer = model->config.layers - 1; layer >= model->spec.first_layer; layer--) {
         const layer_pass pass = {.model = model,

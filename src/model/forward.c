@@ -28,7 +28,8 @@ lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
 }
 
 /* S = drop(X) A^T into the tail of x, for all slots at once without dropout, else module by module. */
-static lc_code lora_tail(lc_model *model, const lc_group *group, lc_mat x, const lc_dropout *dropout, lc_err *err)
+static lc_code lora_tail(lc_model *model, const lc_group *group, lc_mat x,
+                         const lc_dropout *dropout, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
     const lc_mat input = lc_mat_view(x, 0, 0, x.rows, shape->in);
@@ -67,8 +68,8 @@ lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kin
 
 /* y = [x|S] [W|sB]^T + bias + addend; saved_s receives a copy of S when its data is not NULL. x has the
  * group's border behind its columns. */
-static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend, lc_mat y,
-                               lc_mat saved_s, const lc_dropout *dropout, lc_err *err)
+static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
+                               lc_mat y, lc_mat saved_s, const lc_dropout *dropout, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
     lc_mat wide = x;
@@ -90,17 +91,19 @@ static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x,
 }
 
 /* Rotated q, rotated k and v of a layer as windows. */
-void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows, lc_mat *q, lc_mat *k,
-                    lc_mat *v)
+void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows,
+                    lc_mat *q, lc_mat *k, lc_mat *v)
 {
     const lc_model_config *c = &model->config;
-    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim,
+                  kv_width = (int64_t)c->kv_heads * c->head_dim;
     *q = lc_mat_view(layer->qk, 0, 0, rows, q_width);
     *k = lc_mat_view(layer->qk, 0, q_width, rows, kv_width);
     *v = lc_mat_view(layer->qkv, 0, q_width + kv_width, rows, kv_width);
 }
 
-static lc_code rotate(lc_model *model, int32_t index, const lc_layer_activations *layer, int64_t rows, lc_err *err)
+static lc_code rotate(lc_model *model, int32_t index, const lc_layer_activations *layer,
+                      int64_t rows, lc_err *err)
 {
     const lc_model_config *c = &model->config;
     const lc_layer_weights *weights = &model->weights.layers[index];
@@ -123,7 +126,8 @@ static lc_code rotate(lc_model *model, int32_t index, const lc_layer_activations
                  err);
 }
 
-lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer, const lc_batch *batch)
+lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
+                                         const lc_batch *batch)
 {
     const lc_model_config *c = &model->config;
     const lc_attention_shape shape = {.heads = c->heads,
@@ -138,15 +142,15 @@ lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer, c
 
 /* Row n of k and v goes to row slots[n]*cache_rows + positions[n] of the cache. Runs of consecutive positions
  * of one slot are copied together. */
-static lc_code append_cache(lc_model *model, int32_t layer, const lc_decode_args *decode, lc_mat k, lc_mat v,
-                            lc_err *err)
+static lc_code append_cache(lc_model *model, int32_t layer, const lc_decode_args *decode, lc_mat k,
+                            lc_mat v, lc_err *err)
 {
     lc_device *device = model->device;
     for (int32_t first = 0, end; first < decode->token_count; first = end) {
-        for (end = first + 1; end < decode->token_count && decode->slots[end] == decode->slots[first] &&
-                              decode->positions[end] == decode->positions[end - 1] + 1;
-             end++) {
-        }
+        for (end = first + 1;
+             end < decode->token_count && decode->slots[end] == decode->slots[first] &&
+             decode->positions[end] == decode->positions[end - 1] + 1;
+             end++) {}
         const int64_t row = decode->slots[first] * model->cache_rows + decode->positions[first];
         const int64_t rows = end - first;
         LC_TRY(device->ops->copy(device, lc_mat_view(model->k_cache[layer], row, 0, rows, k.cols),
@@ -157,8 +161,9 @@ static lc_code append_cache(lc_model *model, int32_t layer, const lc_decode_args
     return LC_OK;
 }
 
-static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations *layer, int64_t rows,
-                      const lc_batch *batch, const lc_decode_args *decode, lc_err *err)
+static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations *layer,
+                      int64_t rows, const lc_batch *batch, const lc_decode_args *decode,
+                      lc_err *err)
 {
     const lc_model_config *c = &model->config;
     lc_mat q, k, v;
@@ -190,7 +195,8 @@ static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations
                  err);
 }
 
-lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y, float *rstd, lc_err *err)
+lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y, float *rstd,
+                     lc_err *err)
 {
     return LC_OP(model->device, rmsnorm,
                  {.x = x,
@@ -212,27 +218,31 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
     const lc_mat normed = lc_rows(model->normed, rows), product = lc_rows(model->product, rows);
     lc_group group = lc_group_of(model, index, LC_GROUP_QKV);
 
-    LC_TRY(lc_norm_rows(model, lc_rows(layer->input, rows), weights->norm1, normed, layer->rstd1, err));
-    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows), layer->s[LC_GROUP_QKV], dropout,
-                           err));
+    LC_TRY(lc_norm_rows(model, lc_rows(layer->input, rows), weights->norm1, normed, layer->rstd1,
+                        err));
+    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows),
+                           layer->s[LC_GROUP_QKV], dropout, err));
     LC_TRY(rotate(model, index, layer, rows, err));
     LC_TRY(attend(model, index, layer, rows, batch, decode, err));
     group = lc_group_of(model, index, LC_GROUP_O);
-    LC_TRY(bordered_linear(model, &group, lc_rows(layer->attended, rows), lc_rows(layer->input, rows),
-                           lc_rows(layer->middle, rows), layer->s[LC_GROUP_O], dropout, err));
+    LC_TRY(bordered_linear(model, &group, lc_rows(layer->attended, rows),
+                           lc_rows(layer->input, rows), lc_rows(layer->middle, rows),
+                           layer->s[LC_GROUP_O], dropout, err));
 
-    LC_TRY(lc_norm_rows(model, lc_rows(layer->middle, rows), weights->norm2, normed, layer->rstd2, err));
+    LC_TRY(lc_norm_rows(model, lc_rows(layer->middle, rows), weights->norm2, normed, layer->rstd2,
+                        err));
     group = lc_group_of(model, index, LC_GROUP_GATE_UP);
-    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->gate_up, rows), layer->s[LC_GROUP_GATE_UP],
-                           dropout, err));
-    LC_TRY(LC_OP(model->device, swiglu, {.gate_up = lc_rows(layer->gate_up, rows), .y = product}, err));
+    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->gate_up, rows),
+                           layer->s[LC_GROUP_GATE_UP], dropout, err));
+    LC_TRY(LC_OP(model->device, swiglu, {.gate_up = lc_rows(layer->gate_up, rows), .y = product},
+                 err));
     group = lc_group_of(model, index, LC_GROUP_DOWN);
-    return bordered_linear(model, &group, product, lc_rows(layer->middle, rows), lc_rows(output, rows),
-                           layer->s[LC_GROUP_DOWN], dropout, err);
+    return bordered_linear(model, &group, product, lc_rows(layer->middle, rows),
+                           lc_rows(output, rows), layer->s[LC_GROUP_DOWN], dropout, err);
 }
 
-lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch, const lc_decode_args *decode,
-                         const lc_dropout *dropout, lc_err *err)
+lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
+                         const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
 {
     LC_TRY(LC_OP(model->device, embed,
                  {.ids = model->ids,

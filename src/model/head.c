@@ -8,8 +8,9 @@
 static lc_code gather_and_norm(lc_model *model, int64_t hidden_rows, int64_t count, lc_err *err)
 {
     const lc_mat head_in = lc_rows(model->head_in, count);
-    LC_TRY(LC_OP(model->device, gather_rows,
-                 {.x = lc_rows(model->hidden, hidden_rows), .rows = model->target_rows, .y = head_in}, err));
+    LC_TRY(LC_OP(
+        model->device, gather_rows,
+        {.x = lc_rows(model->hidden, hidden_rows), .rows = model->target_rows, .y = head_in}, err));
     return lc_norm_rows(model, head_in, model->weights.final_norm, lc_rows(model->normed, count),
                         model->head_rstd, err);
 }
@@ -57,8 +58,8 @@ static lc_code scatter_gradient(lc_model *model, const lc_batch *batch, lc_err *
 {
     const int64_t count = batch->target_count;
     const lc_mat d_head_in = lc_rows(model->d_head_in, count);
-    LC_TRY(model->device->ops->zero(model->device, d_head_in.data, (size_t)(count * d_head_in.ld) * sizeof(float),
-                                    err));
+    LC_TRY(model->device->ops->zero(model->device, d_head_in.data,
+                                    (size_t)(count * d_head_in.ld) * sizeof(float), err));
     LC_TRY(LC_OP(model->device, rmsnorm_backward,
                  {.dy = lc_mat_view(model->d_product, 0, 0, count, model->config.width),
                   .x = lc_rows(model->head_in, count),
@@ -67,7 +68,9 @@ static lc_code scatter_gradient(lc_model *model, const lc_batch *batch, lc_err *
                   .dx = d_head_in},
                  err));
     return LC_OP(model->device, scatter_rows,
-                 {.x = d_head_in, .rows = model->target_rows, .y = lc_rows(model->d_hidden, batch->token_count)},
+                 {.x = d_head_in,
+                  .rows = model->target_rows,
+                  .y = lc_rows(model->d_hidden, batch->token_count)},
                  err);
 }
 
@@ -89,7 +92,8 @@ static lc_code add_up(lc_model *model, const lc_batch *batch, lc_batch_sums *sum
     return LC_OK;
 }
 
-lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient, lc_batch_sums *sums, lc_err *err)
+lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
+                           lc_batch_sums *sums, lc_err *err)
 {
     const int64_t count = batch->target_count;
     if (count == 0) {

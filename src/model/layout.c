@@ -11,7 +11,7 @@ typedef struct layout {
     lc_model *model;
     lc_plan *plan;
     bool carve;
-    int32_t next; /* carve: buffer of the plan that comes next */
+    int32_t next;                 /* carve: buffer of the plan that comes next */
     int64_t tail[LC_GROUP_COUNT]; /* widest border of each group over all layers */
     lc_err *err;
 } layout;
@@ -27,14 +27,15 @@ static int64_t max64(int64_t a, int64_t b)
 }
 
 /* One buffer: planned, or its address taken from the plan. layer < 0: none in the name. */
-static lc_code place(layout *walk, lc_plan_class plan_class, lc_dtype dtype, int64_t rows, int64_t cols,
-                     const char *name, int32_t layer, void **out)
+static lc_code place(layout *walk, lc_plan_class plan_class, lc_dtype dtype, int64_t rows,
+                     int64_t cols, const char *name, int32_t layer, void **out)
 {
     if (!walk->carve) {
         *out = NULL;
-        return layer < 0 ? lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err, "%s", name)
-                         : lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err,
-                                       "layer %d %s", layer, name);
+        return layer < 0
+                   ? lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err, "%s", name)
+                   : lc_plan_add(walk->plan, plan_class, dtype, rows, cols, walk->err,
+                                 "layer %d %s", layer, name);
     }
     const lc_plan_buffer *buffer = &walk->plan->buffers[walk->next++];
     *out = (char *)walk->model->blocks[buffer->plan_class] + buffer->offset;
@@ -42,8 +43,8 @@ static lc_code place(layout *walk, lc_plan_class plan_class, lc_dtype dtype, int
 }
 
 /* An activation-like F32 matrix of N rows with `border` tail columns behind cols. */
-static lc_code place_mat(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols, int64_t border,
-                         const char *name, int32_t layer, lc_mat *out)
+static lc_code place_mat(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols,
+                         int64_t border, const char *name, int32_t layer, lc_mat *out)
 {
     void *data = NULL;
     const int64_t ld = round_up16(cols + border);
@@ -81,11 +82,13 @@ static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *ou
     const lc_model_config *c = &model->config;
     const lc_plan_class where = layer < 0 ? LC_PLAN_SCRATCH : LC_PLAN_ACTIVATIONS;
     const int64_t n = model->tokens;
-    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim,
+                  kv_width = (int64_t)c->kv_heads * c->head_dim;
     int64_t tail[LC_GROUP_COUNT];
     for (int group = 0; group < LC_GROUP_COUNT; group++) {
-        tail[group] = layer < 0 ? walk->tail[group]
-                                : lc_group_shape_of(c, &model->spec, layer, (lc_group_kind)group).tail;
+        tail[group] = layer < 0
+                          ? walk->tail[group]
+                          : lc_group_shape_of(c, &model->spec, layer, (lc_group_kind)group).tail;
     }
     LC_TRY(place_mat(walk, where, n, c->width, 0, "input", layer, &out->input));
     LC_TRY(place_mat(walk, where, n, q_width + 2 * kv_width, 0, "qkv", layer, &out->qkv));
@@ -95,8 +98,8 @@ static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *ou
     }
     LC_TRY(place_mat(walk, where, n, q_width, tail[LC_GROUP_O], "attended", layer, &out->attended));
     LC_TRY(place_mat(walk, where, n, c->width, 0, "middle", layer, &out->middle));
-    LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp, layer < 0 ? 0 : tail[LC_GROUP_GATE_UP], "gate_up",
-                     layer, &out->gate_up));
+    LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp, layer < 0 ? 0 : tail[LC_GROUP_GATE_UP],
+                     "gate_up", layer, &out->gate_up));
     if (layer < 0) {
         return LC_OK;
     }
@@ -104,12 +107,14 @@ static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *ou
     LC_TRY(place_floats(walk, where, n, 1, "rstd2", layer, &out->rstd2));
     LC_TRY(place_floats(walk, where, n, c->heads, "lse", layer, &out->lse));
     if (c->qk_norm) {
-        LC_TRY(place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
+        LC_TRY(
+            place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
     }
     static const char *const s_names[LC_GROUP_COUNT] = {"s_qkv", NULL, "s_gate_up", "s_down"};
     for (int group = 0; group < LC_GROUP_COUNT; group++) {
         if (tail[group] > 0 && s_names[group] != NULL) {
-            LC_TRY(place_mat(walk, where, n, tail[group], 0, s_names[group], layer, &out->s[group]));
+            LC_TRY(
+                place_mat(walk, where, n, tail[group], 0, s_names[group], layer, &out->s[group]));
         }
     }
     out->s[LC_GROUP_O] = lc_mat_view(out->attended, 0, q_width, n, tail[LC_GROUP_O]);
@@ -156,12 +161,14 @@ static lc_code place_backward_scratch(layout *walk)
     lc_model *model = walk->model;
     const lc_model_config *c = &model->config;
     const int64_t n = model->tokens;
-    const int64_t q_width = (int64_t)c->heads * c->head_dim, kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim,
+                  kv_width = (int64_t)c->kv_heads * c->head_dim;
     const int64_t widest = max64(max64(c->mlp, c->width), q_width);
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, max64(walk->tail[LC_GROUP_O], walk->tail[LC_GROUP_DOWN]),
-                     "d_hidden", -1, &model->d_hidden));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width + 2 * kv_width, walk->tail[LC_GROUP_QKV], "d_qkv", -1,
-                     &model->d_qkv));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
+                     max64(walk->tail[LC_GROUP_O], walk->tail[LC_GROUP_DOWN]), "d_hidden", -1,
+                     &model->d_hidden));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width + 2 * kv_width, walk->tail[LC_GROUP_QKV],
+                     "d_qkv", -1, &model->d_qkv));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "d_product", -1, &model->d_product));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "d_head_in", -1, &model->d_head_in));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, c->heads, "delta", -1, &model->delta));
@@ -178,10 +185,13 @@ static lc_code place_scratch(layout *walk)
     const int64_t n = model->tokens, half = c->head_dim / 2;
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "hidden", -1, &model->hidden));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
-                     max64(walk->tail[LC_GROUP_QKV], walk->tail[LC_GROUP_GATE_UP]), "normed", -1, &model->normed));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->mlp, walk->tail[LC_GROUP_DOWN], "product", -1, &model->product));
+                     max64(walk->tail[LC_GROUP_QKV], walk->tail[LC_GROUP_GATE_UP]), "normed", -1,
+                     &model->normed));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->mlp, walk->tail[LC_GROUP_DOWN], "product", -1,
+                     &model->product));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "head_in", -1, &model->head_in));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, model->head_rows, c->vocab, 0, "logits", -1, &model->logits));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, model->head_rows, c->vocab, 0, "logits", -1,
+                     &model->logits));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "head_rstd", -1, &model->head_rstd));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "nll", -1, &model->nll));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "correct", -1, &model->correct));
@@ -211,13 +221,16 @@ static lc_code place_cache(layout *walk)
     lc_model *model = walk->model;
     int64_t rows;
     if (!lc_mul_i64(model->cache_slots, model->cache_rows, &rows)) {
-        return lc_fail(walk->err, LC_ERR_INVALID, "a KV cache of %lld sequences of %lld tokens is too large",
+        return lc_fail(walk->err, LC_ERR_INVALID,
+                       "a KV cache of %lld sequences of %lld tokens is too large",
                        (long long)model->cache_slots, (long long)model->cache_rows);
     }
     const int64_t width = (int64_t)model->config.kv_heads * model->config.head_dim;
     for (int32_t layer = 0; rows > 0 && layer < model->config.layers; layer++) {
-        LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "keys", layer, &model->k_cache[layer]));
-        LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "values", layer, &model->v_cache[layer]));
+        LC_TRY(
+            place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "keys", layer, &model->k_cache[layer]));
+        LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "values", layer,
+                         &model->v_cache[layer]));
     }
     return LC_OK;
 }

@@ -10,7 +10,8 @@
 #include "model/passes.h"
 #include "model/rope.h"
 
-#define LC_HEAD_ROWS 256 /* rows of one chunk of logits: V*1 KiB of memory, wide enough for a quick GEMM */
+#define LC_HEAD_ROWS \
+    256 /* rows of one chunk of logits: V*1 KiB of memory, wide enough for a quick GEMM */
 
 static int64_t head_rows_of(const lc_model_options *options)
 {
@@ -70,7 +71,8 @@ static lc_code allocate_blocks(lc_model *model, lc_err *err)
 {
     for (int i = 0; i < LC_PLAN_CLASS_COUNT; i++) {
         const int64_t bytes = model->plan.class_bytes[i];
-        if (bytes > 0 && model->device->ops->alloc(model->device, (size_t)bytes, &model->blocks[i], err) != LC_OK) {
+        if (bytes > 0 && model->device->ops->alloc(model->device, (size_t)bytes, &model->blocks[i],
+                                                   err) != LC_OK) {
             return lc_err_context(err, "%s need %lld MiB", lc_plan_class_name((lc_plan_class)i),
                                   (long long)(bytes >> 20));
         }
@@ -91,8 +93,9 @@ static lc_code allocate_staging(lc_model *model, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec, const lc_weight_files *files,
-                      const lc_model_options *options, lc_device *device, lc_model *model, lc_err *err)
+lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec,
+                      const lc_weight_files *files, const lc_model_options *options,
+                      lc_device *device, lc_model *model, lc_err *err)
 {
     lc_code code;
     memset(model, 0, sizeof *model);
@@ -103,8 +106,9 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     LC_TRY_GOTO(allocate_blocks(model, err));
     LC_TRY_GOTO(lc_model_layout(model, &model->plan, true, err));
     LC_TRY_GOTO(allocate_staging(model, err));
-    LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype, model->blocks[LC_PLAN_WEIGHTS],
-                                 &model->arena, &model->weights, err));
+    LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype,
+                                 model->blocks[LC_PLAN_WEIGHTS], &model->arena, &model->weights,
+                                 err));
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
     return LC_OK;
 fail:
@@ -125,7 +129,8 @@ void lc_model_close(lc_model *model)
 
 lc_code lc_model_publish(lc_model *model, lc_err *err)
 {
-    return lc_weights_publish(&model->config, &model->spec, model->master, model->device, &model->weights, err);
+    return lc_weights_publish(&model->config, &model->spec, model->master, model->device,
+                              &model->weights, err);
 }
 
 lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err)
@@ -134,7 +139,8 @@ lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err)
     if (model->spec.master_count == 0) {
         return LC_OK;
     }
-    LC_TRY(device->ops->upload(device, model->master, master, (size_t)model->spec.master_count * sizeof(float), err));
+    LC_TRY(device->ops->upload(device, model->master, master,
+                               (size_t)model->spec.master_count * sizeof(float), err));
     return lc_model_publish(model, err);
 }
 
@@ -144,11 +150,12 @@ lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err)
     if (model->spec.master_count == 0) {
         return LC_OK;
     }
-    return device->ops->download(device, master, model->master, (size_t)model->spec.master_count * sizeof(float),
-                                 err);
+    return device->ops->download(device, master, model->master,
+                                 (size_t)model->spec.master_count * sizeof(float), err);
 }
 
-static lc_code upload_ints(lc_model *model, int32_t *to, const int32_t *from, int32_t count, lc_err *err)
+static lc_code upload_ints(lc_model *model, int32_t *to, const int32_t *from, int32_t count,
+                           lc_err *err)
 {
     return model->device->ops->upload(model->device, to, from, (size_t)count * sizeof *from, err);
 }
@@ -173,14 +180,16 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
     LC_TRY(upload_ints(model, model->targets, batch->targets, m, err));
     LC_TRY(device->ops->upload(device, model->target_weights, batch->target_weights,
                                (size_t)m * sizeof(float), err));
-    return device->ops->upload(device, model->examples, batch->examples, (size_t)n * sizeof *batch->examples, err);
+    return device->ops->upload(device, model->examples, batch->examples,
+                               (size_t)n * sizeof *batch->examples, err);
 }
 
-lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed, uint32_t step,
-                       lc_batch_sums *sums, lc_err *err)
+lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,
+                       uint32_t step, lc_batch_sums *sums, lc_err *err)
 {
     memset(sums, 0, sizeof *sums);
-    if (batch->token_count < 1 || batch->token_count > model->tokens || (backward && !model->training)) {
+    if (batch->token_count < 1 || batch->token_count > model->tokens ||
+        (backward && !model->training)) {
         return lc_fail(err, LC_ERR_INTERNAL, "a batch of %d tokens in a model opened for %lld",
                        batch->token_count, (long long)model->tokens);
     }
@@ -205,7 +214,8 @@ static void decode_rope(lc_model *model, const lc_decode_args *args)
     const int32_t n = args->token_count;
     if (model->config.rope.type != LC_ROPE_DYNAMIC) {
         const int32_t whole[2] = {0, n};
-        lc_rope_tables(&model->config, n, args->positions, 1, whole, model->host_cos, model->host_sin);
+        lc_rope_tables(&model->config, n, args->positions, 1, whole, model->host_cos,
+                       model->host_sin);
         return;
     }
     const int64_t half = model->config.head_dim / 2;
@@ -223,9 +233,11 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
 {
     lc_device *device = model->device;
     const int32_t n = args->token_count;
-    if (n < 1 || n > model->tokens || args->want_count > model->head_rows || model->cache_slots < 1) {
-        return lc_fail(err, LC_ERR_INTERNAL, "a generation step of %d rows, %d logits in a model opened for %lld",
-                       n, args->want_count, (long long)model->tokens);
+    if (n < 1 || n > model->tokens || args->want_count > model->head_rows ||
+        model->cache_slots < 1) {
+        return lc_fail(err, LC_ERR_INTERNAL,
+                       "a generation step of %d rows, %d logits in a model opened for %lld", n,
+                       args->want_count, (long long)model->tokens);
     }
     decode_rope(model, args);
     LC_TRY(upload_rope(model, n, err));
@@ -239,6 +251,7 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
     }
     LC_TRY(upload_ints(model, model->target_rows, args->want, args->want_count, err));
     LC_TRY(lc_model_head_logits(model, args->want_count, err));
-    return device->ops->download(device, args->logits, model->logits.data,
-                                 (size_t)args->want_count * (size_t)model->config.vocab * sizeof(float), err);
+    return device->ops->download(
+        device, args->logits, model->logits.data,
+        (size_t)args->want_count * (size_t)model->config.vocab * sizeof(float), err);
 }

@@ -28,8 +28,8 @@ static bool buffer_bytes(lc_dtype dtype, int64_t rows, int64_t cols, int64_t *by
            (*bytes = total / PLAN_ALIGNMENT * PLAN_ALIGNMENT, true);
 }
 
-lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype, int64_t rows, int64_t cols,
-                    lc_err *err, const char *name_format, ...)
+lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype, int64_t rows,
+                    int64_t cols, lc_err *err, const char *name_format, ...)
 {
     if (plan->count >= LC_MAX_PLAN_BUFFERS) {
         return lc_fail(err, LC_ERR_UNSUPPORTED, "the memory plan has more than %d buffers",

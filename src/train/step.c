@@ -37,7 +37,8 @@ static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
     lc_packer_begin(&self->packer, examples, count);
     while (lc_packer_next(&self->packer, &self->batch)) {
         lc_batch_sums sums;
-        LC_TRY(lc_model_batch(model, &self->batch, true, self->options->seed, (uint32_t)step, &sums, err));
+        LC_TRY(lc_model_batch(model, &self->batch, true, self->options->seed, (uint32_t)step, &sums,
+                              err));
         add_sums(&self->sums, &sums);
         self->tokens += self->batch.token_count;
         if (self->stop != NULL && atomic_load(self->stop) != 0) {
@@ -51,10 +52,12 @@ static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
 static lc_code reduce(lc_step *self, lc_err *err)
 {
     lc_batch_sums *sums = &self->sums;
-    double scalars[5] = {sums->loss, sums->weight, sums->correct, sums->targets, (double)self->tokens};
+    double scalars[5] = {sums->loss, sums->weight, sums->correct, sums->targets,
+                         (double)self->tokens};
     LC_TRY(self->comm->sum_f32(self->comm, self->model->grad, self->model->spec.master_count, err));
     LC_TRY(self->comm->sum_f64(self->comm, scalars, 5, err));
-    const lc_batch_sums total = {.loss = scalars[0], .weight = scalars[1], .correct = scalars[2], .targets = scalars[3]};
+    const lc_batch_sums total = {
+        .loss = scalars[0], .weight = scalars[1], .correct = scalars[2], .targets = scalars[3]};
     *sums = total;
     self->tokens = (int64_t)scalars[4];
     return LC_OK;
@@ -71,30 +74,33 @@ static lc_code update_masters(lc_step *self, int64_t step, int64_t update, lc_er
     lc_model *model = self->model;
     const lc_train_options *options = self->options;
     double sum_squares = 0.0;
-    LC_TRY(LC_OP(model->device, sum_squares,
-                 {.values = model->grad, .count = model->spec.master_count, .sum_squares = &sum_squares}, err));
+    LC_TRY(LC_OP(
+        model->device, sum_squares,
+        {.values = model->grad, .count = model->spec.master_count, .sum_squares = &sum_squares},
+        err));
     LC_TRY(model->device->ops->sync(model->device, err));
     self->grad_norm = sqrt(sum_squares) / self->sums.weight;
     self->is_skipped = !isfinite(self->grad_norm) || !isfinite(self->sums.loss);
-    self->learning_rate = lc_learning_rate(options->schedule, options->learning_rate, step, options->warmup_steps,
-                                           options->total_steps);
+    self->learning_rate = lc_learning_rate(options->schedule, options->learning_rate, step,
+                                           options->warmup_steps, options->total_steps);
     if (self->is_skipped) {
         return LC_OK;
     }
-    LC_TRY(LC_OP(model->device, adamw,
-                 {.param = model->master,
-                  .grad = model->grad,
-                  .m = model->adam_m,
-                  .v = model->adam_v,
-                  .count = model->spec.master_count,
-                  .t = update,
-                  .grad_scale = clip_coefficient(options->grad_clip, self->grad_norm) / self->sums.weight,
-                  .lr = self->learning_rate,
-                  .beta1 = ADAM_BETA1,
-                  .beta2 = ADAM_BETA2,
-                  .eps = ADAM_EPS,
-                  .weight_decay = options->weight_decay},
-                 err));
+    LC_TRY(LC_OP(
+        model->device, adamw,
+        {.param = model->master,
+         .grad = model->grad,
+         .m = model->adam_m,
+         .v = model->adam_v,
+         .count = model->spec.master_count,
+         .t = update,
+         .grad_scale = clip_coefficient(options->grad_clip, self->grad_norm) / self->sums.weight,
+         .lr = self->learning_rate,
+         .beta1 = ADAM_BETA1,
+         .beta2 = ADAM_BETA2,
+         .eps = ADAM_EPS,
+         .weight_decay = options->weight_decay},
+        err));
     return lc_model_publish(model, err);
 }
 

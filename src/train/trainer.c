@@ -50,22 +50,23 @@ static lc_code allocate(lc_trainer *trainer, lc_err *err)
     const lc_train_options *options = &trainer->options;
     lc_step *step = &trainer->step;
     lc_arena *arena = &trainer->arena;
-    LC_TRY(lc_sampler_init(&step->sampler, trainer->training, options->seed, options->shuffle, options->batch_size,
-                           arena, err));
-    LC_TRY(lc_packer_init(&step->packer, trainer->training, options->micro_batch_tokens, options->packing,
-                          options->batch_size, arena, err));
+    LC_TRY(lc_sampler_init(&step->sampler, trainer->training, options->seed, options->shuffle,
+                           options->batch_size, arena, err));
+    LC_TRY(lc_packer_init(&step->packer, trainer->training, options->micro_batch_tokens,
+                          options->packing, options->batch_size, arena, err));
     LC_TRY(lc_batch_init(&step->batch, options->micro_batch_tokens, arena, err));
-    LC_TRY(lc_packer_init(&trainer->eval_packer[0], trainer->training, options->micro_batch_tokens, true,
-                          LC_EVAL_CHUNK, arena, err));
+    LC_TRY(lc_packer_init(&trainer->eval_packer[0], trainer->training, options->micro_batch_tokens,
+                          true, LC_EVAL_CHUNK, arena, err));
     if (trainer->validation != NULL) {
-        LC_TRY(lc_packer_init(&trainer->eval_packer[1], trainer->validation, options->micro_batch_tokens, true,
-                              LC_EVAL_CHUNK, arena, err));
+        LC_TRY(lc_packer_init(&trainer->eval_packer[1], trainer->validation,
+                              options->micro_batch_tokens, true, LC_EVAL_CHUNK, arena, err));
     }
     return allocate_state(trainer, err);
 }
 
-lc_code lc_trainer_open(lc_model *model, const lc_dataset *training, const lc_dataset *validation, lc_comm *comm,
-                        const lc_train_options *options, lc_trainer **out, lc_err *err)
+lc_code lc_trainer_open(lc_model *model, const lc_dataset *training, const lc_dataset *validation,
+                        lc_comm *comm, const lc_train_options *options, lc_trainer **out,
+                        lc_err *err)
 {
     lc_trainer *trainer = lc_calloc(1, sizeof *trainer);
     if (trainer == NULL) {
@@ -107,8 +108,10 @@ lc_code lc_trainer_restore(lc_trainer *trainer, lc_err *err)
     lc_device *device = model->device;
     const lc_train_state *state = &trainer->state;
     const size_t bytes = (size_t)state->count * sizeof(float);
-    if (state->step < 0 || state->step > trainer->options.total_steps || state->updates > state->step) {
-        return lc_fail(err, LC_ERR_INVALID, "the checkpoint is at step %lld, this job has %lld steps",
+    if (state->step < 0 || state->step > trainer->options.total_steps ||
+        state->updates > state->step) {
+        return lc_fail(err, LC_ERR_INVALID,
+                       "the checkpoint is at step %lld, this job has %lld steps",
                        (long long)state->step, (long long)trainer->options.total_steps);
     }
     LC_TRY(lc_model_set_masters(model, state->master, err));
@@ -155,8 +158,8 @@ static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t fi
     return LC_OK;
 }
 
-lc_code lc_trainer_evaluate(lc_trainer *trainer, const lc_dataset *dataset, int64_t max_examples, double *loss,
-                            double *accuracy, lc_err *err)
+lc_code lc_trainer_evaluate(lc_trainer *trainer, const lc_dataset *dataset, int64_t max_examples,
+                            double *loss, double *accuracy, lc_err *err)
 {
     lc_packer *packer = &trainer->eval_packer[dataset == trainer->training ? 0 : 1];
     const int64_t all = dataset->example_count;
@@ -217,15 +220,15 @@ static void report_progress(lc_trainer *trainer, double began, lc_progress *prog
         tokens += trainer->rate_tokens[i];
     }
     const double seconds = lc_monotonic_seconds() - trainer->rate_started[oldest];
-    const lc_progress filled = {
-        .step = state->step,
-        .total_steps = trainer->options.total_steps,
-        .trained_tokens = state->trained_tokens,
-        .tokens_per_second = seconds > 0.0 ? (double)tokens / seconds : 0.0,
-        .eta_seconds = seconds / (double)known * (double)(trainer->options.total_steps - state->step),
-        .learning_rate = trainer->step.learning_rate,
-        .grad_norm = trainer->step.grad_norm,
-        .nonfinite_steps = state->nonfinite_steps};
+    const lc_progress filled = {.step = state->step,
+                                .total_steps = trainer->options.total_steps,
+                                .trained_tokens = state->trained_tokens,
+                                .tokens_per_second = seconds > 0.0 ? (double)tokens / seconds : 0.0,
+                                .eta_seconds = seconds / (double)known *
+                                               (double)(trainer->options.total_steps - state->step),
+                                .learning_rate = trainer->step.learning_rate,
+                                .grad_norm = trainer->step.grad_norm,
+                                .nonfinite_steps = state->nonfinite_steps};
     *progress = filled;
 }
 
@@ -238,12 +241,15 @@ static lc_code note_skipped(lc_trainer *trainer, lc_err *err)
     }
     trainer->state.nonfinite_steps++;
     trainer->nonfinite_in_a_row++;
-    lc_log(LC_LOG_WARN, "step %lld: loss or gradient is not finite, update skipped", (long long)trainer->state.step);
+    lc_log(LC_LOG_WARN, "step %lld: loss or gradient is not finite, update skipped",
+           (long long)trainer->state.step);
     if (trainer->nonfinite_in_a_row >= LC_MAX_NONFINITE_STEPS) {
         return lc_fail(err, LC_ERR_NUMERIC,
-                       "loss or gradient was not finite in %d steps in a row, the last one step %lld (learning rate "
+                       "loss or gradient was not finite in %d steps in a row, the last one step "
+                       "%lld (learning rate "
                        "%g): lower the learning rate, or check the base model and the data",
-                       LC_MAX_NONFINITE_STEPS, (long long)trainer->state.step, trainer->step.learning_rate);
+                       LC_MAX_NONFINITE_STEPS, (long long)trainer->state.step,
+                       trainer->step.learning_rate);
     }
     return LC_OK;
 }
@@ -273,8 +279,8 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     if (epoch_end) {
         const float *master = NULL;
         LC_TRY(lc_trainer_masters(trainer, &master, err));
-        LC_TRY(hooks->on_epoch(hooks->context, state->step / trainer->options.steps_per_epoch, &metrics, master,
-                               err));
+        LC_TRY(hooks->on_epoch(hooks->context, state->step / trainer->options.steps_per_epoch,
+                               &metrics, master, err));
     }
     if (epoch_end || state->step % trainer->options.checkpoint_every_steps == 0) {
         LC_TRY(save(trainer, hooks, err));
@@ -296,7 +302,8 @@ static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks
                    (long long)trainer->state.step, (long long)trainer->options.total_steps);
 }
 
-lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop, lc_err *err)
+lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop,
+                       lc_err *err)
 {
     trainer->step.stop = stop;
     while (trainer->state.step < trainer->options.total_steps) {
