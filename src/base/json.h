@@ -33,7 +33,8 @@ LC_WARN_UNUSED lc_code lc_json_load(const char *path, size_t max_bytes, unsigned
                                     lc_err *err);
 
 /* Typed readers of object members. A missing or null member leaves *out as it is when `required` is false.
- * Numbers must be finite and in [min, max]; integers exact. Errors are LC_ERR_INVALID with param = key. */
+ * Numbers must be finite and in [min, max]; integers exact (|value| < 2^53: 2^53 + 1 would read as 2^53).
+ * Errors are LC_ERR_INVALID with param = key. */
 LC_WARN_UNUSED lc_code lc_json_int(const cJSON *object, const char *key, bool required, int64_t min,
                                    int64_t max, int64_t *out, lc_err *err);
 LC_WARN_UNUSED lc_code lc_json_double(const cJSON *object, const char *key, bool required, double min,
