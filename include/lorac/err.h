@@ -1,6 +1,7 @@
 /*
- * Errors. Every function that can fail returns an lc_code and fills an lc_err: what failed, with the
- * values and a hint. The first error wins. One table maps codes to exit status (lc_code_exit_status).
+ * Errors. Every function that can fail returns an lc_code and fills an lc_err: what failed, with
+ * the values and a hint. The first error wins. One table maps codes to exit status
+ * (lc_code_exit_status).
  */
 #ifndef LORAC_ERR_H
 #define LORAC_ERR_H
@@ -34,14 +35,15 @@ typedef enum lc_code {
 typedef struct lc_err {
     lc_code code;                       /* LC_OK while nothing has failed */
     int64_t line;                       /* line of the input file, from 1; 0 where none applies */
-    char param[LC_ERR_PARAM_BYTES];     /* name of the offending field, tensor or file; may be empty */
+    char param[LC_ERR_PARAM_BYTES];     /* the offending field, tensor or file; may be empty */
     char message[LC_ERR_MESSAGE_BYTES]; /* one sentence or two, no final newline */
 } lc_err;
 
 #define LC_WARN_UNUSED        __attribute__((warn_unused_result))
 #define LC_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
-/* Records an error and returns `code`. Keeps an error that is already there (the first wins). err may be NULL. */
+/* Records an error and returns `code`. Keeps an error that is already there (the first wins).
+ * err may be NULL. */
 lc_code lc_fail(lc_err *err, lc_code code, const char *format, ...) LC_PRINTF(3, 4);
 
 /* As lc_fail, and names the field, tensor or file in err->param (cut to its size). */
@@ -52,8 +54,9 @@ lc_code lc_fail_param(lc_err *err, lc_code code, const char *param, const char *
 lc_code lc_fail_line(lc_err *err, lc_code code, int64_t line, const char *format, ...)
     LC_PRINTF(4, 5);
 
-/* As lc_fail for a failed system call: appends strerror(errno); ENOSPC and EDQUOT give LC_ERR_DISK_FULL,
- * ENOENT gives LC_ERR_NOT_FOUND, ENOMEM LC_ERR_MEMORY, everything else LC_ERR_IO. Returns that code. */
+/* As lc_fail for a failed system call: appends strerror(errno); ENOSPC and EDQUOT give
+ * LC_ERR_DISK_FULL, ENOENT gives LC_ERR_NOT_FOUND, ENOMEM LC_ERR_MEMORY, everything else
+ * LC_ERR_IO. Returns that code. */
 lc_code lc_fail_errno(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 
 /* Puts "context: " before the message of an error that is being passed on. Returns err->code. */
@@ -68,21 +71,21 @@ int lc_code_exit_status(lc_code code);
 const char *lc_code_name(lc_code code);
 
 /* Passes a failure on. */
-#define LC_TRY(expression)                                                                         \
-    do {                                                                                           \
-        const lc_code lc_try_code = (expression);                                                  \
-        if (lc_try_code != LC_OK) {                                                                \
-            return lc_try_code;                                                                    \
-        }                                                                                          \
+#define LC_TRY(expression)                        \
+    do {                                          \
+        const lc_code lc_try_code = (expression); \
+        if (lc_try_code != LC_OK) {               \
+            return lc_try_code;                   \
+        }                                         \
     } while (0)
 
 /* The same in a function with cleanup: needs `lc_code code` and a label `fail`. */
-#define LC_TRY_GOTO(expression)                                                                    \
-    do {                                                                                           \
-        code = (expression);                                                                       \
-        if (code != LC_OK) {                                                                       \
-            goto fail;                                                                             \
-        }                                                                                          \
+#define LC_TRY_GOTO(expression) \
+    do {                        \
+        code = (expression);    \
+        if (code != LC_OK) {    \
+            goto fail;          \
+        }                       \
     } while (0)
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /*
- * The log: one sink for the process, lines "2026-01-31T12:00:00Z level message" to a file, to stderr, or to
- * neither. Prompt text is never logged.
+ * The log: one sink for the process, lines "2026-01-31T12:00:00Z level message" to a file, to
+ * stderr, or to neither. Prompt text is never logged.
  */
 #ifndef LORAC_LOG_H
 #define LORAC_LOG_H

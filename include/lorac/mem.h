@@ -1,6 +1,7 @@
 /*
- * Host memory. One allocator that every module uses (so that tests can make the n-th call fail), checked
- * sizes, and arenas by lifetime (process, job, step). Nothing is allocated inside a training step.
+ * Host memory. One allocator that every module uses (so that tests can make the n-th call fail),
+ * checked sizes, and arenas by lifetime (process, job, step). Nothing is allocated inside a
+ * training step.
  */
 #ifndef LORAC_MEM_H
 #define LORAC_MEM_H
@@ -15,8 +16,8 @@
 extern "C" {
 #endif
 
-/* Each fails (and returns NULL) on overflow, when the system has no memory, and when a fault is injected.
- * Free with lc_free. bytes may be 0 (returns a unique pointer). */
+/* Each fails (and returns NULL) on overflow, when the system has no memory, and when a fault is
+ * injected. Free with lc_free. bytes may be 0 (returns a unique pointer). */
 void *lc_malloc(size_t bytes);
 void *lc_calloc(size_t count, size_t size);
 void *lc_realloc(void *memory, size_t bytes);
@@ -24,7 +25,8 @@ void *lc_aligned_alloc(size_t alignment, size_t bytes);
 char *lc_strdup(const char *text);
 void lc_free(void *memory);
 
-/* Allocates count*size zeroed bytes into *out, or an LC_ERR_MEMORY that names `what` and the size. */
+/* Allocates count*size zeroed bytes into *out, or an LC_ERR_MEMORY that names `what` and the
+ * size. */
 LC_WARN_UNUSED lc_code lc_new(void **out, size_t count, size_t size, const char *what, lc_err *err);
 
 /* false (and *out untouched) on overflow. */
@@ -33,7 +35,8 @@ LC_WARN_UNUSED bool lc_add_size(size_t a, size_t b, size_t *out);
 LC_WARN_UNUSED bool lc_mul_i64(int64_t a, int64_t b, int64_t *out);
 LC_WARN_UNUSED bool lc_add_i64(int64_t a, int64_t b, int64_t *out);
 
-/* An arena: allocations that live and die together. Memory from it is zeroed and 64-byte aligned. */
+/* An arena: allocations that live and die together. Memory from it is zeroed and 64-byte
+ * aligned. */
 typedef struct lc_arena_block lc_arena_block;
 typedef struct lc_arena {
     const char *name;      /* borrowed, for messages */
@@ -42,7 +45,8 @@ typedef struct lc_arena {
 } lc_arena;
 
 void lc_arena_init(lc_arena *arena, const char *name);
-LC_WARN_UNUSED lc_code lc_arena_alloc(lc_arena *arena, size_t count, size_t size, void **out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_arena_alloc(lc_arena *arena, size_t count, size_t size, void **out,
+                                      lc_err *err);
 LC_WARN_UNUSED lc_code lc_arena_strdup(lc_arena *arena, const char *text, size_t length, char **out,
                                        lc_err *err);
 void lc_arena_release(lc_arena *arena); /* frees everything; the arena may be used again */

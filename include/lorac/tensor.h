@@ -1,7 +1,7 @@
 /*
- * Element types and the matrix view that all ops take: a row-major window into somebody else's memory.
- * Shape letters, fixed for the whole project: N tokens in the batch, C model width, H heads, K kv-heads,
- * D head dim, I mlp width, V vocabulary, R adapter rank, L layers.
+ * Element types and the matrix view that all ops take: a row-major window into somebody else's
+ * memory. Shape letters, fixed for the whole project: N tokens in the batch, C model width, H
+ * heads, K kv-heads, D head dim, I mlp width, V vocabulary, R adapter rank, L layers.
  */
 #ifndef LORAC_TENSOR_H
 #define LORAC_TENSOR_H
@@ -17,8 +17,19 @@ extern "C" {
 #endif
 
 typedef enum lc_dtype {
-    LC_F32, LC_BF16, LC_F16, LC_F64,
-    LC_I64, LC_I32, LC_I16, LC_I8, LC_U64, LC_U32, LC_U16, LC_U8, LC_BOOL,
+    LC_F32,
+    LC_BF16,
+    LC_F16,
+    LC_F64,
+    LC_I64,
+    LC_I32,
+    LC_I16,
+    LC_I8,
+    LC_U64,
+    LC_U32,
+    LC_U16,
+    LC_U8,
+    LC_BOOL,
     LC_DTYPE_COUNT
 } lc_dtype;
 

@@ -1,5 +1,6 @@
 /*
- * Wall clock and monotonic time, for event times and progress; nothing that is computed depends on either.
+ * Wall clock and monotonic time, for event times and progress; nothing that is computed depends on
+ * either.
  */
 #include "base/clock.h"
 

@@ -1,6 +1,7 @@
 /*
- * Counts the cores this process may use: the affinity mask and, in a container, the cgroup v2 quota. Called
- * when a thread pool is started. Plain system calls, not file.c: a missing file is no error here.
+ * Counts the cores this process may use: the affinity mask and, in a container, the cgroup v2
+ * quota. Called when a thread pool is started. Plain system calls, not file.c: a missing file is no
+ * error here.
  */
 #include "base/cpu.h"
 

@@ -1,6 +1,6 @@
 /*
- * Paths and directories: joining, making, listing, renaming, locking, and removing trees without leaving
- * half of one. Used wherever job directories and checkpoints are handled.
+ * Paths and directories: joining, making, listing, renaming, locking, and removing trees without
+ * leaving half of one. Used wherever job directories and checkpoints are handled.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -230,7 +230,8 @@ static bool is_real_dir(const char *path)
     return lstat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* Unlinks what is no directory in `path`. Stops at the first directory and appends its name to `path`. */
+/* Unlinks what is no directory in `path`. Stops at the first directory and appends its name to
+ * `path`. */
 static lc_code empty_until_dir(char *path, bool *descended, lc_err *err)
 {
     DIR *dir = NULL;
@@ -314,7 +315,8 @@ lc_code lc_remove_tree(const char *path, lc_err *err)
     return remove_now(trash, err);
 }
 
-/* For the message only: the number of the process that wrote the lock file, 0 when it cannot be told. */
+/* For the message only: the number of the process that wrote the lock file, 0 when it cannot be
+ * told. */
 static long holder_of(int fd)
 {
     char text[32] = "";

@@ -1,6 +1,6 @@
 /*
- * Errors: formatting into lc_err, and the one table of codes. Called from everywhere; allocates nothing, so
- * that an out-of-memory error can be reported.
+ * Errors: formatting into lc_err, and the one table of codes. Called from everywhere; allocates
+ * nothing, so that an out-of-memory error can be reported.
  */
 #include "lorac/err.h"
 
@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/utf8_bytes.h"
 
 static const struct {
     const char *name;
@@ -33,6 +35,7 @@ _Static_assert(sizeof code_table / sizeof code_table[0] == LC_CODE_COUNT, "one r
 static void copy_param(lc_err *err, const char *param)
 {
     (void)snprintf(err->param, sizeof err->param, "%s", param != NULL ? param : "");
+    lc_utf8_bytes_repair(err->param);
 }
 
 /* Whether `err` takes an error now: it is there and holds none yet. */
@@ -45,6 +48,7 @@ static void LC_PRINTF(3, 0) record(lc_err *err, lc_code code, const char *format
 {
     err->code = code;
     (void)vsnprintf(err->message, sizeof err->message, format, arguments);
+    lc_utf8_bytes_repair(err->message); /* names of foreign files; characters cut in two */
 }
 
 lc_code lc_fail(lc_err *err, lc_code code, const char *format, ...)
@@ -135,6 +139,7 @@ lc_code lc_err_context(lc_err *err, const char *format, ...)
     char *rest = message + length;
     const size_t room = sizeof message - (size_t)length;
     (void)snprintf(rest, room, ": %.*s", (int)room, err->message);
+    lc_utf8_bytes_repair(message);
     memcpy(err->message, message, sizeof message);
     return err->code;
 }

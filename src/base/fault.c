@@ -1,6 +1,6 @@
 /*
- * Fault injection: counts allocations and I/O calls and fails the n-th. Asked by mem.c and io.c before each
- * call; armed by LORAC_FAULT at the first question or by a test.
+ * Fault injection: counts allocations and I/O calls and fails the n-th. Asked by mem.c and io.c
+ * before each call; armed by LORAC_FAULT at the first question or by a test.
  */
 #include "base/fault.h"
 

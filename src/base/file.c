@@ -1,6 +1,6 @@
 /*
- * Files: whole reads, atomic writes, the hashing writer, append-only logs, random access. Everything the
- * program stores goes through here; directories are in dir.c.
+ * Files: whole reads, atomic writes, the hashing writer, append-only logs, random access.
+ * Everything the program stores goes through here; directories are in dir.c.
  */
 #include "base/file.h"
 
@@ -223,7 +223,8 @@ lc_code lc_writer_close(lc_writer *writer, int64_t *bytes, uint8_t sha256[32], l
         code = lc_fail_errno(err, "cannot close %s", writer->path);
     }
     if (code != LC_OK) {
-        /* After a failed write or fsync nobody knows what is on the disk: the file must not be taken. */
+        /* After a failed write or fsync nobody knows what is on the disk: the file must not be
+         * taken. */
         (void)unlink(writer->path);
     } else {
         if (bytes != NULL) {

@@ -1,6 +1,6 @@
 /*
- * SHA-256 (FIPS 180-4), with the SHA extensions of x86 where the processor has them. Called by the writers
- * (manifests), the data set cache and the resume checks.
+ * SHA-256 (FIPS 180-4), with the SHA extensions of x86 where the processor has them. Called by the
+ * writers (manifests), the data set cache and the resume checks.
  */
 #include "base/hash.h"
 
@@ -87,7 +87,8 @@ void lc_sha256_blocks_portable(uint32_t state[8], const uint8_t *data, size_t co
 #include <immintrin.h>
 #include <stdatomic.h>
 
-/* Four rounds with schedule words w, and the next four words of the schedule: w0 <- f(w0, w1, w2, w3). */
+/* Four rounds with schedule words w, and the next four words of the schedule: w0 <- f(w0, w1,
+ * w2, w3). */
 #define FOUR_ROUNDS(w, index)                                                            \
     do {                                                                                 \
         __m128i sum_ = _mm_add_epi32(                                                    \

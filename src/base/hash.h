@@ -18,6 +18,7 @@ void lc_sha256_update(lc_sha256 *hash, const void *data, size_t bytes);
 void lc_sha256_final(lc_sha256 *hash, uint8_t digest[32]);
 void lc_sha256_of(const void *data, size_t bytes, uint8_t digest[32]);
 void lc_hex(const uint8_t *bytes, size_t count, char *out); /* 2*count digits and a NUL */
-LC_WARN_UNUSED lc_code lc_sha256_file(const char *path, uint8_t digest[32], int64_t *bytes, lc_err *err);
+LC_WARN_UNUSED lc_code lc_sha256_file(const char *path, uint8_t digest[32], int64_t *bytes,
+                                      lc_err *err);
 
 #endif

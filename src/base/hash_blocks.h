@@ -1,6 +1,6 @@
 /*
- * The block function of SHA-256 in two versions, private to src/base and its test: the portable one, and the
- * fastest this processor has.
+ * The block function of SHA-256 in two versions, private to src/base and its test: the portable
+ * one, and the fastest this processor has.
  */
 #ifndef LC_BASE_HASH_BLOCKS_H
 #define LC_BASE_HASH_BLOCKS_H

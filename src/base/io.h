@@ -1,6 +1,7 @@
 /*
- * System calls on files as the base layer makes them: each asks fault injection first, restarts after EINTR,
- * and opens close-on-exec. Private to src/base; everybody else uses file.h. All return -1 with errno set.
+ * System calls on files as the base layer makes them: each asks fault injection first, restarts
+ * after EINTR, and opens close-on-exec. Private to src/base; everybody else uses file.h. All return
+ * -1 with errno set.
  */
 #ifndef LC_BASE_IO_H
 #define LC_BASE_IO_H
@@ -24,7 +25,8 @@ int lc_io_unlink(const char *path);
 int lc_io_rmdir(const char *path);
 int lc_io_mkdir(const char *path, mode_t mode);
 
-/* The directory that holds `path`, into out[LC_MAX_PATH_BYTES]: "a/b/" -> "a", "b" -> ".", "/b" -> "/". */
+/* The directory that holds `path`, into out[LC_MAX_PATH_BYTES]: "a/b/" -> "a", "b" -> ".", "/b"
+ * -> "/". */
 LC_WARN_UNUSED lc_code lc_path_parent(const char *path, char *out, lc_err *err);
 /* Last component without trailing slashes, borrowed from `path`; *length bytes of it. */
 const char *lc_path_base(const char *path, size_t *length);

@@ -1,6 +1,6 @@
 /*
- * JSON: parsing (our scanner, then cJSON) and typed readers of members. Used by everything that reads
- * config.json, job files, tokenizer.json, data set rows and our own records.
+ * JSON: parsing (our scanner, then cJSON) and typed readers of members. Used by everything that
+ * reads config.json, job files, tokenizer.json, data set rows and our own records.
  */
 #include "base/json.h"
 

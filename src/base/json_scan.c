@@ -1,7 +1,8 @@
 /*
- * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL, bounded
- * depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open containers are on a
- * stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse; knows nothing of cJSON's tree.
+ * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
+ * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open
+ * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse; knows nothing of cJSON's
+ * tree.
  */
 #include "base/json_scan.h"
 
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8_bytes.h"
 #include "lorac/mem.h"
 
 #define SMALL_KEYS     64
@@ -210,36 +212,6 @@ static lc_code scan_escape(scan *s)
     return LC_OK;
 }
 
-/* Length of the well-formed UTF-8 sequence that begins with a byte >= 0x80, 0 if there is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *text, size_t bytes)
-{
-    const unsigned char lead = text[0];
-    size_t length;
-    unsigned char low = 0x80, high = 0xBF; /* of the second byte */
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        length = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-        length = 3;
-        low = lead == 0xE0 ? 0xA0 : low;   /* overlong */
-        high = lead == 0xED ? 0x9F : high; /* surrogates */
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-        length = 4;
-        low = lead == 0xF0 ? 0x90 : low;   /* overlong */
-        high = lead == 0xF4 ? 0x8F : high; /* beyond U+10FFFF */
-    } else {
-        return 0;
-    }
-    if (bytes < length || text[1] < low || text[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((text[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
-}
-
 /* One step inside a string at a byte that is not plain ASCII. */
 static lc_code scan_special_character(scan *s)
 {
@@ -250,7 +222,7 @@ static lc_code scan_special_character(scan *s)
     if (c < 0x20) {
         return fail_at(s, s->at, "control character 0x%02x in a string must be escaped", c);
     }
-    const size_t length = utf8_length(s->text + s->at, s->bytes - s->at);
+    const size_t length = lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at);
     if (length == 0) {
         return fail_at(s, s->at, "byte 0x%02x is not valid UTF-8", c);
     }
@@ -363,8 +335,8 @@ static lc_code scan_word(scan *s, const char *word)
     return LC_OK;
 }
 
-/* The next byte of a checked string with its escapes resolved: *at moves on, `pending` holds the rest of a
- * character above U+007F. END_OF_STRING at the end. */
+/* The next byte of a checked string with its escapes resolved: *at moves on, `pending` holds the
+ * rest of a character above U+007F. END_OF_STRING at the end. */
 typedef struct decoder {
     const scan *s;
     size_t at, end;

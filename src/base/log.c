@@ -1,6 +1,6 @@
 /*
- * The log sink of the process: stderr and, while a job runs, its log.txt. Called from everywhere; a line
- * that cannot be written is dropped, because nothing may fail for the sake of the log.
+ * The log sink of the process: stderr and, while a job runs, its log.txt. Called from everywhere; a
+ * line that cannot be written is dropped, because nothing may fail for the sake of the log.
  */
 #include "lorac/log.h"
 

@@ -1,6 +1,6 @@
 /*
- * Host memory: the allocator that every module uses, checked sizes, arenas. The only file that calls malloc
- * and free, so that fault injection reaches every allocation.
+ * Host memory: the allocator that every module uses, checked sizes, arenas. The only file that
+ * calls malloc and free, so that fault injection reaches every allocation.
  */
 #include "lorac/mem.h"
 
@@ -11,7 +11,8 @@
 
 #define ARENA_ALIGNMENT 64
 
-/* Under AddressSanitizer every arena allocation has a block of its own, so that overruns are seen. */
+/* Under AddressSanitizer every arena allocation has a block of its own, so that overruns are
+ * seen. */
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_BLOCK_BYTES 0
 #elif defined(__has_feature)
@@ -139,7 +140,8 @@ void lc_arena_init(lc_arena *arena, const char *name)
     *arena = (lc_arena){.name = name};
 }
 
-/* A zeroed block for `bytes`; calloc leaves large ones untouched, so they cost no resident memory yet. */
+/* A zeroed block for `bytes`; calloc leaves large ones untouched, so they cost no resident
+ * memory yet. */
 static lc_arena_block *new_block(size_t bytes)
 {
     const size_t overhead = sizeof(lc_arena_block) + ARENA_ALIGNMENT - 1;

@@ -1,6 +1,6 @@
 /*
- * Parameters of the environment: the table, and the only getenv of the program. `lorac doctor` and the docs
- * print the table.
+ * Parameters of the environment: the table, and the only getenv of the program. `lorac doctor` and
+ * the docs print the table.
  */
 #include "base/params.h"
 

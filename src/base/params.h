@@ -1,6 +1,6 @@
 /*
- * The one place that reads the environment. Each parameter: name, type, bounds, default, help; the same
- * table feeds `lorac doctor` and the docs.
+ * The one place that reads the environment. Each parameter: name, type, bounds, default, help; the
+ * same table feeds `lorac doctor` and the docs.
  */
 #ifndef LC_BASE_PARAMS_H
 #define LC_BASE_PARAMS_H

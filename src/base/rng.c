@@ -1,6 +1,6 @@
 /*
- * Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3"
- * (SC'11); and the draws made from it. Used by dropout, shuffling, initialisation and sampling.
+ * Philox4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2,
+ * 3" (SC'11); and the draws made from it. Used by dropout, shuffling, initialisation and sampling.
  */
 #include "base/rng.h"
 
@@ -64,7 +64,8 @@ double lc_rng_uniform(lc_rng *rng)
 uint64_t lc_rng_below(lc_rng *rng, uint64_t bound)
 {
     assert(bound >= 1);
-    /* The lowest 2^64 mod bound values are drawn again, so that every remainder is equally likely. */
+    /* The lowest 2^64 mod bound values are drawn again, so that every remainder is equally
+     * likely. */
     const uint64_t threshold = (0 - bound) % bound;
     uint64_t value;
     do {

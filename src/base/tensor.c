@@ -1,6 +1,6 @@
 /*
- * Element types: sizes, names, conversions between the float formats, matrix views. Used by the readers,
- * the model and the CPU backend.
+ * Element types: sizes, names, conversions between the float formats, matrix views. Used by the
+ * readers, the model and the CPU backend.
  */
 #include "lorac/tensor.h"
 
@@ -105,7 +105,8 @@ static inline uint16_t f32_to_f16(float value)
         return (uint16_t)(sign | 0x7C00u);
     }
     if (magnitude < 0x38800000u) {
-        /* Below 2^-14: adding 0.5 leaves the fraction in units of 2^-24, rounded to nearest even. */
+        /* Below 2^-14: adding 0.5 leaves the fraction in units of 2^-24, rounded to nearest
+         * even. */
         const float sum = float_of_bits(magnitude) + 0.5f;
         return (uint16_t)(sign | (bits_of_float(sum) - 0x3F000000u));
     }

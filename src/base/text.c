@@ -1,6 +1,6 @@
 /*
- * Building texts: a growing buffer, JSON strings, shortest numbers, and whole trees printed again. Used by
- * every writer of JSON and CSV, and by the chat template's tojson.
+ * Building texts: a growing buffer, JSON strings, shortest numbers, and whole trees printed again.
+ * Used by every writer of JSON and CSV, and by the chat template's tojson.
  */
 #include <float.h>
 #include <inttypes.h>

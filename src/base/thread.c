@@ -1,7 +1,7 @@
 /*
- * The thread pool. One atomic counter hands out the tasks of a run; idle workers look at it for a moment,
- * then sleep on a futex. The end of a run is the end of its last task: a worker that was not scheduled in
- * time is not waited for. Used by the CPU backend, thousands of times per second.
+ * The thread pool. One atomic counter hands out the tasks of a run; idle workers look at it for a
+ * moment, then sleep on a futex. The end of a run is the end of its last task: a worker that was
+ * not scheduled in time is not waited for. Used by the CPU backend, thousands of times per second.
  */
 #include "base/thread.h"
 
@@ -35,7 +35,8 @@ struct lc_pool {
     bool spins;  /* false when there are more threads than cores */
     void (*on_start)(void *context, int worker);
     void *on_start_context; /* borrowed, used while starting only */
-    /* The run: written by the caller while `remaining` and `unfinished` are 0, read by whoever got a task. */
+    /* The run: written by the caller while `remaining` and `unfinished` are 0, read by whoever
+     * got a task. */
     void (*task)(void *context, int64_t index, int worker);
     void *context;
     int64_t count;
@@ -151,7 +152,8 @@ static void wait_for_work(lc_pool *pool)
     if (spin(pool, has_work_or_stops)) {
         return;
     }
-    /* Order matters: bell is read before `remaining`, so a run that starts in between is not slept over. */
+    /* Order matters: bell is read before `remaining`, so a run that starts in between is not
+     * slept over. */
     const uint32_t seen = atomic_load(&pool->bell);
     atomic_fetch_add(&pool->sleepers, 1);
     if (!has_work_or_stops(pool)) {
