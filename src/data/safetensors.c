@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/text_checks.h"
+#include "text/text_checks.h"
 #include "lorac/mem.h"
 
 #define LENGTH_BYTES 8 /* the little-endian header length in front */
@@ -366,9 +366,6 @@ static lc_code parse_header(lc_safetensors *file, const char *json, size_t json_
     if (json[0] != '{') {
         return lc_fail(err, LC_ERR_INVALID,
                        "the safetensors header does not begin with '{': not a safetensors file");
-    }
-    if (lc_json_has_nul_escape(json, json_bytes)) {
-        return lc_fail(err, LC_ERR_INVALID, "the safetensors header has \\u0000 in a string");
     }
     const header h = {
         .file = file,

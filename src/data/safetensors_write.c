@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "data/safetensors.h"
-#include "data/text_checks.h"
+#include "text/text_checks.h"
 #include "lorac/mem.h"
 
 /* The reference sorts by its list of dtypes, last first; within one dtype by name. */

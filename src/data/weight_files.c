@@ -10,7 +10,7 @@
 
 #include "base/hash.h"
 #include "data/safetensors.h"
-#include "data/text_checks.h"
+#include "text/text_checks.h"
 #include "lorac/mem.h"
 
 #define SINGLE_NAME     "model.safetensors"
@@ -261,6 +261,20 @@ const lc_tensor_info *lc_weight_files_find(const lc_weight_files *files, const c
         *file = found->file;
     }
     return found->tensor;
+}
+
+int64_t lc_weight_files_count(const lc_weight_files *files)
+{
+    return files->weight_count;
+}
+
+const lc_tensor_info *lc_weight_files_at(const lc_weight_files *files, int64_t index,
+                                         const lc_safetensors **file)
+{
+    if (file != NULL) {
+        *file = files->weights[index].file;
+    }
+    return files->weights[index].tensor;
 }
 
 int64_t lc_weight_files_bytes(const lc_weight_files *files)

@@ -1,0 +1,76 @@
+/*
+ * Byte-pair encoding: the vocabulary, the merge ranks and the merging of one word. Byte-level: a word is
+ * bytes, spelled with the 256 printable characters of GPT-2. Used by the tokenizer only.
+ */
+#ifndef LC_TEXT_BPE_H
+#define LC_TEXT_BPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lorac/err.h"
+#include "lorac/mem.h"
+#include "text/tokenizer.h"
+
+#define LC_MAX_VOCAB  ((int64_t)1 << 22)
+#define LC_MAX_MERGES ((int64_t)1 << 22)
+
+/* One token. `spelled` is its text in the file, `bytes` what it stands for. Both NUL-terminated, borrowed
+ * from the tokenizer's arena; spelled NULL: no token has this id. */
+typedef struct lc_token {
+    const char *spelled;
+    const char *bytes;
+    uint32_t spelled_bytes, byte_count;
+    bool special, added;
+} lc_token;
+
+typedef struct lc_merge {
+    uint64_t pair; /* left id << 32 | right id */
+    uint32_t rank;
+    int32_t id; /* of the merged token; -1: empty slot */
+} lc_merge;
+
+typedef struct lc_bpe {
+    lc_token *tokens; /* token_count, by id */
+    int32_t token_count;
+    int32_t *slots; /* hash table of ids by spelling, -1 empty; a power of two */
+    size_t slot_count;
+    lc_merge *merges; /* hash table by pair; a power of two */
+    size_t merge_slots;
+    int32_t byte_ids[256]; /* token of each byte, -1: none, the byte is dropped */
+    bool ignore_merges;    /* a word that is a token is taken as it is */
+} lc_bpe;
+
+/* Scratch of one thread: grows, is reused. Zero-initialised. */
+typedef struct lc_bpe_scratch {
+    struct lc_bpe_symbol *symbols;
+    struct lc_bpe_candidate *heap;
+    size_t capacity; /* of symbols, in words' bytes; the heap has three times as many */
+    size_t heap_count;
+} lc_bpe_scratch;
+void lc_bpe_scratch_release(lc_bpe_scratch *scratch);
+
+/* Tables for that many tokens and merges, empty; memory from the arena. */
+LC_WARN_UNUSED lc_code lc_bpe_init(lc_bpe *bpe, int32_t token_count, size_t vocab_count,
+                                   size_t merge_count, lc_arena *arena, lc_err *err);
+/* Enters token `id`, whose fields are filled, into the table by spelling. false: the spelling is there already. */
+bool lc_bpe_enter(lc_bpe *bpe, int32_t id);
+int32_t lc_bpe_find(const lc_bpe *bpe, const char *spelled, size_t bytes); /* -1: none */
+/* A later rank of the same pair replaces the earlier one, as in Hugging Face. */
+void lc_bpe_enter_merge(lc_bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t merged);
+
+/* Appends the tokens of one word; token starts count from `offset`. O(n log n). */
+LC_WARN_UNUSED lc_code lc_bpe_encode(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
+                                     size_t bytes, size_t offset, lc_tokens *tokens, lc_err *err);
+
+/* Appends one token. */
+LC_WARN_UNUSED lc_code lc_tokens_push(lc_tokens *tokens, int32_t id, size_t start, lc_err *err);
+
+/* The printable character of a byte, UTF-8 in out[2]; returns its length. */
+size_t lc_byte_spell(uint8_t byte, char *out);
+/* Bytes that a spelled token stands for, into out[bytes]; returns their count. A spelling with a character
+ * outside the 256 stands for itself. */
+size_t lc_byte_unspell(const char *spelled, size_t bytes, char *out);
+
+#endif
