@@ -78,7 +78,7 @@ void lc_text_add_json_string(lc_text *text, const char *bytes, size_t length);
 void lc_text_add_double(lc_text *text, double value);
 /* A parsed tree again, in Python json.dumps(ensure_ascii=False) spacing (", " and ": ") when
  * spaced, without any blank otherwise; key order kept. Integral numbers up to 2^53 without point
- * or exponent. */
+ * or exponent; a number with a valuestring is written as that (text/number_spelling.h). */
 void lc_text_add_json(lc_text *text, const cJSON *item, bool spaced);
 
 #endif

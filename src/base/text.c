@@ -265,6 +265,8 @@ static void add_scalar(lc_text *text, const cJSON *item)
 {
     if (cJSON_IsString(item)) {
         lc_text_add_json_string(text, item->valuestring, strlen(item->valuestring));
+    } else if (cJSON_IsNumber(item) && item->valuestring != NULL) {
+        add_string(text, item->valuestring); /* a spelling that the double cannot keep */
     } else if (cJSON_IsNumber(item)) {
         lc_text_add_double(text, item->valuedouble);
     } else if (cJSON_IsBool(item)) {

@@ -14,7 +14,8 @@
 
 typedef struct lc_chat_template lc_chat_template;
 
-LC_WARN_UNUSED lc_code lc_chat_template_load(const char *model_dir, lc_chat_template **out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_chat_template_load(const char *model_dir, lc_chat_template **out,
+                                             lc_err *err);
 void lc_chat_template_free(lc_chat_template *chat_template);
 
 /* Byte ranges of the rendered text that the assistant wrote: content, tool calls and the closing
@@ -34,8 +35,9 @@ void lc_rendered_release(lc_rendered *rendered);
 
 /* messages: JSON array of {role, content, tool_calls...}; tools: JSON array or NULL. The text equals what
  * Jinja2, set up as transformers does, gives for the template. */
-LC_WARN_UNUSED lc_code lc_chat_template_render(const lc_chat_template *chat_template, const cJSON *messages,
-                                               const cJSON *tools, bool add_generation_prompt,
-                                               lc_rendered *out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_chat_template_render(const lc_chat_template *chat_template,
+                                               const cJSON *messages, const cJSON *tools,
+                                               bool add_generation_prompt, lc_rendered *out,
+                                               lc_err *err);
 
 #endif
