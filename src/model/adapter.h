@@ -28,7 +28,8 @@ int32_t lc_module_in(const lc_model_config *config, lc_module_kind kind);
 int32_t lc_module_out(const lc_model_config *config, lc_module_kind kind);
 
 /* One adapted linear. Masters are stored padded: A as r16 x in, B as out x r16 (row-major, rows/columns
- * beyond rank are zero and stay zero). */
+ * beyond rank are zero and stay zero). Offsets go group by group (weights.h): every A of the group, one below
+ * the other, then every B. */
 typedef struct lc_lora_slot {
     int32_t rank; /* 0: this linear is not adapted */
     int32_t r16;  /* rank rounded up to 16 */
@@ -83,9 +84,12 @@ LC_WARN_UNUSED lc_code lc_adapter_load(const char *adapter_dir, const lc_adapter
                                        const lc_model_config *config, float *master, lc_err *err);
 
 /* Writes adapter_config.json and adapter_model.safetensors (fp32, metadata format pt) into an existing
- * directory, as PEFT, vLLM and SGLang read them: minimal long-stable keys, sorted, indent 2. One rank, alpha
- * and scale everywhere give plain r/lora_alpha; otherwise rank_pattern and alpha_pattern with full module
- * paths. Every tensor is checked to be finite first. */
+ * directory, as PEFT, vLLM and SGLang read them: minimal long-stable keys, sorted, indent 2. One rank and alpha
+ * everywhere give plain r/lora_alpha; otherwise (only after loading an adapter that had them) rank_pattern and
+ * alpha_pattern with full module names, r being the largest rank. PEFT and SGLang read patterns, vLLM does not:
+ * it would apply lora_alpha/r to every module. Modules that are no rectangle of layers and leaf names are listed
+ * in target_modules in full. Fails when the tensor file is there already, and with LC_ERR_NUMERIC naming the
+ * tensor when a value is not finite (nothing is written then). */
 typedef struct lc_adapter_meta {
     const char *base_model; /* base_model_name_or_path */
     double dropout;

@@ -122,6 +122,27 @@ static lc_code open_config(const char *dir, lc_peft_config *out, lc_err *err)
     return code;
 }
 
+/* Every tensor to its place. */
+static lc_code place_tensors(const lc_model_config *config, peft_files *files, lc_err *err)
+{
+    for (int64_t i = 0; i < lc_safetensors_count(files->file); i++) {
+        const lc_tensor_info *tensor = lc_safetensors_at(files->file, i);
+        lc_peft_tensor place = {0};
+        LC_TRY(lc_peft_tensor_parse(tensor->name, config, &place, err));
+        const lc_tensor_info **slot = &files->tensors[place.layer][place.kind][place.is_b];
+        if (*slot != NULL) {
+            return lc_fail_param(err, LC_ERR_INVALID, tensor->name,
+                                 "tensors %.200s and %.200s are the same matrix", (*slot)->name,
+                                 tensor->name);
+        }
+        *slot = tensor;
+    }
+    if (lc_safetensors_count(files->file) == 0) {
+        return lc_fail(err, LC_ERR_INVALID, "no tensor in it");
+    }
+    return LC_OK;
+}
+
 static lc_code open_tensors(const char *dir, const lc_model_config *config, peft_files *files,
                             lc_err *err)
 {
@@ -136,22 +157,8 @@ static lc_code open_tensors(const char *dir, const lc_model_config *config, peft
             legacy);
     }
     LC_TRY(lc_safetensors_open(path, &files->file, err));
-    for (int64_t i = 0; i < lc_safetensors_count(files->file); i++) {
-        const lc_tensor_info *tensor = lc_safetensors_at(files->file, i);
-        lc_peft_tensor place = {0};
-        LC_TRY(lc_peft_tensor_parse(tensor->name, config, &place, err));
-        const lc_tensor_info **slot = &files->tensors[place.layer][place.kind][place.is_b];
-        if (*slot != NULL) {
-            return lc_fail_param(err, LC_ERR_INVALID, tensor->name,
-                                 "tensors %.200s and %.200s are the same matrix", (*slot)->name,
-                                 tensor->name);
-        }
-        *slot = tensor;
-    }
-    if (lc_safetensors_count(files->file) == 0) {
-        return lc_fail(err, LC_ERR_INVALID, "%s holds no tensor", path);
-    }
-    return LC_OK;
+    const lc_code code = place_tensors(config, files, err);
+    return code == LC_OK ? LC_OK : lc_err_context(err, "%s", path);
 }
 
 static lc_code files_open(const char *dir, const lc_model_config *config, peft_files **out,

@@ -35,7 +35,7 @@ static float dynamic_theta(const lc_rope_config *rope, int32_t head_dim, int64_t
     }
     const float ratio = (float)rope->factor * (float)length / (float)trained;
     const float stretch = ratio - (float)(rope->factor - 1);
-    return (float)rope->theta * power_f32(stretch, (float)exponent);
+    return (float)rope->theta * (float)pow((double)stretch, exponent);
 }
 
 /* llama3: long waves are divided by the factor, short ones kept, those between blended. */

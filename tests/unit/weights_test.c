@@ -1,0 +1,569 @@
+/*
+ * Base weights: shapes of the bordered matrices, carving, loading of every family from files, publishing, and
+ * the errors of files that do not fit. The device is a stand-in whose memory only the upload can reach.
+ */
+#include "testing.h"
+
+#include <math.h>
+
+#include "base/file.h"
+#include "data/safetensors.h"
+#include "lorac/mem.h"
+#include "model/weights.h"
+
+#define MAX_TENSORS 128
+
+/* ---- a device ---- */
+
+static size_t uploaded;
+
+static lc_code fake_upload(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err)
+{
+    (void)device;
+    (void)err;
+    uploaded += bytes;
+    memcpy(to, from, bytes);
+    return LC_OK;
+}
+
+static lc_code fake_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err)
+{
+    (void)device;
+    (void)err;
+    assert_int_equal(args->w_a.rows, args->a.rows);
+    assert_int_equal(args->w_a.cols, args->a.cols);
+    assert_int_equal(args->w_b.rows, args->b.rows);
+    assert_int_equal(args->w_b.cols, args->b.cols);
+    for (int64_t i = 0; i < args->a.rows; i++) {
+        memcpy((float *)args->w_a.data + i * args->w_a.ld, (float *)args->a.data + i * args->a.ld,
+               (size_t)args->a.cols * sizeof(float));
+    }
+    for (int64_t i = 0; i < args->b.rows; i++) {
+        for (int64_t j = 0; j < args->b.cols; j++) {
+            ((float *)args->w_b.data)[i * args->w_b.ld + j] =
+                args->scale * ((float *)args->b.data)[i * args->b.ld + j];
+        }
+    }
+    return LC_OK;
+}
+
+static const lc_ops fake_ops = {
+    .name = "fake", .upload = fake_upload, .lora_publish = fake_publish};
+static lc_device device = {.ops = &fake_ops, .description = "fake"};
+
+/* ---- a model directory ---- */
+
+typedef struct model_dir {
+    lc_tensor_out tensors[MAX_TENSORS]; /* names, shapes and data owned */
+    int64_t count;
+    const char *path;
+} model_dir;
+
+static lc_model_config config;
+static lc_adapter_spec spec;
+static model_dir dir;
+
+static size_t elements(const lc_tensor_out *tensor)
+{
+    return (size_t)tensor->shape[0] * (tensor->rank == 2 ? (size_t)tensor->shape[1] : 1);
+}
+
+static void add(lc_dtype dtype, int64_t rows, int64_t cols, const char *format, ...)
+    LC_PRINTF(4, 5);
+static void add(lc_dtype dtype, int64_t rows, int64_t cols, const char *format, ...)
+{
+    char *name = malloc(128);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, 128, format, args);
+    va_end(args);
+    lc_tensor_out *tensor = &dir.tensors[dir.count++];
+    assert_true(dir.count <= MAX_TENSORS);
+    *tensor = (lc_tensor_out){.name = name, .dtype = dtype, .rank = rows > 0 ? 2 : 1};
+    tensor->shape[0] = rows > 0 ? rows : cols;
+    tensor->shape[1] = rows > 0 ? cols : 0;
+    const size_t count = elements(tensor);
+    float *values = malloc(count * sizeof(float));
+    char *data = malloc(count * lc_dtype_bytes(dtype));
+    test_fill(values, count, -1, 1);
+    if (dtype == LC_F32) {
+        memcpy(data, values, count * sizeof(float));
+    } else if (!lc_convert(values, LC_F32, data, dtype, count)) {
+        memset(data, 0x3c, count * lc_dtype_bytes(dtype));
+    }
+    free(values);
+    tensor->data = data;
+}
+
+static void release_dir(void)
+{
+    for (int64_t i = 0; i < dir.count; i++) {
+        free((void *)(uintptr_t)dir.tensors[i].name);
+        free((void *)(uintptr_t)dir.tensors[i].data);
+    }
+    memset(&dir, 0, sizeof(dir));
+}
+
+static void add_layer(int32_t layer, lc_dtype dtype)
+{
+    for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
+        const lc_module_kind module = (lc_module_kind)kind;
+        const bool has_bias = kind <= LC_MODULE_V   ? config.qkv_bias
+                              : kind == LC_MODULE_O ? config.o_bias
+                                                    : config.mlp_bias;
+        add(dtype, lc_module_out(&config, module), lc_module_in(&config, module),
+            "model.layers.%d.%s.weight", layer, lc_module_path(module));
+        if (has_bias) {
+            add(dtype, 0, lc_module_out(&config, module), "model.layers.%d.%s.bias", layer,
+                lc_module_path(module));
+        }
+    }
+    add(dtype, 0, config.width, "model.layers.%d.input_layernorm.weight", layer);
+    add(dtype, 0, config.width, "model.layers.%d.post_attention_layernorm.weight", layer);
+    if (config.qk_norm) {
+        add(dtype, 0, config.head_dim, "model.layers.%d.self_attn.q_norm.weight", layer);
+        add(dtype, 0, config.head_dim, "model.layers.%d.self_attn.k_norm.weight", layer);
+    }
+}
+
+static void make_model(lc_dtype dtype)
+{
+    release_dir();
+    add(dtype, config.vocab, config.width, "model.embed_tokens.weight");
+    add(dtype, 0, config.width, "model.norm.weight");
+    for (int32_t layer = 0; layer < config.layers; layer++) {
+        add_layer(layer, dtype);
+    }
+    if (!config.tied) {
+        add(dtype, config.vocab, config.width, "lm_head.weight");
+    }
+}
+
+static void write_model(void)
+{
+    char path[LC_MAX_PATH_BYTES];
+    static const char *directory;
+    directory = directory == NULL ? test_dir() : directory;
+    dir.path = directory;
+    snprintf(path, sizeof(path), "%s/model.safetensors", dir.path);
+    (void)remove(path);
+    assert_ok(lc_safetensors_write(path, dir.tensors, dir.count, NULL, 0, NULL, NULL, &test_err));
+}
+
+static lc_tensor_out *find(const char *name)
+{
+    for (int64_t i = 0; i < dir.count; i++) {
+        if (strcmp(dir.tensors[i].name, name) == 0) {
+            return &dir.tensors[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- loading ---- */
+
+static lc_arena arena;
+static lc_weights weights;
+static char *block;
+static int64_t block_bytes;
+
+static lc_code load(lc_dtype dtype)
+{
+    lc_weight_files *files = NULL;
+    lc_arena_release(&arena);
+    lc_arena_init(&arena, "test");
+    free(block);
+    assert_ok(lc_weights_bytes(&config, &spec, dtype, &block_bytes, &test_err));
+    block = calloc(1, (size_t)block_bytes + 256);
+    memset(block + block_bytes, 0x5a, 256);
+    assert_ok(lc_weights_carve(&config, &spec, dtype, block, &arena, &weights, &test_err));
+    assert_ok(lc_weight_files_open(dir.path, &files, &test_err));
+    const lc_code code = lc_weights_load(&config, &spec, files, &device, &weights, &test_err);
+    lc_weight_files_close(files);
+    for (int i = 0; i < 256; i++) {
+        assert_int_equal(block[block_bytes + i], 0x5a);
+    }
+    return code;
+}
+
+/* Whether rows row.. of `mat` (as F32) hold the named tensor. */
+static void check_rows(lc_mat mat, int64_t row, const char *name)
+{
+    const lc_tensor_out *tensor = find(name);
+    assert_non_null(tensor);
+    const size_t count = elements(tensor), item = lc_dtype_bytes(tensor->dtype);
+    const size_t cols = (size_t)tensor->shape[tensor->rank - 1];
+    for (size_t i = 0; i < count / cols; i++) {
+        const char *at = (const char *)mat.data +
+                         (((size_t)row + i) * (size_t)mat.ld) * lc_dtype_bytes(mat.dtype);
+        char *expected = malloc(cols * lc_dtype_bytes(mat.dtype));
+        const char *from = (const char *)tensor->data + i * cols * item;
+        if (tensor->dtype == mat.dtype) {
+            memcpy(expected, from, cols * item);
+        } else {
+            assert_true(lc_convert(from, tensor->dtype, expected, mat.dtype, cols));
+        }
+        if (memcmp(at, expected, cols * lc_dtype_bytes(mat.dtype)) != 0) {
+            fail_msg("%s: row %zu differs", name, i);
+        }
+        free(expected);
+    }
+}
+
+static void check_vector(const float *values, int64_t count, int32_t layer, const char *leaf)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "model.%s", leaf);
+    if (layer >= 0) {
+        snprintf(name, sizeof(name), "model.layers.%d.%s", layer, leaf);
+    }
+    check_rows(lc_mat_f32((float *)(uintptr_t)values, 1, count, count), 0, name);
+}
+
+static void check_layer(int32_t layer)
+{
+    const lc_layer_weights *w = &weights.layers[layer];
+    for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
+        const int group = kind <= LC_MODULE_V    ? LC_GROUP_QKV
+                          : kind == LC_MODULE_O  ? LC_GROUP_O
+                          : kind <= LC_MODULE_UP ? LC_GROUP_GATE_UP
+                                                 : LC_GROUP_DOWN;
+        const lc_group_shape shape = lc_group_shape_of(&config, &spec, layer, (lc_group_kind)group);
+        const int32_t out = lc_module_out(&config, (lc_module_kind)kind);
+        char name[128];
+        snprintf(name, sizeof(name), "model.layers.%d.%s.weight", layer,
+                 lc_module_path((lc_module_kind)kind));
+        check_rows(w->group[group], shape.row_first[kind], name);
+        snprintf(name, sizeof(name), "%s.bias", lc_module_path((lc_module_kind)kind));
+        if (w->bias[group] != NULL) {
+            check_vector(w->bias[group] + shape.row_first[kind], out, layer, name);
+        }
+    }
+    check_vector(w->norm1, config.width, layer, "input_layernorm.weight");
+    check_vector(w->norm2, config.width, layer, "post_attention_layernorm.weight");
+    if (config.qk_norm) {
+        check_vector(w->q_norm, config.head_dim, layer, "self_attn.q_norm.weight");
+        check_vector(w->k_norm, config.head_dim, layer, "self_attn.k_norm.weight");
+    }
+}
+
+/* The border is zero, the matrices end where the next begins, biases are where the family has them. */
+static void check_structure(lc_dtype dtype)
+{
+    for (int32_t layer = 0; layer < config.layers; layer++) {
+        for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
+            const lc_group_shape shape =
+                lc_group_shape_of(&config, &spec, layer, (lc_group_kind)kind);
+            const lc_mat group = weights.layers[layer].group[kind];
+            assert_int_equal(group.rows, shape.out + shape.tail);
+            assert_int_equal(group.cols, shape.in + shape.tail);
+            assert_int_equal(group.ld, shape.ld);
+            assert_int_equal(group.dtype, dtype);
+            assert_int_equal((uintptr_t)group.data % 16, (uintptr_t)block % 16);
+            assert_true(shape.ld % 16 == 0 && shape.ld >= shape.in + shape.tail &&
+                        shape.tail % 16 == 0);
+            const size_t item = lc_dtype_bytes(dtype);
+            for (int64_t i = 0; i < shape.rows; i++) {
+                const int64_t from = i < shape.out ? shape.in : 0;
+                const char *row = (const char *)group.data + (size_t)(i * shape.ld) * item;
+                for (size_t j = (size_t)from * item; j < (size_t)shape.ld * item; j++) {
+                    assert_int_equal(row[j], 0);
+                }
+            }
+        }
+    }
+    assert_true(config.tied == (weights.head.data == weights.embed.data));
+}
+
+static void random_shape(lc_family family)
+{
+    memset(&config, 0, sizeof(config));
+    config.family = family;
+    config.kv_heads = (int32_t)test_int(1, 3);
+    config.heads = config.kv_heads * (int32_t)test_int(1, 3);
+    config.head_dim = 2 * (int32_t)test_int(1, 9);
+    config.width = (int32_t)test_int(1, 70);
+    config.mlp = (int32_t)test_int(1, 90);
+    config.layers = (int32_t)test_int(1, 3);
+    config.vocab = (int32_t)test_int(1, 259);
+    config.tied = test_int(0, 1) == 1;
+    config.qkv_bias = family == LC_FAMILY_QWEN2;
+    config.qk_norm = family == LC_FAMILY_QWEN3;
+    if (family == LC_FAMILY_LLAMA || family == LC_FAMILY_SMOLLM3) {
+        config.qkv_bias = config.o_bias = test_int(0, 1) == 1;
+        config.mlp_bias = test_int(0, 1) == 1;
+    }
+}
+
+static void random_spec(void)
+{
+    static const char *const sets[4][3] = {{"q_proj", "v_proj", "down_proj"},
+                                           {"k_proj", "up_proj", "o_proj"},
+                                           {"gate_proj", "up_proj", "down_proj"},
+                                           {"q_proj", "k_proj", "v_proj"}};
+    const lc_lora_options options = {.rank = (int32_t)test_int(1, 70),
+                                     .alpha = 3,
+                                     .all_linear = test_int(0, 2) == 0,
+                                     .targets = sets[test_int(0, 3)],
+                                     .target_count = 3};
+    memset(&spec, 0, sizeof(spec));
+    if (test_int(0, 4) > 0) {
+        assert_ok(lc_adapter_spec_build(&config, &options, &spec, &test_err));
+    }
+}
+
+static void test_load(void **state)
+{
+    (void)state;
+    static const lc_dtype file_types[3] = {LC_F32, LC_BF16, LC_F16};
+    for (int round = 0; round < 60; round++) {
+        const lc_dtype dtype = round % 2 ? LC_BF16 : LC_F32;
+        random_shape((lc_family)(round % 5));
+        random_spec();
+        make_model(file_types[round % 3]);
+        if (round % 7 == 0) {
+            add(LC_F32, 0, 4, "model.layers.0.self_attn.rotary_emb.inv_freq");
+        }
+        write_model();
+        assert_ok(load(dtype));
+        check_structure(dtype);
+        check_rows(weights.embed, 0, "model.embed_tokens.weight");
+        check_rows(weights.head, 0, config.tied ? "model.embed_tokens.weight" : "lm_head.weight");
+        check_vector(weights.final_norm, config.width, -1, "norm.weight");
+        for (int32_t layer = 0; layer < config.layers; layer++) {
+            check_layer(layer);
+        }
+    }
+}
+
+/* More rows than one block holds. */
+static void test_large_tensor(void **state)
+{
+    (void)state;
+    random_shape(LC_FAMILY_LLAMA);
+    config.width = 700;
+    config.vocab = 4001;
+    config.tied = false;
+    random_spec();
+    make_model(LC_BF16);
+    write_model();
+    uploaded = 0;
+    assert_ok(load(LC_F32));
+    assert_true(uploaded > 2 * 4001 * 700 * sizeof(float));
+    check_rows(weights.embed, 0, "model.embed_tokens.weight");
+    check_rows(weights.head, 0, "lm_head.weight");
+    check_layer(0);
+}
+
+static float at(lc_mat mat, int64_t row, int64_t col)
+{
+    return ((const float *)mat.data)[row * mat.ld + col];
+}
+
+/* Publishing fills A's rows and the block diagonal of B, and nothing else. */
+static void test_publish(void **state)
+{
+    (void)state;
+    random_shape(LC_FAMILY_MISTRAL);
+    config.layers = 2;
+    const char *const targets[] = {"q_proj", "v_proj", "down_proj"};
+    const lc_lora_options options = {.rank = 5, .alpha = 15, .targets = targets, .target_count = 3};
+    assert_ok(lc_adapter_spec_build(&config, &options, &spec, &test_err));
+    make_model(LC_F32);
+    write_model();
+    assert_ok(load(LC_F32));
+    float *master = malloc((size_t)spec.master_count * sizeof(float));
+    test_fill(master, (size_t)spec.master_count, 1, 2);
+    assert_ok(lc_weights_publish(&config, &spec, master, &device, &weights, &test_err));
+    const int32_t in = config.width, q = config.heads * config.head_dim,
+                  k = config.kv_heads * config.head_dim;
+    const lc_mat group = weights.layers[1].group[LC_GROUP_QKV];
+    const lc_lora_slot *q_slot = &spec.slots[1][LC_MODULE_Q], *v_slot = &spec.slots[1][LC_MODULE_V];
+    assert_int_equal(group.rows, q + 2 * k + 32);
+    for (int32_t row = 0; row < q + 2 * k; row++) {
+        for (int32_t col = 0; col < 32; col++) {
+            float expected = 0;
+            if (row < q && col < 16) {
+                expected = 3 * master[q_slot->b_offset + row * 16 + col];
+            } else if (row >= q + k && col >= 16) {
+                expected = 3 * master[v_slot->b_offset + (row - q - k) * 16 + col - 16];
+            }
+            assert_true(fabsf(at(group, row, in + col) - expected) <= 0);
+        }
+    }
+    for (int32_t row = 0; row < 32; row++) {
+        for (int32_t col = 0; col < in + 32; col++) {
+            const lc_lora_slot *slot = row < 16 ? q_slot : v_slot;
+            const float expected = col < in ? master[slot->a_offset + row % 16 * in + col] : 0;
+            assert_true(fabsf(at(group, q + 2 * k + row, col) - expected) <= 0);
+        }
+    }
+    check_layer(0);
+    check_layer(1);
+    free(master);
+}
+
+static void test_shapes(void **state)
+{
+    (void)state;
+    config = (lc_model_config){.width = 896,
+                               .layers = 1,
+                               .heads = 14,
+                               .kv_heads = 2,
+                               .head_dim = 64,
+                               .mlp = 4864,
+                               .vocab = 10};
+    const lc_lora_options options = {.rank = 17, .alpha = 1, .all_linear = true};
+    assert_ok(lc_adapter_spec_build(&config, &options, &spec, &test_err));
+    const lc_group_shape qkv = lc_group_shape_of(&config, &spec, 0, LC_GROUP_QKV);
+    assert_int_equal(qkv.in, 896);
+    assert_int_equal(qkv.out, 1152);
+    assert_int_equal(qkv.tail, 96);
+    assert_int_equal(qkv.ld, 896 + 128);
+    assert_int_equal(qkv.rows, 1248);
+    assert_int_equal(qkv.row_first[LC_MODULE_V], 1024);
+    assert_int_equal(qkv.slot_first[LC_MODULE_V], 64);
+    const lc_group_shape gate_up = lc_group_shape_of(&config, &spec, 0, LC_GROUP_GATE_UP);
+    assert_int_equal(gate_up.out, 9728);
+    assert_int_equal(gate_up.row_first[LC_MODULE_UP], 4864);
+    assert_int_equal(gate_up.ld, 896 + 64);
+    memset(&spec, 0, sizeof(spec));
+    config.mlp = 172;
+    const lc_group_shape down = lc_group_shape_of(&config, &spec, 0, LC_GROUP_DOWN);
+    assert_int_equal(down.tail, 0);
+    assert_int_equal(down.ld, 176);
+    /* The largest model that a config.json may describe. */
+    config = (lc_model_config){.width = LC_MAX_WIDTH,
+                               .layers = LC_MAX_LAYERS,
+                               .heads = 128,
+                               .kv_heads = 128,
+                               .head_dim = 512,
+                               .mlp = LC_MAX_WIDTH,
+                               .vocab = LC_MAX_VOCAB};
+    const lc_lora_options largest = {.rank = LC_MAX_RANK, .alpha = 1, .all_linear = true};
+    int64_t bytes = 0;
+    assert_ok(lc_adapter_spec_build(&config, &largest, &spec, &test_err));
+    assert_ok(lc_weights_bytes(&config, &spec, LC_F32, &bytes, &test_err));
+    assert_true(bytes > ((int64_t)1 << 45) && spec.master_count > ((int64_t)1 << 38));
+}
+
+static void drop(const char *name)
+{
+    lc_tensor_out *tensor = find(name);
+    assert_non_null(tensor);
+    free((void *)(uintptr_t)tensor->name);
+    free((void *)(uintptr_t)tensor->data);
+    *tensor = dir.tensors[--dir.count];
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *drop, *add;
+        int64_t rows, cols;
+        lc_dtype dtype;
+        lc_code code;
+        const char *message;
+    } cases[] = {
+        {"model.layers.1.mlp.up_proj.weight", NULL, 0, 0, LC_F32, LC_ERR_INVALID,
+         "model.layers.1.mlp.up_proj.weight is missing"},
+        {"lm_head.weight", NULL, 0, 0, LC_F32, LC_ERR_INVALID,
+         "lm_head.weight is missing and config.json says"},
+        {"model.norm.weight", NULL, 0, 0, LC_F32, LC_ERR_INVALID, "model.norm.weight is missing"},
+        {"model.norm.weight", "model.norm.weight", 0, 9, LC_F32, LC_ERR_INVALID,
+         "model.norm.weight: expected [8], found [9]"},
+        {"model.norm.weight", "model.norm.weight", 1, 8, LC_F32, LC_ERR_INVALID,
+         "expected [8], found [1, 8]"},
+        {"model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.weight", 12, 9,
+         LC_F32, LC_ERR_INVALID, "self_attn.q_proj.weight: expected [12, 8], found [12, 9]"},
+        {"model.layers.0.self_attn.k_proj.weight", "model.layers.0.self_attn.k_proj.weight", 4, 8,
+         LC_I32, LC_ERR_UNSUPPORTED, "expected dtype F32, BF16 or F16, found I32"},
+        {"model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.q_proj.bias", 0, 11,
+         LC_F32, LC_ERR_INVALID, "self_attn.q_proj.bias: expected [12], found [11]"},
+        {NULL, "model.layers.2.mlp.up_proj.weight", 6, 8, LC_F32, LC_ERR_UNSUPPORTED,
+         "model.layers.2.mlp.up_proj.weight does not belong to a qwen2 model with 2 layers"},
+        {NULL, "model.layers.0.self_attn.o_proj.bias", 0, 8, LC_F32, LC_ERR_UNSUPPORTED,
+         "and the biases that config.json names"},
+        {NULL, "model.layers.0.self_attn.q_norm.weight", 0, 4, LC_F32, LC_ERR_UNSUPPORTED,
+         "q_norm.weight does not belong"},
+        {NULL, "model.layers.0.mlp.experts.0.weight", 2, 2, LC_F32, LC_ERR_UNSUPPORTED,
+         "does not belong"},
+        {NULL, "visual.patch.weight", 2, 2, LC_F32, LC_ERR_UNSUPPORTED,
+         "visual.patch.weight does not belong"},
+        {NULL, "model.layers.99999999999999999999.mlp.up_proj.weight", 6, 8, LC_F32,
+         LC_ERR_UNSUPPORTED, "does not belong"},
+        {NULL, "model.layers..mlp.up_proj.weight", 6, 8, LC_F32, LC_ERR_UNSUPPORTED,
+         "does not belong"},
+        {"model.embed_tokens.weight", "embed_tokens.weight", 10, 8, LC_F32, LC_ERR_UNSUPPORTED,
+         "lack the prefix \"model.\""},
+    };
+    memset(&spec, 0, sizeof(spec));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        config = (lc_model_config){.family = LC_FAMILY_QWEN2,
+                                   .width = 8,
+                                   .layers = 2,
+                                   .heads = 3,
+                                   .kv_heads = 1,
+                                   .head_dim = 4,
+                                   .mlp = 6,
+                                   .vocab = 10,
+                                   .qkv_bias = true};
+        make_model(LC_F32);
+        if (cases[i].drop != NULL) {
+            drop(cases[i].drop);
+        }
+        if (cases[i].add != NULL) {
+            add(cases[i].dtype, cases[i].rows, cases[i].cols, "%s", cases[i].add);
+        }
+        write_model();
+        assert_fails(load(LC_F32), cases[i].code, cases[i].message);
+        assert_true(test_err.param[0] != '\0');
+    }
+}
+
+/* A tied model may carry a copy of the embedding as its head, but nothing else. */
+static void test_tied_head(void **state)
+{
+    (void)state;
+    memset(&spec, 0, sizeof(spec));
+    config = (lc_model_config){.width = 8,
+                               .layers = 1,
+                               .heads = 1,
+                               .kv_heads = 1,
+                               .head_dim = 4,
+                               .mlp = 6,
+                               .vocab = 10,
+                               .tied = true};
+    make_model(LC_BF16);
+    add(LC_BF16, 10, 8, "lm_head.weight");
+    char *head = (char *)(uintptr_t)find("lm_head.weight")->data;
+    memcpy(head, find("model.embed_tokens.weight")->data, 160);
+    write_model();
+    assert_ok(load(LC_F32));
+    head[159] ^= 1;
+    write_model();
+    assert_fails(load(LC_F32), LC_ERR_INVALID,
+                 "lm_head.weight differs from model.embed_tokens.weight");
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    release_dir();
+    lc_arena_release(&arena);
+    free(block);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),       cmocka_unit_test(test_load),
+        cmocka_unit_test(test_large_tensor), cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_errors),       cmocka_unit_test(test_tied_head),
+    };
+    test_seed();
+    lc_arena_init(&arena, "test");
+    return cmocka_run_group_tests(tests, NULL, finish);
+}
