@@ -52,16 +52,16 @@ typedef struct result {
     int64_t count;
 } result;
 
-typedef struct setting {
+typedef struct cut {
     const char *family;
     float dropout;
     int threads;
     int64_t tokens;
     int64_t documents; /* 0: the packer */
     bool packing;
-} setting;
+} cut;
 
-static parity_run *open_run(const setting *setting)
+static parity_run *open_run(const cut *setting)
 {
     char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
     parity_run *run = NULL;
@@ -79,22 +79,21 @@ static parity_run *open_run(const setting *setting)
     return run;
 }
 
-static result gradients_of(const setting *setting)
+static result gradients_of(const cut *setting)
 {
     parity_run *run = open_run(setting);
     const parity_step step = {
         .documents = setting->documents, .packing = setting->packing, .seed = 11, .step = 3};
-    result result = {.count = run->spec.master_count};
-    result.grad = lc_calloc((size_t)result.count, sizeof *result.grad);
-    assert_non_null(result.grad);
-    assert_ok(parity_gradient(run, &step, result.grad, &result.sums, &test_err));
+    result found = {.count = run->spec.master_count};
+    found.grad = lc_calloc((size_t)found.count, sizeof *found.grad);
+    assert_non_null(found.grad);
+    assert_ok(parity_gradient(run, &step, found.grad, &found.sums, &test_err));
     parity_close(run);
-    return result;
+    return found;
 }
 
 /* Relative L2 distance of each adapter tensor, the largest. */
-static double largest_gradient_error(const setting *setting, const float *found,
-                                     const float *expected)
+static double largest_gradient_error(const cut *setting, const float *found, const float *expected)
 {
     parity_run *run = open_run(setting);
     parity_tensor tensor;
@@ -116,7 +115,7 @@ static double largest_gradient_error(const setting *setting, const float *found,
     return largest;
 }
 
-static void expect_same(const setting *setting, const result *reference)
+static void expect_same(const cut *setting, const result *reference)
 {
     result found = gradients_of(setting);
     const double loss = fabs(found.sums.loss - reference->sums.loss) / reference->sums.loss;
@@ -136,14 +135,14 @@ static void same_however_cut(void **state)
     static const float dropouts[] = {0.0f, 0.1f};
     const int64_t all = EXAMPLES * LONGEST;
     for (size_t d = 0; d < 2; d++) {
-        const setting one = {*state, dropouts[d], 1, LONGEST, 0, false};
+        const cut one = {*state, dropouts[d], 1, LONGEST, 0, false};
         const result reference = gradients_of(&one);
         for (int64_t rows = 1; rows <= EXAMPLES; rows *= 2) {
-            const setting cut = {*state, dropouts[d], 2, all, rows, false};
-            expect_same(&cut, &reference);
+            const cut rows_cut = {*state, dropouts[d], 2, all, rows, false};
+            expect_same(&rows_cut, &reference);
         }
         for (int64_t tokens = LONGEST; tokens <= all; tokens = tokens * 2 + 3) {
-            const setting packed = {*state, dropouts[d], 2, tokens, 0, true};
+            const cut packed = {*state, dropouts[d], 2, tokens, 0, true};
             expect_same(&packed, &reference);
         }
         lc_free(reference.grad);
@@ -153,8 +152,8 @@ static void same_however_cut(void **state)
 /* Without this the tests above could pass with dropout doing nothing. */
 static void dropout_matters(void **state)
 {
-    const setting without = {*state, 0.0f, 1, LONGEST, 0, false},
-                  with = {*state, 0.1f, 1, LONGEST, 0, false};
+    const cut without = {*state, 0.0f, 1, LONGEST, 0, false},
+              with = {*state, 0.1f, 1, LONGEST, 0, false};
     const result a = gradients_of(&without), b = gradients_of(&with);
     assert_true(largest_gradient_error(&without, b.grad, a.grad) > 1e-3);
     lc_free(a.grad);
@@ -165,10 +164,10 @@ static void dropout_matters(void **state)
 static void same_bytes_at_any_thread_count(void **state)
 {
     for (int d = 0; d < 2; d++) {
-        const setting one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true};
+        const cut one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true};
         const result reference = gradients_of(&one);
         for (int threads = 2; threads <= 8; threads += 3) {
-            setting many = one;
+            cut many = one;
             many.threads = threads;
             const result found = gradients_of(&many);
             assert_memory_equal(found.grad, reference.grad, (size_t)found.count * sizeof(float));
