@@ -1,0 +1,86 @@
+/*
+ * Formatting for people; see format.h.
+ */
+#include "cli/format.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/params.h"
+
+#define DEFAULT_COLUMNS 80
+
+const char *lc_format_size(int64_t bytes, char *out)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024.0 && unit + 1 < sizeof units / sizeof *units) {
+        value /= 1024.0;
+        unit++;
+    }
+    (void)snprintf(out, LC_FORMAT_BYTES, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
+    return out;
+}
+
+const char *lc_format_count(double count, char *out)
+{
+    if (!isfinite(count)) {
+        (void)snprintf(out, LC_FORMAT_BYTES, "-");
+    } else if (count < 1000.0) {
+        (void)snprintf(out, LC_FORMAT_BYTES, "%.0f", count);
+    } else if (count < 1e6) {
+        (void)snprintf(out, LC_FORMAT_BYTES, "%.1fk", count / 1e3);
+    } else {
+        (void)snprintf(out, LC_FORMAT_BYTES, "%.1fM", count / 1e6);
+    }
+    return out;
+}
+
+const char *lc_format_duration(double seconds, char *out)
+{
+    if (!(seconds >= 0.0 && seconds < 1e9)) {
+        (void)snprintf(out, LC_FORMAT_BYTES, "-");
+        return out;
+    }
+    const long whole = (long)(seconds + 0.5);
+    if (whole >= 3600) {
+        (void)snprintf(out, LC_FORMAT_BYTES, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60,
+                       whole % 60);
+    } else {
+        (void)snprintf(out, LC_FORMAT_BYTES, "%ld:%02ld", whole / 60, whole % 60);
+    }
+    return out;
+}
+
+bool lc_is_terminal(int fd)
+{
+    return isatty(fd) == 1;
+}
+
+int lc_terminal_columns(int fd)
+{
+    int64_t columns = 0;
+    lc_err ignored = {.code = LC_OK};
+    if (lc_param_int(LC_PARAM_COLUMNS, 0, &columns, &ignored) == LC_OK && columns > 0) {
+        return (int)columns;
+    }
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    return DEFAULT_COLUMNS;
+}
+
+lc_code lc_print_text(lc_text *text, lc_err *err)
+{
+    const lc_code code = lc_text_finish(text, "output", err);
+    if (code == LC_OK) {
+        (void)fwrite(text->data, 1, text->length, stdout);
+        (void)fputc('\n', stdout);
+    }
+    lc_text_release(text);
+    return code;
+}

@@ -1,0 +1,106 @@
+/*
+ * `lorac`: picks the command, prints an error once, ends the process. The only file that calls exit.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "lorac/lorac.h"
+
+typedef struct lc_verb {
+    const char *name;
+    const char *summary;
+    lc_command_fn run;
+} lc_verb;
+
+static const lc_verb verbs[] = {
+    {"train", "fine-tune a model: job file in, adapter out", lc_command_train},
+    {"plan", "show the memory and the time a job will need", lc_command_plan},
+    {"tokenize", "turn chat JSONL into a tokenized data set", lc_command_tokenize},
+    {"validate", "check a chat JSONL file and count its tokens", lc_command_validate},
+    {"chat", "talk to a model, with or without an adapter", lc_command_chat},
+    {"eval", "loss and exact match on a file", lc_command_eval},
+    {"export", "merge an adapter into its base; check who can load it", lc_command_export},
+    {"doctor", "what this machine can do, and why not", lc_command_doctor},
+};
+#define VERB_COUNT (sizeof verbs / sizeof *verbs)
+
+static void print_help(FILE *out)
+{
+    fprintf(
+        out,
+        "lorac %s: LoRA fine-tuning of language models\n\nUsage: lorac COMMAND ...\n\nCommands:\n",
+        lc_version());
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        fprintf(out, "  %-10s%s\n", verbs[i].name, verbs[i].summary);
+    }
+    fprintf(out,
+            "\nlorac COMMAND --help explains a command, lorac --version prints the version.\n\n"
+            "A first run:\n"
+            "  lorac validate train.jsonl --model models/sprout-3m\n"
+            "  lorac train job.json --out runs/first\n"
+            "  lorac chat --model models/sprout-3m --adapter runs/first/adapter\n");
+}
+
+static const lc_verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
+
+static lc_code fail_unknown(const char *name, lc_err *err)
+{
+    const char *nearest = lc_nearest_name(name, &verbs[0].name, VERB_COUNT, sizeof verbs[0]);
+    if (nearest != NULL) {
+        return lc_fail(err, LC_ERR_USAGE,
+                       "unknown command \"%.64s\"; did you mean %s? See lorac --help", name,
+                       nearest);
+    }
+    return lc_fail(err, LC_ERR_USAGE, "unknown command \"%.64s\"; see lorac --help", name);
+}
+
+static lc_code run(int argc, char **argv, lc_err *err)
+{
+    static char help_option[] = "--help";
+    if (argc < 2) {
+        print_help(stderr);
+        return lc_fail(err, LC_ERR_USAGE, "no command given");
+    }
+    const bool is_help = strcmp(argv[1], "help") == 0;
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || (is_help && argc == 2)) {
+        print_help(stdout);
+        return LC_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        printf("lorac %s\n", lc_version());
+        return LC_OK;
+    }
+    const lc_verb *verb = find_verb(is_help ? argv[2] : argv[1]);
+    if (verb == NULL) {
+        return fail_unknown(is_help ? argv[2] : argv[1], err);
+    }
+    if (is_help) {
+        char *arguments[] = {help_option, NULL};
+        return verb->run(1, arguments, err);
+    }
+    return verb->run(argc - 2, argv + 2, err);
+}
+
+int main(int argc, char **argv)
+{
+    lc_err err = {.code = LC_OK};
+    lc_code code = run(argc, argv, &err);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == LC_OK) {
+        code = lc_fail_errno(&err, "cannot write to standard output");
+    }
+    if (code != LC_OK) {
+        fprintf(stderr, "lorac: %s\n", err.message[0] != '\0' ? err.message : lc_code_name(code));
+    }
+    exit(lc_code_exit_status(code));
+}

@@ -1,0 +1,134 @@
+/*
+ * lorac tokenize: chat JSONL to a tokenized .safetensors data set.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/format.h"
+#include "cli/options.h"
+#include "data/dataset.h"
+#include "model/config.h"
+
+static lc_code check_out(const char *out, lc_err *err)
+{
+    const size_t length = strlen(out);
+    static const char suffix[] = ".safetensors";
+    if (length < sizeof suffix || strcmp(out + length - (sizeof suffix - 1), suffix) != 0) {
+        return lc_fail(
+            err, LC_ERR_USAGE,
+            "--out \"%s\" must end in .safetensors: a job recognises tokenized data by that", out);
+    }
+    if (lc_path_exists(out)) {
+        return lc_fail(err, LC_ERR_USAGE, "%s exists already: remove it or choose another name",
+                       out);
+    }
+    return LC_OK;
+}
+
+static lc_code report(const lc_dataset *dataset, const char *out, bool json, lc_err *err)
+{
+    lc_text text;
+    lc_text_init(&text);
+    if (json) {
+        lc_text_addf(&text, "{\"file\": ");
+        lc_text_add_json_string(&text, out, strlen(out));
+        lc_text_addf(
+            &text,
+            ", \"examples\": %lld, \"tokens\": %lld, \"trained_tokens\": %lld, \"longest\": %lld, "
+            "\"truncated_examples\": %lld, \"truncated_tokens\": %lld}",
+            (long long)dataset->example_count, (long long)dataset->token_count,
+            (long long)dataset->target_count, (long long)dataset->longest,
+            (long long)dataset->truncated_count, (long long)dataset->truncated_tokens);
+    } else {
+        lc_text_addf(&text, "%s: %lld examples, %lld tokens (%lld trained), longest %lld", out,
+                     (long long)dataset->example_count, (long long)dataset->token_count,
+                     (long long)dataset->target_count, (long long)dataset->longest);
+        if (dataset->truncated_count > 0) {
+            lc_text_addf(&text, "\n%lld examples were longer and have been cut, %lld tokens lost",
+                         (long long)dataset->truncated_count, (long long)dataset->truncated_tokens);
+        }
+    }
+    return lc_print_text(&text, err);
+}
+
+static lc_code tokenize(const char *file, const char *model_dir, const char *out,
+                        int64_t max_tokens, lc_dataset *dataset, lc_err *err)
+{
+    lc_code code;
+    lc_tokenizer *tokenizer = NULL;
+    lc_chat_template *chat_template = NULL;
+    LC_TRY(check_out(out, err));
+    LC_TRY(lc_tokenizer_load(model_dir, &tokenizer, err));
+    LC_TRY_GOTO(lc_chat_template_load(model_dir, &chat_template, err));
+    LC_TRY_GOTO(lc_dataset_load_jsonl(file, "Training file", tokenizer, chat_template, max_tokens,
+                                      dataset, err));
+    code = lc_dataset_save(dataset, out, lc_tokenizer_sha256(tokenizer), err);
+    if (code != LC_OK) {
+        lc_dataset_release(dataset);
+    }
+fail:
+    if (chat_template != NULL) {
+        lc_chat_template_free(chat_template);
+    }
+    lc_tokenizer_free(tokenizer);
+    return code;
+}
+
+lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
+{
+    const char *file = NULL, *model_dir = NULL, *out = NULL;
+    bool json = false, done = false;
+    int64_t max_tokens = 0;
+    const lc_option options[] = {
+        {.name = "FILE",
+         .help = "chat JSONL: one {\"messages\": [...]} per line",
+         .text = &file,
+         .is_required = true},
+        {.name = "--model",
+         .value = "DIR",
+         .help = "model directory whose tokenizer.json and chat template are used",
+         .text = &model_dir,
+         .is_required = true},
+        {.name = "--out",
+         .value = "FILE",
+         .help = "file to write, NAME.safetensors; a job takes it as its training_file",
+         .text = &out,
+         .is_required = true},
+        {.name = "--max-seq-len",
+         .value = "N",
+         .help = "cut longer examples at the end, as a job's max_seq_len does",
+         .fallback = "the model's context",
+         .integer = &max_tokens,
+         .low = 2,
+         .high = LC_MAX_POSITION},
+        {.name = "--json", .help = "print the counts as JSON", .flag = &json},
+    };
+    const lc_command command = {
+        .name = "tokenize",
+        .description = "Renders each conversation with the model's chat template, encodes it, and "
+                       "writes token ids and loss\n"
+                       "weights (1 where the assistant speaks, 0 elsewhere). The tensors are "
+                       "input_ids i32, loss_weights f32\n"
+                       "and offsets i64.\n",
+        .examples =
+            "  lorac tokenize train.jsonl --model models/sprout-3m --out train.safetensors\n",
+        .options = options,
+        .option_count = sizeof options / sizeof *options};
+    LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
+    if (done) {
+        return LC_OK;
+    }
+    if (max_tokens == 0) {
+        lc_model_config config;
+        LC_TRY(lc_model_config_load(model_dir, &config, err));
+        max_tokens = config.max_position;
+    }
+    lc_dataset dataset;
+    memset(&dataset, 0, sizeof dataset);
+    LC_TRY(tokenize(file, model_dir, out, max_tokens, &dataset, err));
+    const lc_code code = report(&dataset, out, json, err);
+    lc_dataset_release(&dataset);
+    return code;
+}

@@ -1,0 +1,314 @@
+/*
+ * Continuous batching over lc_model_decode; see generate.h. A pass takes one row of every sequence that is
+ * decoding, then fills the rest of its rows with prompts, in slot order.
+ */
+#include "infer/generate.h"
+
+#include <string.h>
+
+#include "lorac/mem.h"
+
+typedef struct lc_sequence {
+    bool is_active;
+    int32_t *ids;  /* cache_rows; tokens known: the prompt, then what was generated */
+    int64_t count; /* of ids */
+    int64_t
+        cached; /* tokens whose keys and values are in the cache; stays for reuse after the end */
+    int64_t limit; /* tokens at which the sequence ends */
+    int64_t number;
+    lc_sampling sampling;
+    uint32_t stream;
+} lc_sequence;
+
+struct lc_generator {
+    lc_model *model; /* borrowed */
+    int32_t stop_ids[LC_MAX_STOP_IDS];
+    int32_t stop_count;
+    int64_t active;
+    lc_sequence *sequences;                       /* model->cache_slots */
+    int32_t *row_ids, *row_positions, *row_slots; /* model->tokens */
+    int32_t *want, *want_slot;                    /* cache_slots */
+    float *logits;                                /* cache_slots x V */
+    lc_candidate *scratch;                        /* V */
+    lc_generated *tokens;                         /* cache_slots */
+    lc_arena arena;
+};
+
+static lc_code new_array(lc_arena *arena, int64_t count, size_t size, void *out, lc_err *err)
+{
+    void *memory = NULL;
+    LC_TRY(lc_arena_alloc(arena, (size_t)count, size, &memory, err));
+    memcpy(out, &memory, sizeof memory);
+    return LC_OK;
+}
+
+static lc_code allocate(lc_generator *g, lc_err *err)
+{
+    const int64_t slots = g->model->cache_slots, rows = g->model->tokens;
+    const int64_t vocab = g->model->config.vocab;
+    LC_TRY(new_array(&g->arena, slots, sizeof *g->sequences, &g->sequences, err));
+    LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_ids, err));
+    LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_positions, err));
+    LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_slots, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want_slot, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
+    LC_TRY(new_array(&g->arena, slots * vocab, sizeof(float), &g->logits, err));
+    LC_TRY(new_array(&g->arena, vocab, sizeof *g->scratch, &g->scratch, err));
+    for (int64_t slot = 0; slot < slots; slot++) {
+        LC_TRY(new_array(&g->arena, g->model->cache_rows, sizeof(int32_t), &g->sequences[slot].ids,
+                         err));
+    }
+    return LC_OK;
+}
+
+lc_code lc_generator_open(lc_model *model, const int32_t *stop_ids, int32_t stop_count,
+                          lc_generator **out, lc_err *err)
+{
+    *out = NULL;
+    if (model->cache_slots < 1 || model->cache_rows < 2 || model->cache_slots > model->head_rows ||
+        stop_count > LC_MAX_STOP_IDS) {
+        return lc_fail(
+            err, LC_ERR_INTERNAL,
+            "a generator of %lld slots of %lld rows with %lld rows of logits and %d stop ids",
+            (long long)model->cache_slots, (long long)model->cache_rows,
+            (long long)model->head_rows, stop_count);
+    }
+    void *memory = NULL;
+    LC_TRY(lc_new(&memory, 1, sizeof(lc_generator), "the generator", err));
+    lc_generator *generator = memory;
+    generator->model = model;
+    generator->stop_count = stop_count;
+    for (int32_t i = 0; i < stop_count; i++) {
+        generator->stop_ids[i] = stop_ids[i];
+    }
+    lc_arena_init(&generator->arena, "generator");
+    const lc_code code = allocate(generator, err);
+    if (code != LC_OK) {
+        lc_generator_close(generator);
+        return code;
+    }
+    *out = generator;
+    return LC_OK;
+}
+
+void lc_generator_close(lc_generator *generator)
+{
+    if (generator != NULL) {
+        lc_arena_release(&generator->arena);
+        lc_free(generator);
+    }
+}
+
+int64_t lc_generator_free_slots(const lc_generator *generator)
+{
+    return generator->model->cache_slots - generator->active;
+}
+
+int64_t lc_generator_active(const lc_generator *generator)
+{
+    return generator->active;
+}
+
+void lc_generator_cancel(lc_generator *generator)
+{
+    for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
+        generator->sequences[slot].is_active = false;
+    }
+    generator->active = 0;
+}
+
+static lc_code check_request(const lc_generator *g, const lc_generate_request *request, lc_err *err)
+{
+    if (request->prompt_count < 1 || request->max_tokens < 1) {
+        return lc_fail(err, LC_ERR_INVALID, "the prompt is empty: give at least one token");
+    }
+    if (request->prompt_count >= g->model->cache_rows) {
+        return lc_fail(
+            err, LC_ERR_INVALID,
+            "the prompt has %lld tokens, but the context has room for %lld and an answer: "
+            "shorten the prompt",
+            (long long)request->prompt_count, (long long)g->model->cache_rows - 1);
+    }
+    for (int64_t i = 0; i < request->prompt_count; i++) {
+        if (request->prompt[i] < 0 || request->prompt[i] >= g->model->config.vocab) {
+            return lc_fail(err, LC_ERR_INVALID,
+                           "token id %d at position %lld is outside the vocabulary of %d",
+                           request->prompt[i], (long long)i, g->model->config.vocab);
+        }
+    }
+    return lc_sampling_check(&request->sampling, err);
+}
+
+/* Tokens at the beginning of the prompt that the slot's cache holds already. At least one is left to compute.
+ * With dynamic rotary scaling the cached keys belong to another length: nothing is reused. */
+static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
+                             const lc_generate_request *request)
+{
+    int64_t shared = 0;
+    if (g->model->config.rope.type == LC_ROPE_DYNAMIC) {
+        return 0;
+    }
+    while (shared < sequence->cached && shared < request->prompt_count - 1 &&
+           sequence->ids[shared] == request->prompt[shared]) {
+        shared++;
+    }
+    return shared;
+}
+
+lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *request, lc_err *err)
+{
+    lc_sequence *best = NULL;
+    int64_t best_shared = -1;
+    LC_TRY(check_request(generator, request, err));
+    for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
+        lc_sequence *candidate = &generator->sequences[slot];
+        const int64_t shared =
+            candidate->is_active ? -1 : shared_prefix(generator, candidate, request);
+        if (shared > best_shared) {
+            best = candidate;
+            best_shared = shared;
+        }
+    }
+    if (best == NULL) {
+        return lc_fail(err, LC_ERR_BUSY, "all %lld sequences of the generator are in use",
+                       (long long)generator->model->cache_slots);
+    }
+    memcpy(best->ids, request->prompt, (size_t)request->prompt_count * sizeof *request->prompt);
+    best->count = request->prompt_count;
+    best->cached = best_shared;
+    best->limit = request->max_tokens < generator->model->cache_rows - request->prompt_count
+                      ? request->prompt_count + request->max_tokens
+                      : generator->model->cache_rows;
+    best->number = request->number;
+    best->sampling = request->sampling;
+    best->stream = request->stream;
+    best->is_active = true;
+    generator->active++;
+    return LC_OK;
+}
+
+static int64_t pending_of(const lc_sequence *sequence)
+{
+    return sequence->is_active ? sequence->count - sequence->cached : 0;
+}
+
+/* Lays out the rows of one pass and moves `cached` on. Returns the row count; *want_count rows want logits. */
+static int32_t collect_rows(lc_generator *g, int32_t *want_count)
+{
+    int64_t room = g->model->tokens;
+    int32_t rows = 0;
+    *want_count = 0;
+    for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
+        room -= pending_of(&g->sequences[slot]) == 1;
+    }
+    for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
+        lc_sequence *sequence = &g->sequences[slot];
+        const int64_t pending = pending_of(sequence);
+        int64_t take = pending;
+        if (pending > 1) {
+            take = pending < room ? pending : room;
+            room -= take;
+        }
+        for (int64_t i = 0; i < take; i++, rows++) {
+            g->row_ids[rows] = sequence->ids[sequence->cached];
+            g->row_positions[rows] = (int32_t)sequence->cached;
+            g->row_slots[rows] = (int32_t)slot;
+            sequence->cached++;
+        }
+        if (take > 0 && take == pending) {
+            g->want[*want_count] = rows - 1;
+            g->want_slot[*want_count] = (int32_t)slot;
+            (*want_count)++;
+        }
+    }
+    return rows;
+}
+
+static bool is_stop_id(const lc_generator *g, int32_t id)
+{
+    for (int32_t i = 0; i < g->stop_count; i++) {
+        if (g->stop_ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Samples one token of a sequence and decides whether it goes on. */
+static lc_code choose_next(lc_generator *g, lc_sequence *sequence, const float *logits,
+                           lc_generated *token, lc_err *err)
+{
+    LC_TRY(lc_sample(&sequence->sampling, logits, g->model->config.vocab, sequence->stream,
+                     sequence->count, g->scratch, &token->id, err));
+    token->number = sequence->number;
+    sequence->ids[sequence->count++] = token->id;
+    token->finish = is_stop_id(g, token->id)             ? LC_FINISH_STOP
+                    : sequence->count >= sequence->limit ? LC_FINISH_LENGTH
+                                                         : LC_FINISH_NONE;
+    if (token->finish != LC_FINISH_NONE) {
+        sequence->is_active = false;
+        g->active--;
+    }
+    return LC_OK;
+}
+
+static void forget_caches(lc_generator *g)
+{
+    for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
+        g->sequences[slot].cached = 0;
+    }
+}
+
+lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens, int32_t *count,
+                          lc_err *err)
+{
+    lc_generator *g = generator;
+    int32_t want_count = 0;
+    *tokens = g->tokens;
+    *count = 0;
+    const int32_t rows = collect_rows(g, &want_count);
+    if (rows == 0) {
+        return LC_OK;
+    }
+    const lc_decode_args args = {.token_count = rows,
+                                 .ids = g->row_ids,
+                                 .positions = g->row_positions,
+                                 .slots = g->row_slots,
+                                 .want = g->want,
+                                 .want_count = want_count,
+                                 .logits = g->logits};
+    const lc_code code = lc_model_decode(g->model, &args, err);
+    if (code != LC_OK) {
+        forget_caches(g); /* half written */
+        return code;
+    }
+    for (int32_t i = 0; i < want_count; i++) {
+        const float *logits = g->logits + (int64_t)i * g->model->config.vocab;
+        LC_TRY(choose_next(g, &g->sequences[g->want_slot[i]], logits, &g->tokens[i], err));
+    }
+    *count = want_count;
+    return LC_OK;
+}
+
+lc_code lc_generate_all(lc_generator *generator, const lc_generate_request *requests, int64_t count,
+                        lc_on_token_fn on_token, void *context, lc_err *err)
+{
+    lc_code code;
+    int64_t next = 0;
+    while (next < count || generator->active > 0) {
+        while (next < count && lc_generator_free_slots(generator) > 0) {
+            LC_TRY_GOTO(lc_generator_add(generator, &requests[next++], err));
+        }
+        const lc_generated *tokens = NULL;
+        int32_t token_count = 0;
+        LC_TRY_GOTO(lc_generator_step(generator, &tokens, &token_count, err));
+        for (int32_t i = 0; i < token_count; i++) {
+            LC_TRY_GOTO(on_token(context, &tokens[i], err));
+        }
+    }
+    return LC_OK;
+fail:
+    lc_generator_cancel(generator);
+    return code;
+}
