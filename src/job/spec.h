@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "lorac/mem.h"
 #include "lorac/tensor.h"
@@ -18,7 +19,12 @@
 #define LC_MAX_TARGETS        64
 #define LC_MAX_EPOCHS         50   /* OpenAI's bound */
 #define LC_MAX_BATCH_SIZE     256  /* OpenAI's bound */
+#define LC_MAX_SEED           2147483647
+#define LC_MAX_METADATA       16   /* pairs; key and value bounds as Azure's */
+#define LC_MAX_METADATA_KEY   64
+#define LC_MAX_METADATA_VALUE 512
 #define LC_AUTO               (-1) /* an integer or number field left to lorac */
+#define LC_EVAL_EXAMPLES      64   /* valid_*: the first min(n, 64) examples of the validation file */
 
 typedef enum lc_device_kind { LC_DEVICE_AUTO, LC_DEVICE_CPU, LC_DEVICE_CUDA } lc_device_kind;
 
@@ -60,6 +66,9 @@ typedef struct lc_job_spec {
     int64_t checkpoint_every_steps; /* LC_AUTO or >= 1 */
     int64_t keep_checkpoints;       /* >= 1 */
     cJSON *metadata;                /* echoed; NULL: none; owned */
+    const char *training_type;      /* "standard", "globalStandard", "developerTier"; NULL: not given */
+    bool has_integrations;          /* some were asked for; none is run */
+    const char *canonical;          /* see lc_job_spec_difference */
     uint8_t sha256[32];             /* of the canonical text: what "the same job file" means */
     lc_arena arena;
 } lc_job_spec;
@@ -70,6 +79,13 @@ LC_WARN_UNUSED lc_code lc_job_spec_load(const char *path, lc_job_spec *out, lc_e
 LC_WARN_UNUSED lc_code lc_job_spec_parse(const char *text, size_t bytes, const char *what, lc_job_spec *out,
                                          lc_err *err);
 void lc_job_spec_release(lc_job_spec *spec);
+
+/* The canonical text is one flat JSON object, "lorac.rank": 16 and so on: every field by its path, defaults
+ * filled in, lists sorted, so that equivalent spellings of a job are the same job. Compares this spec with an
+ * older one's canonical object: puts "lorac.rank was 16 and is 8 now" into out (cut to its size; the first
+ * difference in file order), or an empty string when there is none. */
+#define LC_JOB_DIFFERENCE_BYTES 512
+void lc_job_spec_difference(const lc_job_spec *spec, const cJSON *older, char out[LC_JOB_DIFFERENCE_BYTES]);
 
 /* Rates and sizes behind "auto" (docs/architecture.md has the table). */
 typedef struct lc_job_resolved {
@@ -97,10 +113,18 @@ typedef struct lc_job_facts {
     lc_device_kind device; /* the one that will run */
 } lc_job_facts;
 
-/* Rules: n_epochs: 3, more for small sets (100/n, at most 25), fewer for huge ones (25000/n). batch_size:
- * 0.2 % of the examples, 1..256. learning rate: 2e-4 x multiplier (auto: 1). micro_batch_tokens: 512 on the
- * CPU, 8192 on a GPU, never below the longest example. seed: given or 0..2^31-1 drawn by the caller.
- * eval_every_steps: 10. checkpoint_every_steps: see header of resolve.c. */
+/* The rules, a function of the spec and of these facts alone (n: training examples):
+ *   n_epochs            3; 3n < 100: 100/n, at most 25; 3n > 25000: 25000/n, at least 1 (OpenAI's rule)
+ *   batch_size          n/500 (0.2 %), within 1..256
+ *   learning rate       2e-4 x multiplier (auto: 1), unless lorac.learning_rate replaces the product
+ *   max_tokens          min(max_seq_len, model context)
+ *   micro_batch_tokens  512 on the CPU, 8192 on a GPU, never below the longest example; a smaller one that was
+ *                       asked for is an error
+ *   seed                given, or drawn_seed
+ *   eval_every_steps    10
+ *   checkpoint_every    total_steps/20 rounded up, within 5..50; each epoch end besides
+ *   warmup_steps        warmup_ratio x total_steps rounded up (as transformers)
+ *   dtype               fp32 on the CPU, bf16 on a GPU */
 LC_WARN_UNUSED lc_code lc_job_resolve(const lc_job_spec *spec, const lc_job_facts *facts, uint32_t drawn_seed,
                                       lc_job_resolved *out, lc_err *err);
 
