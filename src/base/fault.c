@@ -44,7 +44,7 @@ static bool parse_error_name(const char *name, int *error)
     static const struct {
         const char *name;
         int error;
-    } names[] = {{"", EIO},        {"EIO", EIO},       {"ENOSPC", ENOSPC},    {"EDQUOT", EDQUOT},
+    } names[] = {{"EIO", EIO},     {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT},
                  {"EROFS", EROFS}, {"EACCES", EACCES}, {"SHORT", SHORT_WRITE}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i].name) == 0) {
