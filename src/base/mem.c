@@ -14,10 +14,10 @@
 /* Under AddressSanitizer every arena allocation has a block of its own, so that overruns are
  * seen. */
 #if defined(__SANITIZE_ADDRESS__)
-#define ARENA_BLOCK_BYTES 0
+#define ARENA_BLOCK_BYTES ((size_t)4)
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define ARENA_BLOCK_BYTES 0
+#define ARENA_BLOCK_BYTES ((size_t)4)
 #endif
 #endif
 #ifndef ARENA_BLOCK_BYTES
