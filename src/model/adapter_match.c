@@ -59,6 +59,9 @@ static lc_code compile_regex(lc_pattern *pattern, const char *what, lc_err *err)
     pattern->code =
         pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)length, options, &error, &at, compile);
     pcre2_compile_context_free(compile);
+    if (pattern->code == NULL && error == PCRE2_ERROR_HEAP_FAILED) {
+        return lc_fail(err, LC_ERR_MEMORY, "%s: out of memory", what);
+    }
     if (pattern->code == NULL) {
         PCRE2_UCHAR reason[128] = "";
         (void)pcre2_get_error_message(error, reason, sizeof(reason));
@@ -128,6 +131,9 @@ lc_code lc_pattern_match(const lc_pattern *pattern, const char *name, bool *is_m
     }
     const int found = pcre2_match(pattern->code, (PCRE2_SPTR)name, strlen(name), 0, 0,
                                   pattern->data, pattern->limits);
+    if (found == PCRE2_ERROR_NOMEMORY) {
+        return lc_fail(err, LC_ERR_MEMORY, "pattern \"%.200s\": out of memory", pattern->text);
+    }
     if (found < 0 && found != PCRE2_ERROR_NOMATCH) {
         PCRE2_UCHAR reason[128] = "";
         (void)pcre2_get_error_message(found, reason, sizeof(reason));

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "data/safetensors.h"
@@ -611,6 +612,45 @@ static void test_file_errors(void **state)
     free(master);
 }
 
+/* Every allocation of writing and reading an adapter fails once: an error, no leak, and then it works. */
+static void test_failed_allocations(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,"
+                               "\"rank_pattern\":{\"(up|down)_proj\":2,\"v_proj\":3}}";
+    const lc_adapter_meta meta = {.base_model = "base"};
+    const char *dir = test_dir();
+    assert_ok(
+        build((lc_lora_options){.target_regex = ".*\\.1\\.self_attn\\.[qk]_proj", .rank = 4}));
+    float *master = random_masters();
+    bool is_done = false;
+    int64_t at = 1;
+    for (; !is_done; at++) {
+        (void)remove(path_in(dir, "adapter_model.safetensors"));
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        lc_code code =
+            build((lc_lora_options){.target_regex = ".*\\.1\\.self_attn\\.[qk]_proj", .rank = 4});
+        code = code != LC_OK ? code : lc_adapter_save(dir, &spec, &model, master, &meta, &test_err);
+        if (code == LC_OK) {
+            test_write_file(path_in(dir, "adapter_config.json"), text, sizeof(text) - 1);
+            code = lc_adapter_spec_load(dir, &model, &loaded, &test_err);
+        }
+        code = code != LC_OK ? code : lc_adapter_load(dir, &loaded, &model, master, &test_err);
+        is_done = lc_fault_count(LC_FAULT_ALLOC) < at;
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        if (is_done) {
+            assert_int_equal(code, LC_OK);
+        } else if (code != LC_ERR_MEMORY) {
+            fail_msg("allocation %lld: %s (%s)", (long long)at, lc_code_name(code),
+                     test_err.message);
+        }
+        (void)remove(path_in(dir, "adapter_config.json"));
+    }
+    assert_true(at > 20);
+    free(master);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,7 +659,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_written_config),
         cmocka_unit_test(test_patterns),      cmocka_unit_test(test_tensor_errors),
         cmocka_unit_test(test_config_errors), cmocka_unit_test(test_pattern_limits),
-        cmocka_unit_test(test_file_errors),
+        cmocka_unit_test(test_file_errors),   cmocka_unit_test(test_failed_allocations),
     };
     test_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);
