@@ -207,25 +207,18 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     return LC_OK;
 }
 
-/* Rotation tables of a generation step. Dynamic scaling takes the frequencies of the sequence's length so far:
- * the highest position of the row's slot in this call, plus one. */
+/* Rotation tables of a generation step: rows of one sequence in a row are one document, so that dynamic scaling
+ * takes the frequencies of that sequence's length so far. */
 static void decode_rope(lc_model *model, const lc_decode_args *args)
 {
     const int32_t n = args->token_count;
-    if (model->config.rope.type != LC_ROPE_DYNAMIC) {
-        const int32_t whole[2] = {0, n};
-        lc_rope_tables(&model->config, n, args->positions, 1, whole, model->host_cos,
-                       model->host_sin);
-        return;
-    }
     const int64_t half = model->config.head_dim / 2;
     for (int32_t first = 0, end; first < n; first = end) {
-        int32_t longest = args->positions[first];
         for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {
-            longest = args->positions[end] > longest ? args->positions[end] : longest;
         }
-        lc_rope_rows(&model->config, (int64_t)longest + 1, end - first, args->positions + first,
-                     model->host_cos + first * half, model->host_sin + first * half);
+        const int32_t document[2] = {0, end - first};
+        lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
+                       model->host_cos + first * half, model->host_sin + first * half);
     }
 }
 

@@ -19,8 +19,4 @@ void lc_rope_tables(const lc_model_config *config, int32_t token_count, const in
 void lc_rope_frequencies(const lc_model_config *config, int64_t length, float *inv_freq,
                          float *attention_factor);
 
-/* cos, sin [out]: rows x D/2 of the given positions with the frequencies for a sequence of `length`. */
-void lc_rope_rows(const lc_model_config *config, int64_t length, int32_t rows,
-                  const int32_t *positions, float *cos, float *sin);
-
 #endif
