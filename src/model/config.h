@@ -49,15 +49,14 @@ typedef struct lc_rope_config {
 
 typedef struct lc_model_config {
     lc_family family;
-    int32_t width;    /* C */
-    int32_t layers;   /* L */
-    int32_t heads;    /* H */
-    int32_t kv_heads; /* K */
-    int32_t head_dim; /* D, even */
-    int32_t mlp;      /* I */
-    int32_t vocab;    /* V */
-    int64_t
-        max_position; /* context in tokens: max_position_embeddings, stretched by the rope factor */
+    int32_t width;        /* C */
+    int32_t layers;       /* L */
+    int32_t heads;        /* H */
+    int32_t kv_heads;     /* K */
+    int32_t head_dim;     /* D, even */
+    int32_t mlp;          /* I */
+    int32_t vocab;        /* V */
+    int64_t max_position; /* context in tokens: max_position_embeddings times the rope's stretch */
     float eps;
     bool tied; /* head = embedding */
     bool qkv_bias, o_bias, mlp_bias;
