@@ -100,16 +100,16 @@ static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *ou
     LC_TRY(place_mat(walk, where, n, c->width, 0, "middle", layer, &out->middle));
     LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp, layer < 0 ? 0 : tail[LC_GROUP_GATE_UP],
                      "gate_up", layer, &out->gate_up));
+    if (c->qk_norm) {
+        LC_TRY(
+            place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
+    }
     if (layer < 0) {
         return LC_OK;
     }
     LC_TRY(place_floats(walk, where, n, 1, "rstd1", layer, &out->rstd1));
     LC_TRY(place_floats(walk, where, n, 1, "rstd2", layer, &out->rstd2));
     LC_TRY(place_floats(walk, where, n, c->heads, "lse", layer, &out->lse));
-    if (c->qk_norm) {
-        LC_TRY(
-            place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
-    }
     static const char *const s_names[LC_GROUP_COUNT] = {"s_qkv", NULL, "s_gate_up", "s_down"};
     for (int group = 0; group < LC_GROUP_COUNT; group++) {
         if (tail[group] > 0 && s_names[group] != NULL) {

@@ -214,8 +214,7 @@ static void decode_rope(lc_model *model, const lc_decode_args *args)
     const int32_t n = args->token_count;
     const int64_t half = model->config.head_dim / 2;
     for (int32_t first = 0, end; first < n; first = end) {
-        for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {
-        }
+        for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {}
         const int32_t document[2] = {0, end - first};
         lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
                        model->host_cos + first * half, model->host_sin + first * half);
@@ -244,7 +243,10 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
     }
     LC_TRY(upload_ints(model, model->target_rows, args->want, args->want_count, err));
     LC_TRY(lc_model_head_logits(model, args->want_count, err));
-    return device->ops->download(
-        device, args->logits, model->logits.data,
-        (size_t)args->want_count * (size_t)model->config.vocab * sizeof(float), err);
+    for (int32_t i = 0; i < args->want_count; i++) {
+        const float *row = (const float *)model->logits.data + i * model->logits.ld;
+        LC_TRY(device->ops->download(device, args->logits + (int64_t)i * model->config.vocab, row,
+                                     (size_t)model->config.vocab * sizeof(float), err));
+    }
+    return device->ops->sync(device, err);
 }
