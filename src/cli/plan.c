@@ -1,0 +1,341 @@
+/*
+ * lorac plan: prints what a job will need before anything is allocated, and refuses what does not fit.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/thread.h"
+#include "cli/commands.h"
+#include "cli/format.h"
+#include "cli/options.h"
+#include "cli/plan_job.h"
+#include "cli/system.h"
+
+#define MAX_GIB 1048576.0
+
+typedef struct lc_plan_options {
+    const char *job_file;
+    double memory_gib; /* 0: what this machine has */
+    int64_t threads;
+    bool json, all;
+} lc_plan_options;
+
+/* How the plan relates to the memory there is. */
+typedef struct lc_fit {
+    int64_t limit; /* bytes; -1: not known, nothing is refused */
+    bool is_known_to_fit;
+    bool is_refused;
+} lc_fit;
+
+static lc_fit check_fit(const lc_plan_options *options, const lc_job_plan *job)
+{
+    lc_fit fit = {.limit = -1};
+    lc_system_memory memory;
+    if (options->memory_gib > 0.0) {
+        fit.limit = (int64_t)(options->memory_gib * 1073741824.0);
+    } else if (job->resolved.device != LC_DEVICE_CUDA) {
+        lc_system_read_memory(&memory);
+        if (memory.usable_bytes >= 0) { /* what this process holds already counts in the plan */
+            fit.limit = memory.usable_bytes + job->plan.class_bytes[LC_PLAN_PROCESS];
+        }
+    }
+    if (fit.limit >= 0) {
+        fit.is_known_to_fit = lc_plan_total(&job->plan) <= fit.limit;
+        fit.is_refused = !fit.is_known_to_fit;
+    }
+    return fit;
+}
+
+static double epoch_seconds(const lc_job_plan *job)
+{
+    return job->gemm_flops_per_second > 0.0
+               ? job->epoch_flops / (job->gemm_flops_per_second * LC_STEP_EFFICIENCY)
+               : 0.0;
+}
+
+/* ---- the refusal ---- */
+
+static void find_largest(const lc_plan *plan, const lc_plan_buffer *largest[3])
+{
+    for (int32_t i = 0; i < plan->count; i++) {
+        const lc_plan_buffer *candidate = &plan->buffers[i];
+        for (int place = 0; place < 3; place++) {
+            if (largest[place] == NULL || candidate->bytes > largest[place]->bytes) {
+                const lc_plan_buffer *moved = largest[place];
+                largest[place] = candidate;
+                candidate = moved;
+                if (candidate == NULL) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+static lc_code refuse(lc_job_plan *job, const lc_fit *fit, lc_err *err)
+{
+    const lc_plan_buffer *largest[3] = {NULL, NULL, NULL};
+    char need[LC_FORMAT_BYTES], have[LC_FORMAT_BYTES], list[400] = "", hint[160];
+    size_t used = 0;
+    int64_t micro_batch_tokens = 0;
+    LC_TRY(lc_job_plan_largest_fit(job, fit->limit, &micro_batch_tokens, err));
+    find_largest(&job->plan, largest);
+    for (int i = 0; i < 3 && largest[i] != NULL; i++) {
+        char size[LC_FORMAT_BYTES];
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s (%s)", i == 0 ? "" : ", ",
+                                 largest[i]->name, lc_format_size(largest[i]->bytes, size));
+    }
+    if (micro_batch_tokens > 0) {
+        (void)snprintf(hint, sizeof hint, "lorac.micro_batch_tokens %lld would fit",
+                       (long long)micro_batch_tokens);
+    } else {
+        (void)snprintf(
+            hint, sizeof hint,
+            "no micro-batch fits with rows of %lld tokens: lower lorac.max_seq_len, take a smaller "
+            "model or more memory",
+            (long long)job->longest);
+    }
+    return lc_fail(err, LC_ERR_MEMORY,
+                   "the job needs %s, %s are there. Largest: %s. Now %lld tokens a "
+                   "micro-batch; %s",
+                   lc_format_size(lc_plan_total(&job->plan), need),
+                   lc_format_size(fit->limit, have), list,
+                   (long long)job->resolved.micro_batch_tokens, hint);
+}
+
+/* ---- printing ---- */
+
+/* Name without "layer N ", so that the same buffer of all layers is one row. */
+static const char *short_name(const lc_plan_buffer *buffer)
+{
+    int used = 0, layer = 0;
+    if (sscanf(buffer->name, "layer %d %n", &layer, &used) == 1 && used > 0) {
+        return buffer->name + used;
+    }
+    return buffer->name;
+}
+
+static bool is_same_row(const lc_plan_buffer *a, const lc_plan_buffer *b)
+{
+    return a->plan_class == b->plan_class && a->bytes == b->bytes && a->rows == b->rows &&
+           a->cols == b->cols && a->dtype == b->dtype && strcmp(short_name(a), short_name(b)) == 0;
+}
+
+/* One row for buffer i and all like it behind it; rows that an earlier buffer has shown are left out. */
+static void print_buffer(const lc_plan *plan, int32_t i, bool all)
+{
+    const lc_plan_buffer *buffer = &plan->buffers[i];
+    char size[LC_FORMAT_BYTES], shape[64], name[96];
+    int64_t like = 1, bytes = buffer->bytes;
+    for (int32_t j = 0; j < i && !all; j++) {
+        if (is_same_row(&plan->buffers[j], buffer)) {
+            return;
+        }
+    }
+    for (int32_t j = i + 1; j < plan->count && !all; j++) {
+        if (is_same_row(&plan->buffers[j], buffer)) {
+            like++;
+            bytes += plan->buffers[j].bytes;
+        }
+    }
+    if (like > 1) {
+        (void)snprintf(name, sizeof name, "%lld x %s", (long long)like, short_name(buffer));
+    } else {
+        (void)snprintf(name, sizeof name, "%s", buffer->name);
+    }
+    (void)snprintf(shape, sizeof shape, "%lld x %lld", (long long)buffer->rows,
+                   (long long)buffer->cols);
+    printf("  %-34s %-4s %20s %12s\n", name, lc_dtype_name(buffer->dtype), shape,
+           lc_format_size(bytes, size));
+}
+
+static void print_buffers(const lc_job_plan *job, bool all)
+{
+    char size[LC_FORMAT_BYTES];
+    for (int kind = 0; kind < LC_PLAN_CLASS_COUNT; kind++) {
+        if (job->plan.class_bytes[kind] == 0) {
+            continue;
+        }
+        printf("%-58s %14s\n", lc_plan_class_name((lc_plan_class)kind),
+               lc_format_size(job->plan.class_bytes[kind], size));
+        for (int32_t i = 0; i < job->plan.count; i++) {
+            if (job->plan.buffers[i].plan_class == (lc_plan_class)kind) {
+                print_buffer(&job->plan, i, all);
+            }
+        }
+    }
+}
+
+static void print_job(const lc_job_plan *job)
+{
+    const lc_job_resolved *r = &job->resolved;
+    printf("%s: %s, %d layers, width %d, vocabulary %d; %lld trained parameters\n", job->spec.model,
+           lc_family_name(job->config.family), job->config.layers, job->config.width,
+           job->config.vocab, (long long)job->adapter->parameter_count);
+    if (job->has_training) {
+        printf("%s: %lld examples, %lld tokens, %lld trained, longest %lld; %lld steps in %lld "
+               "epochs\n",
+               job->spec.training_file, (long long)job->example_count, (long long)job->token_count,
+               (long long)job->target_count, (long long)job->longest, (long long)r->total_steps,
+               (long long)r->n_epochs);
+    } else {
+        printf(
+            "%s is not there: planned for rows of %lld tokens, the longest this job would keep\n",
+            job->spec.training_file, (long long)job->longest);
+    }
+    printf("%s, %s weights, micro-batches of %lld tokens\n\n",
+           r->device == LC_DEVICE_CUDA ? "cuda" : "cpu", r->dtype == LC_BF16 ? "bf16" : "fp32",
+           (long long)r->micro_batch_tokens);
+}
+
+static void print_time(const lc_job_plan *job)
+{
+    char text[LC_FORMAT_BYTES];
+    if (!(job->gemm_flops_per_second > 0.0)) {
+        printf("time: not estimated, the device is not here to be measured\n");
+        return;
+    }
+    const double rate = job->gemm_flops_per_second * LC_STEP_EFFICIENCY;
+    if (job->has_training) {
+        printf("time: about %s an epoch (estimate", lc_format_duration(epoch_seconds(job), text));
+    } else {
+        printf("time: about %s tokens/s (estimate", lc_format_count(rate / job->token_flops, text));
+    }
+    printf(" from %.1f GFLOP/s measured in matrix products, of which training usually reaches %.0f "
+           "%%)\n",
+           job->gemm_flops_per_second / 1e9, LC_STEP_EFFICIENCY * 100.0);
+}
+
+static void print_for_people(const lc_plan_options *options, const lc_job_plan *job,
+                             const lc_fit *fit)
+{
+    char total[LC_FORMAT_BYTES], limit[LC_FORMAT_BYTES];
+    print_job(job);
+    print_buffers(job, options->all);
+    printf("%-58s %14s\n\n", "peak", lc_format_size(lc_plan_total(&job->plan), total));
+    if (fit->limit < 0) {
+        printf("fits: not checked, the device is not here; --memory GIB checks against a size. Its "
+               "context and "
+               "libraries come on top\n");
+    } else {
+        printf("fits: %s, %s are there\n", fit->is_known_to_fit ? "yes" : "no",
+               lc_format_size(fit->limit, limit));
+    }
+    print_time(job);
+}
+
+static void add_buffers(lc_text *text, const lc_plan *plan)
+{
+    lc_text_addf(text, ", \"classes\": {");
+    for (int kind = 0; kind < LC_PLAN_CLASS_COUNT; kind++) {
+        lc_text_addf(text, "%s\"%s\": %lld", kind == 0 ? "" : ", ",
+                     lc_plan_class_name((lc_plan_class)kind), (long long)plan->class_bytes[kind]);
+    }
+    lc_text_addf(text, "}, \"buffers\": [");
+    for (int32_t i = 0; i < plan->count; i++) {
+        const lc_plan_buffer *buffer = &plan->buffers[i];
+        lc_text_addf(
+            text,
+            "%s{\"name\": \"%s\", \"class\": \"%s\", \"dtype\": \"%s\", \"shape\": [%lld, %lld], "
+            "\"bytes\": %lld}",
+            i == 0 ? "" : ", ", buffer->name, lc_plan_class_name(buffer->plan_class),
+            lc_dtype_name(buffer->dtype), (long long)buffer->rows, (long long)buffer->cols,
+            (long long)buffer->bytes);
+    }
+    lc_text_addf(text, "]");
+}
+
+static lc_code print_json(const lc_job_plan *job, const lc_fit *fit, lc_err *err)
+{
+    lc_text text;
+    lc_text_init(&text);
+    lc_text_addf(&text,
+                 "{\"total_bytes\": %lld, \"limit_bytes\": ", (long long)lc_plan_total(&job->plan));
+    lc_text_addf(&text, fit->limit < 0 ? "null" : "%lld", (long long)fit->limit);
+    lc_text_addf(&text, ", \"fits\": %s",
+                 fit->limit < 0         ? "null"
+                 : fit->is_known_to_fit ? "true"
+                                        : "false");
+    lc_text_addf(&text, ", \"trained_parameters\": %lld", (long long)job->adapter->parameter_count);
+    lc_text_addf(&text, ", \"resolved\": ");
+    lc_job_resolved_write(&job->resolved, &text);
+    if (job->has_training) {
+        lc_text_addf(&text, ", \"examples\": %lld, \"tokens\": %lld, \"trained_tokens\": %lld",
+                     (long long)job->example_count, (long long)job->token_count,
+                     (long long)job->target_count);
+        if (job->gemm_flops_per_second > 0.0) {
+            lc_text_addf(&text, ", \"epoch_seconds_estimate\": ");
+            lc_text_add_double(&text, epoch_seconds(job));
+        }
+    }
+    if (job->gemm_flops_per_second > 0.0) {
+        lc_text_addf(&text, ", \"gemm_flops_per_second\": ");
+        lc_text_add_double(&text, job->gemm_flops_per_second);
+    }
+    add_buffers(&text, &job->plan);
+    lc_text_addf(&text, "}");
+    return lc_print_text(&text, err);
+}
+
+static lc_code run_plan(const lc_plan_options *options, lc_err *err)
+{
+    lc_job_plan *job = lc_calloc(1, sizeof *job);
+    if (job == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory to plan");
+    }
+    lc_code code = lc_job_plan_make(options->job_file, options->threads, job, err);
+    if (code == LC_OK) {
+        const lc_fit fit = check_fit(options, job);
+        if (options->json) {
+            code = print_json(job, &fit, err);
+        } else {
+            print_for_people(options, job, &fit);
+        }
+        if (code == LC_OK && fit.is_refused) {
+            code = refuse(job, &fit, err);
+        }
+    }
+    lc_job_plan_release(job);
+    lc_free(job);
+    return code;
+}
+
+lc_code lc_command_plan(int argc, char **argv, lc_err *err)
+{
+    lc_plan_options o = {.memory_gib = 0.0};
+    bool done = false;
+    const lc_option options[] = {
+        {.name = "JOB", .help = "job file (JSON)", .text = &o.job_file, .is_required = true},
+        {.name = "--memory",
+         .value = "GIB",
+         .help = "check against this much memory, of another machine or a GPU",
+         .fallback = "what this machine has free, its control group counted",
+         .number = &o.memory_gib,
+         .min = 0.001,
+         .max = MAX_GIB},
+        {.name = "--all", .help = "one row for each buffer of each layer", .flag = &o.all},
+        {.name = "--json", .help = "print the plan as one JSON object", .flag = &o.json},
+        {.name = "--threads",
+         .value = "N",
+         .help = "compute threads of the job; each has some memory of its own",
+         .fallback = "LORAC_THREADS, else all cores of this process",
+         .integer = &o.threads,
+         .low = 1,
+         .high = LC_MAX_THREADS},
+    };
+    const lc_command command = {.name = "plan",
+                                .description = "Lists every buffer of a job by class, the peak, "
+                                               "whether it fits, and an estimated time per epoch.\n"
+                                               "Needs the model's config.json but not its weights. "
+                                               "Where the data are not there yet, it plans for\n"
+                                               "rows of max_seq_len tokens. A job that does not "
+                                               "fit is refused with its three largest buffers and\n"
+                                               "the micro-batch that would fit.\n",
+                                .examples =
+                                    "  lorac plan configs/quickstart/job.json\n"
+                                    "  lorac plan configs/llama-3.1-8b-24gb.json --memory 24\n",
+                                .options = options,
+                                .option_count = sizeof options / sizeof *options};
+    LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
+    return done ? LC_OK : run_plan(&o, err);
+}
