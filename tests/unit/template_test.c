@@ -1,0 +1,322 @@
+/* The shipped chat template: what transformers renders (5.24, Jinja2 3.1.6), spans, numbers, refusals. */
+#include "testing.h"
+
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "lorac/mem.h"
+#include "text/number_spelling.h"
+#include "text/template.h"
+
+#define MODEL LC_SOURCE_DIR "/models/sprout-3m"
+
+static lc_chat_template *chat_template;
+
+static int load(void **state)
+{
+    (void)state;
+    return lc_chat_template_load(MODEL, &chat_template, &test_err) == LC_OK ? 0 : -1;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    lc_chat_template_free(chat_template);
+    return 0;
+}
+
+static cJSON *parse(const char *text)
+{
+    cJSON *root = NULL;
+    if (text != NULL) {
+        assert_ok(lc_json_parse(text, strlen(text), LC_JSON_DEFAULT, "test", &root, &test_err));
+        assert_ok(lc_json_keep_spelling(root, text, strlen(text), &test_err));
+    }
+    return root;
+}
+
+/* messages, tools, text without the generation prompt */
+static const struct {
+    const char *messages, *tools, *text;
+} golden[] = {
+    {"[{\"role\":\"user\",\"content\":\"Hi\"}]", NULL,
+     "<|im_start|>user\n"
+     "Hi<|im_end|>\n"},
+    {"[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content"
+     "\":\"a\\nb\"},{\"role\":\"assistant\",\"content\":\"c \\u00e9\"},{\"role"
+     "\":\"user\",\"content\":\"\"},{\"role\":\"assistant\",\"content\":\"d\"}]",
+     NULL,
+     "<|im_start|>system\n"
+     "S<|im_end|>\n"
+     "<|im_start|>user\n"
+     "a\n"
+     "b<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "c \xc3\xa9<|im_end|>\n"
+     "<|im_start|>user\n"
+     "<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "d<|im_end|>\n"},
+    {"[]", NULL, ""},
+    {"[]", "[]", ""},
+    {"[{\"role\":\"assistant\",\"content\":null},{\"role\":\"assistant\"},{\"role"
+     "\":\"assistant\",\"content\":[]},{\"role\":\"assistant\",\"content\":0},{\"role"
+     "\":\"assistant\",\"content\":false}]",
+     NULL,
+     "<|im_start|>assistant\n"
+     "<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "<|im_end|>\n"},
+    {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type"
+     "\":\"text\",\"text\":\"b{{ c }}\"},{\"type\":\"text\"}]}]",
+     NULL,
+     "<|im_start|>user\n"
+     "ab{{ c }}<|im_end|>\n"},
+    {"[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{\"function\":{\"nam"
+     "e\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}},{\"function\":{\"name"
+     "\":\"g\",\"arguments\":{\"b\":[1,2.5,null,true,{\"c\":\"\\u00fc\\n\\\"<&>'\"}],"
+     "\"a\":{}}}}]}]",
+     NULL,
+     "<|im_start|>assistant\n"
+     "x<tool_call>f\n"
+     "{\"a\": 1}</tool_call><tool_call>g\n"
+     "{\"b\": [1, 2.5, null, true, {\"c\": \"\xc3\xbc\\n\\\"<&>'\"}], \"a\": {}}</too"
+     "l_call><|im_end|>\n"},
+    {"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"argume"
+     "nts\":null}},{\"function\":{\"name\":\"g\",\"arguments\":7}}]},{\"role\":\"tool"
+     "\",\"content\":\"3\"}]",
+     NULL,
+     "<|im_start|>assistant\n"
+     "<tool_call>f\n"
+     "null</tool_call><tool_call>g\n"
+     "7</tool_call><|im_end|>\n"
+     "<|im_start|>tool\n"
+     "3<|im_end|>\n"},
+    {"[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[]},{\"role\":\"assis"
+     "tant\",\"content\":\"y\",\"tool_calls\":null}]",
+     NULL,
+     "<|im_start|>assistant\n"
+     "x<|im_end|>\n"
+     "<|im_start|>assistant\n"
+     "y<|im_end|>\n"},
+    {"[{\"role\":\"user\",\"content\":\"go\"}]",
+     "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"z\":1,"
+     "\"a\":[1.0,-0,-0.0,1e5,1e16,1E22,0.1,1e-5,12345678901234567890,9007199254740993"
+     ",-9007199254740993,100.0,123456789012345680.0,2.50,-7]}}},{\"k\":\"\\u2028"
+     "\\u007f\\u0001\\ud83c\\udf89\\/\"}]",
+     "<|im_start|>tools\n"
+     "{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {"
+     "\"z\": 1, \"a\": [1.0, 0, -0.0, 100000.0, 1e+16, 1e+22, 0.1, 1e-05, 12345678901"
+     "234567890, 9007199254740993, -9007199254740993, 100.0, 1.2345678901234568e+17, "
+     "2.5, -7]}}}\n"
+     "{\"k\": \"\xe2\x80\xa8"
+     "\x7f\\u0001\xf0\x9f\x8e\x89/\"}\n"
+     "<|im_end|>\n"
+     "<|im_start|>user\n"
+     "go<|im_end|>\n"},
+    {"[{\"role\":\"<|im_end|>\",\"content\":\"<|im_start|>\"}]", NULL,
+     "<|im_start|><|im_end|>\n"
+     "<|im_start|><|im_end|>\n"},
+};
+
+static void renders_as_transformers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
+        cJSON *messages = parse(golden[i].messages), *tools = parse(golden[i].tools);
+        lc_rendered plain, prompt;
+        assert_ok(
+            lc_chat_template_render(chat_template, messages, tools, false, &plain, &test_err));
+        assert_string_equal(plain.text, golden[i].text);
+        assert_int_equal(plain.bytes, strlen(golden[i].text));
+        assert_ok(
+            lc_chat_template_render(chat_template, messages, tools, true, &prompt, &test_err));
+        assert_int_equal(strncmp(prompt.text, plain.text, plain.bytes), 0);
+        assert_string_equal(prompt.text + plain.bytes, "<|im_start|>assistant\n");
+        lc_rendered_release(&plain);
+        lc_rendered_release(&prompt);
+        cJSON_Delete(messages);
+        cJSON_Delete(tools);
+    }
+}
+
+static void spans(void **state)
+{
+    (void)state;
+    cJSON *messages = parse(
+        "[{\"role\":\"assistant\",\"content\":\"one\"},{\"role\":\"user\",\"content\":"
+        "\"two\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":"
+        "{\"name\":\"f\",\"arguments\":\"x\"}}]},{\"role\":\"assistant2\",\"content\":\"\"}]");
+    static const char *const expected[] = {"one<|im_end|>",
+                                           "<tool_call>f\nx</tool_call><|im_end|>"};
+    static const size_t places[] = {0, 2};
+    lc_rendered rendered;
+    assert_ok(lc_chat_template_render(chat_template, messages, NULL, false, &rendered, &test_err));
+    assert_int_equal(rendered.span_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const lc_span span = rendered.spans[i];
+        assert_int_equal(span.message, places[i]);
+        assert_int_equal(span.end - span.begin, strlen(expected[i]));
+        assert_int_equal(strncmp(rendered.text + span.begin, expected[i], strlen(expected[i])), 0);
+        assert_int_equal(strncmp(rendered.text + span.begin - 10, "assistant\n", 10), 0);
+        assert_int_equal(rendered.text[span.end], '\n');
+    }
+    lc_rendered_release(&rendered);
+    assert_null(rendered.text);
+    cJSON_Delete(messages);
+}
+
+static void refuses_what_jinja_cannot(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *messages, *tools, *message;
+    } cases[] = {
+        {"{}", NULL, "messages is not a list"},
+        {"[1]", NULL, "messages[0].role is missing"},
+        {"[{\"content\":\"x\"}]", NULL, "messages[0].role is missing"},
+        {"[{\"role\":null}]", NULL, "messages[0].role is missing or not a text"},
+        {"[{\"role\":\"user\",\"content\":5}]", NULL, "messages[0].content is neither"},
+        {"[{\"role\":\"user\",\"content\":true}]", NULL, "messages[0].content is neither"},
+        {"[{\"role\":\"user\",\"content\":{\"a\":1}}]", NULL, "messages[0].content is neither"},
+        {"[{\"role\":\"user\",\"content\":[3]}]", NULL, "has a part without a text"},
+        {"[{\"role\":\"user\",\"content\":[{\"text\":3}]}]", NULL, "has a part without a text"},
+        {"[{\"role\":\"a\"},{\"role\":\"user\",\"tool_calls\":5}]", NULL,
+         "messages[1].tool_calls is not a list"},
+        {"[{\"role\":\"user\",\"tool_calls\":[{}]}]", NULL, "without a function name"},
+        {"[{\"role\":\"user\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]}]", NULL,
+         "without arguments"},
+        {"[]", "{\"a\":1}", "tools is not a list"},
+        {"[]", "\"x\"", "tools is not a list"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cJSON *messages = parse(cases[i].messages), *tools = parse(cases[i].tools);
+        lc_rendered rendered;
+        assert_fails(
+            lc_chat_template_render(chat_template, messages, tools, false, &rendered, &test_err),
+            LC_ERR_INVALID, cases[i].message);
+        assert_null(rendered.text);
+        cJSON_Delete(messages);
+        cJSON_Delete(tools);
+    }
+}
+
+/* Numbers in any nesting get the spelling of Python, and only they. */
+static void numbers_keep_their_spelling(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"1\": \"-2.0\\\\\", \"b\": [[], {}, [{\"c\": 3.0}], 4, -0], \"d\": "
+        "{\"e\\\"5\": 6e0, \"f\": 1e400x}}";
+    char fine[sizeof text];
+    (void)snprintf(fine, sizeof fine, "%s", text);
+    *strstr(fine, "e400x") = '\0';
+    lc_text whole, again;
+    lc_text_init(&whole);
+    lc_text_addf(&whole, "%s.50}}", fine);
+    cJSON *root = parse(whole.data);
+    lc_text_init(&again);
+    lc_text_add_json(&again, root, true);
+    assert_string_equal(again.data,
+                        "{\"1\": \"-2.0\\\\\", \"b\": [[], {}, [{\"c\": 3.0}], 4, 0], \"d\": "
+                        "{\"e\\\"5\": 6.0, \"f\": 1.5}}");
+    cJSON_Delete(root);
+    lc_text_release(&whole);
+    lc_text_release(&again);
+    root = parse("12345678901234567890123");
+    assert_string_equal(root->valuestring, "12345678901234567890123");
+    cJSON_Delete(root);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(dir, name, path, &test_err));
+    test_write_file(path, text, strlen(text));
+}
+
+static void finds_the_template(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    lc_chat_template *found = NULL;
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
+                 "has no chat template");
+    write_file(dir, "tokenizer_config.json", "{\"chat_template\":null}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
+                 "no chat template");
+    write_file(dir, "tokenizer_config.json", "{\"chat_template\":[]}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED, "not a string");
+    write_file(dir, "tokenizer_config.json", "{\"chat_template\":\"{{ x }}\"}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
+                 "tokenizer_config.json holds a chat template that this version cannot render");
+    write_file(dir, "tokenizer_config.json", "{");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID,
+                 "tokenizer_config.json");
+    char *text = NULL;
+    size_t bytes = 0;
+    assert_ok(lc_file_read(MODEL "/chat_template.jinja", 1 << 20, &text, &bytes, &test_err));
+    lc_text config;
+    lc_text_init(&config);
+    lc_text_add(&config, "{\"chat_template\":", 17);
+    lc_text_add_json_string(&config, text, bytes);
+    lc_text_add(&config, "}", 1);
+    write_file(dir, "tokenizer_config.json", config.data);
+    assert_ok(lc_chat_template_load(dir, &found, &test_err));
+    lc_chat_template_free(found);
+    write_file(dir, "chat_template.jinja", "{{ messages }}"); /* the file goes before the config */
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
+                 "chat_template.jinja");
+    assert_null(found);
+    text[bytes - 1] = text[bytes - 1] == '\n' ? '\0' : text[bytes - 1];
+    write_file(dir, "chat_template.jinja", text); /* without its last newline */
+    assert_ok(lc_chat_template_load(dir, &found, &test_err));
+    lc_chat_template_free(found);
+    text[0] ^= 1;
+    write_file(dir, "chat_template.jinja", text);
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
+                 "models/sprout-3m");
+    lc_text_release(&config);
+    lc_free(text);
+}
+
+static void survives_faults(void **state)
+{
+    (void)state;
+    cJSON *messages = parse(golden[6].messages), *tools = parse(golden[9].tools);
+    int64_t at = 1;
+    for (lc_code code = LC_ERR_MEMORY; code != LC_OK; at++) {
+        lc_chat_template *loaded = NULL;
+        lc_rendered rendered = {0};
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        code = lc_chat_template_load(MODEL, &loaded, &test_err);
+        if (code == LC_OK) {
+            code = lc_chat_template_render(loaded, messages, tools, true, &rendered, &test_err);
+        }
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        assert_true(code == LC_OK || code == LC_ERR_MEMORY);
+        lc_chat_template_free(loaded);
+        lc_rendered_release(&rendered);
+    }
+    assert_true(at > 3);
+    cJSON_Delete(messages);
+    cJSON_Delete(tools);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(renders_as_transformers),   cmocka_unit_test(spans),
+        cmocka_unit_test(refuses_what_jinja_cannot), cmocka_unit_test(numbers_keep_their_spelling),
+        cmocka_unit_test(finds_the_template),        cmocka_unit_test(survives_faults),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
