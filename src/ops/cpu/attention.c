@@ -1,0 +1,287 @@
+/*
+ * Attention, forward: softmax(scale q k^T) v with a running maximum over blocks of keys (FlashAttention,
+ * Dao et al. 2022). A task is 64 rows of the packed batch and one head; it treats the piece of each
+ * document in its rows by itself. Only key blocks that some query of the piece sees are touched.
+ */
+#include "ops/cpu/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/check.h"
+
+#define SCORE_LD (LC_KEY_BLOCK + LC_STAGE_PAD)
+/* Rows of one task of attention_cached: small, since decoding has few. */
+#define CACHED_ROWS 16
+
+/* Queries of one sequence (or the heads of one query, position_step 0) against its keys. */
+typedef struct segment {
+    const float *q; /* rows x dim */
+    int64_t q_ld;
+    const float *k, *v; /* key and value 0 of the sequence */
+    int64_t k_ld, v_ld;
+    float *out;
+    int64_t out_ld;
+    float *lse; /* NULL: not wanted */
+    int64_t lse_stride;
+    int64_t rows; /* 1..LC_QUERY_BLOCK */
+    int64_t position, position_step;
+    int64_t dim, window;
+    float scale;
+} segment;
+
+static int64_t row_position(const segment *s, int64_t row)
+{
+    return s->position + row * s->position_step;
+}
+
+/* Turns a row of scores into exp(score - running maximum), rescales what the row has so far. */
+static void softmax_row(const lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t row,
+                        int64_t key, int64_t cols, bool first_block)
+{
+    float *scores = scratch->scores + row * SCORE_LD;
+    const lc_key_range seen =
+        lc_clip_keys(lc_visible_keys(row_position(s, row), s->window), key, cols);
+    memset(scores, 0, (size_t)seen.first * sizeof *scores);
+    memset(scores + seen.end, 0, (size_t)(cols - seen.end) * sizeof *scores);
+    const int64_t count = seen.end - seen.first;
+    if (count == 0) {
+        return;
+    }
+    const float before = scratch->row_max[row];
+    float most = cpu->kernels->maximum(scores + seen.first, count);
+    if (before > most) {
+        most = before;
+    }
+    float kept = 0.0f;
+    if (!first_block) {
+        kept = expf(before - most);
+        if (kept < 1.0f) {
+            cpu->kernels->scale(s->out + row * s->out_ld, s->dim, kept);
+        }
+    }
+    scratch->row_max[row] = most;
+    scratch->row_sum[row] =
+        scratch->row_sum[row] * kept + cpu->kernels->exp_sum(scores + seen.first, count, most);
+}
+
+static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
+                         int64_t cols, bool first_block)
+{
+    lc_cpu_sgemm(cpu, &(lc_sgemm){.ta = 'N',
+                                  .tb = 'T',
+                                  .m = s->rows,
+                                  .n = cols,
+                                  .k = s->dim,
+                                  .alpha = s->scale,
+                                  .a = s->q,
+                                  .lda = s->q_ld,
+                                  .b = s->k + key * s->k_ld,
+                                  .ldb = s->k_ld,
+                                  .c = scratch->scores,
+                                  .ldc = SCORE_LD});
+    for (int64_t row = 0; row < s->rows; row++) {
+        softmax_row(cpu, s, scratch, row, key, cols, first_block);
+    }
+    const float *v = s->v + key * s->v_ld;
+    int64_t v_ld = s->v_ld;
+    if (s->rows >= LC_QUERY_BLOCK / 4) {
+        v = lc_cpu_restride(scratch, v, cols, s->dim, &v_ld);
+    }
+    lc_cpu_sgemm(cpu, &(lc_sgemm){.ta = 'N',
+                                  .tb = 'N',
+                                  .m = s->rows,
+                                  .n = s->dim,
+                                  .k = cols,
+                                  .alpha = 1.0f,
+                                  .beta = first_block ? 0.0f : 1.0f,
+                                  .a = scratch->scores,
+                                  .lda = SCORE_LD,
+                                  .b = v,
+                                  .ldb = v_ld,
+                                  .c = s->out,
+                                  .ldc = s->out_ld});
+}
+
+static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
+{
+    for (int64_t row = 0; row < s->rows; row++) {
+        scratch->row_max[row] = -INFINITY;
+        scratch->row_sum[row] = 0.0f;
+    }
+    const int64_t first = lc_visible_keys(s->position, s->window).first;
+    const int64_t end = row_position(s, s->rows - 1) + 1;
+    for (int64_t key = first; key < end; key += LC_KEY_BLOCK) {
+        const int64_t cols = end - key < LC_KEY_BLOCK ? end - key : LC_KEY_BLOCK;
+        attend_block(cpu, s, scratch, key, cols, key == first);
+    }
+    for (int64_t row = 0; row < s->rows; row++) {
+        const float sum = scratch->row_sum[row];
+        cpu->kernels->scale(s->out + row * s->out_ld, s->dim, 1.0f / sum);
+        if (s->lse != NULL) {
+            s->lse[row * s->lse_stride] = scratch->row_max[row] + logf(sum);
+        }
+    }
+}
+
+int32_t lc_cpu_document_of(const lc_attention_shape *shape, int64_t row)
+{
+    int32_t low = 0, high = shape->document_count - 1;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (shape->cu_seqlens[middle + 1] <= row) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+typedef struct forward_job {
+    lc_cpu *cpu;
+    const lc_attention_args *args;
+    int64_t blocks;
+} forward_job;
+
+/* Later blocks see more keys, so they come first. */
+static void forward_task(void *context, int64_t index, int worker)
+{
+    const forward_job *job = context;
+    const lc_attention_args *args = job->args;
+    const lc_attention_shape *shape = &args->shape;
+    const int64_t head = index % shape->heads, dim = shape->head_dim;
+    const int64_t kv_head = head / (shape->heads / shape->kv_heads);
+    int64_t row = (job->blocks - 1 - index / shape->heads) * LC_QUERY_BLOCK;
+    const int64_t block_end =
+        args->q.rows - row < LC_QUERY_BLOCK ? args->q.rows : row + LC_QUERY_BLOCK;
+    for (int32_t document = lc_cpu_document_of(shape, row); row < block_end; document++) {
+        const int64_t start = shape->cu_seqlens[document], stop = shape->cu_seqlens[document + 1];
+        const int64_t end = stop < block_end ? stop : block_end;
+        if (end <= row) {
+            continue; /* an empty document */
+        }
+        attend(job->cpu,
+               &(segment){.q = lc_row_f32(args->q, row) + head * dim,
+                          .q_ld = args->q.ld,
+                          .k = lc_row_f32(args->k, start) + kv_head * dim,
+                          .v = lc_row_f32(args->v, start) + kv_head * dim,
+                          .k_ld = args->k.ld,
+                          .v_ld = args->v.ld,
+                          .out = lc_row_f32(args->out, row) + head * dim,
+                          .out_ld = args->out.ld,
+                          .lse = args->lse != NULL ? args->lse + row * shape->heads + head : NULL,
+                          .lse_stride = shape->heads,
+                          .rows = end - row,
+                          .position = row - start,
+                          .position_step = 1,
+                          .dim = dim,
+                          .window = shape->window,
+                          .scale = shape->scale},
+               &job->cpu->scratch[worker]);
+        row = end;
+    }
+}
+
+lc_code lc_cpu_attention(lc_device *device, const lc_attention_args *args, lc_err *err)
+{
+    LC_TRY(lc_attention_check(args, err));
+    lc_cpu *cpu = lc_cpu_of(device);
+    forward_job job = {.cpu = cpu, .args = args};
+    job.blocks = (args->q.rows + LC_QUERY_BLOCK - 1) / LC_QUERY_BLOCK;
+    lc_cpu_run(cpu, job.blocks * args->shape.heads, forward_task, &job);
+    return lc_cpu_finish(cpu, "attention", err);
+}
+
+/* A single row's query heads of one kv-head are the rows of a segment; a run of consecutive positions is
+ * treated head by head instead. */
+typedef struct cached_job {
+    lc_cpu *cpu;
+    const lc_attention_cached_args *args;
+} cached_job;
+
+static segment cached_segment(const lc_attention_cached_args *args, int64_t row, int64_t kv_head)
+{
+    const int64_t dim = args->head_dim, base = args->slots[row] * args->slot_rows;
+    const segment s = {.k = lc_row_f32(args->k_cache, base) + kv_head * dim,
+                       .v = lc_row_f32(args->v_cache, base) + kv_head * dim,
+                       .k_ld = args->k_cache.ld,
+                       .v_ld = args->v_cache.ld,
+                       .position = args->positions[row],
+                       .dim = dim,
+                       .window = args->window,
+                       .scale = args->scale};
+    return s;
+}
+
+static void attend_cached_run(lc_cpu *cpu, const lc_attention_cached_args *args, int64_t row,
+                              int64_t rows, int64_t kv_head, lc_cpu_scratch *scratch)
+{
+    const int64_t dim = args->head_dim, group = args->heads / args->kv_heads;
+    segment s = cached_segment(args, row, kv_head);
+    if (rows == 1) {
+        for (int64_t first = 0; first < group; first += LC_QUERY_BLOCK) {
+            const int64_t offset = (kv_head * group + first) * dim;
+            s.q = lc_row_f32(args->q, row) + offset;
+            s.out = lc_row_f32(args->out, row) + offset;
+            s.q_ld = s.out_ld = dim;
+            s.rows = group - first < LC_QUERY_BLOCK ? group - first : LC_QUERY_BLOCK;
+            attend(cpu, &s, scratch);
+        }
+        return;
+    }
+    s.rows = rows;
+    s.position_step = 1;
+    s.q_ld = args->q.ld;
+    s.out_ld = args->out.ld;
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
+        s.q = lc_row_f32(args->q, row) + head * dim;
+        s.out = lc_row_f32(args->out, row) + head * dim;
+        attend(cpu, &s, scratch);
+    }
+}
+
+static void cached_task(void *context, int64_t index, int worker)
+{
+    const cached_job *job = context;
+    const lc_attention_cached_args *args = job->args;
+    const int64_t first = index / args->kv_heads * CACHED_ROWS, kv_head = index % args->kv_heads;
+    const int64_t end = args->q.rows - first < CACHED_ROWS ? args->q.rows : first + CACHED_ROWS;
+    for (int64_t row = first, stop; row < end; row = stop) {
+        for (stop = row + 1; stop < end && args->slots[stop] == args->slots[row] &&
+                             args->positions[stop] == args->positions[stop - 1] + 1;
+             stop++) {}
+        attend_cached_run(job->cpu, args, row, stop - row, kv_head, &job->cpu->scratch[worker]);
+    }
+}
+
+static lc_code check_cache_rows(const lc_attention_cached_args *args, lc_err *err)
+{
+    const int64_t slots = args->k_cache.rows / args->slot_rows;
+    for (int64_t i = 0; i < args->q.rows; i++) {
+        if (args->slots[i] < 0 || args->slots[i] >= slots) {
+            return lc_fail_param(err, LC_ERR_INTERNAL, "slots",
+                                 "attention_cached: slots[%lld] is %d, expected 0..%lld",
+                                 (long long)i, (int)args->slots[i], (long long)slots - 1);
+        }
+        if (args->positions[i] < 0 || args->positions[i] >= args->slot_rows) {
+            return lc_fail_param(err, LC_ERR_INTERNAL, "positions",
+                                 "attention_cached: positions[%lld] is %d, expected 0..%lld",
+                                 (long long)i, (int)args->positions[i],
+                                 (long long)args->slot_rows - 1);
+        }
+    }
+    return LC_OK;
+}
+
+lc_code lc_cpu_attention_cached(lc_device *device, const lc_attention_cached_args *args,
+                                lc_err *err)
+{
+    LC_TRY(lc_attention_cached_check(args, err));
+    LC_TRY(check_cache_rows(args, err));
+    lc_cpu *cpu = lc_cpu_of(device);
+    cached_job job = {.cpu = cpu, .args = args};
+    lc_cpu_run(cpu, (args->q.rows + CACHED_ROWS - 1) / CACHED_ROWS * args->kv_heads, cached_task,
+               &job);
+    return lc_cpu_finish(cpu, "attention_cached", err);
+}

@@ -1,0 +1,69 @@
+/* The kernels with AVX2 and FMA: eight lanes. */
+#include "ops/cpu/kernels.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+#define LANES 8
+
+typedef float vf __attribute__((vector_size(32)));
+typedef uint32_t vu __attribute__((vector_size(32)));
+typedef int32_t vi __attribute__((vector_size(32)));
+typedef uint64_t vw __attribute__((vector_size(32)));
+typedef uint16_t vh __attribute__((vector_size(16)));
+
+static inline vf vf_set(float value)
+{
+    return (vf)_mm256_set1_ps(value);
+}
+
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+
+static inline vf vf_sqrt(vf a)
+{
+    return (vf)_mm256_sqrt_ps((__m256)a);
+}
+
+static inline vw vw_multiply_low(vw a, uint32_t b)
+{
+    return (vw)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)b));
+}
+
+#include "ops/cpu/kernels_impl.h"
+
+static const lc_kernels table = KERNEL_TABLE("avx2");
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+const lc_kernels *lc_kernels_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &table : NULL;
+}
+
+#else
+
+const lc_kernels *lc_kernels_avx2(void)
+{
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* The kernels with AVX-512 (F, BW, DQ, VL): sixteen lanes. */
+#include "ops/cpu/kernels.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+
+#define LANES 16
+
+typedef float vf __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint64_t vw __attribute__((vector_size(64)));
+typedef uint16_t vh __attribute__((vector_size(32)));
+
+static inline vf vf_set(float value)
+{
+    return (vf)_mm512_set1_ps(value);
+}
+
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+static inline vf vf_sqrt(vf a)
+{
+    return (vf)_mm512_sqrt_ps((__m512)a);
+}
+
+static inline vw vw_multiply_low(vw a, uint32_t b)
+{
+    return (vw)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)b));
+}
+
+#include "ops/cpu/kernels_impl.h"
+
+static const lc_kernels table = KERNEL_TABLE("avx512");
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+const lc_kernels *lc_kernels_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+               ? &table
+               : NULL;
+}
+
+#else
+
+const lc_kernels *lc_kernels_avx512(void)
+{
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* The kernels for any machine: four lanes of plain C vectors, and the choice of the best table. */
+#include "ops/cpu/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES 4
+
+typedef float vf __attribute__((vector_size(16)));
+typedef uint32_t vu __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+typedef uint64_t vw __attribute__((vector_size(16)));
+typedef uint16_t vh __attribute__((vector_size(8)));
+
+static inline vf vf_set(float value)
+{
+    return (vf){value, value, value, value};
+}
+
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return a * b + c;
+}
+
+static inline vf vf_sqrt(vf a)
+{
+    return (vf){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])};
+}
+
+static inline vw vw_multiply_low(vw a, uint32_t b)
+{
+    return (a & 0xFFFFFFFFu) * (uint64_t)b;
+}
+
+#include "ops/cpu/kernels_impl.h"
+
+const lc_kernels lc_kernels_base = KERNEL_TABLE("base");
+
+const lc_kernels *lc_kernels_best(void)
+{
+    const lc_kernels *best = lc_kernels_avx512();
+    if (best == NULL) {
+        best = lc_kernels_avx2();
+    }
+    return best != NULL ? best : &lc_kernels_base;
+}

@@ -1,0 +1,164 @@
+/* The ops that treat rows one by one: embedding, gather and scatter, swiglu, cross entropy. */
+#include "ops/check.h"
+#include "ops/cpu/cpu.h"
+
+#include <string.h>
+
+/* Index arrays lie in host memory here, so that a wrong one can be refused instead of read through. */
+static lc_code check_indices(const char *op, const char *field, const int32_t *indices,
+                             int64_t count, int64_t limit, lc_err *err)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (indices[i] < 0 || indices[i] >= limit) {
+            return lc_fail_param(err, LC_ERR_INTERNAL, field,
+                                 "%s: %s[%lld] is %d, expected 0..%lld", op, field, (long long)i,
+                                 (int)indices[i], (long long)limit - 1);
+        }
+    }
+    return LC_OK;
+}
+
+static void embed_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)worker;
+    const lc_embed_args *args = context;
+    for (int64_t i = first; i < end; i++) {
+        lc_cpu_expand(cpu, args->table, args->ids[i], 0, args->out.cols, lc_row_f32(args->out, i));
+    }
+}
+
+lc_code lc_cpu_embed(lc_device *device, const lc_embed_args *args, lc_err *err)
+{
+    LC_TRY(lc_embed_check(args, err));
+    LC_TRY(check_indices("embed", "ids", args->ids, args->out.rows, args->table.rows, err));
+    lc_cpu_rows(lc_cpu_of(device), args->out.rows, 2 * args->out.cols, embed_rows, args);
+    return LC_OK;
+}
+
+static void gather(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)cpu;
+    (void)worker;
+    const lc_gather_rows_args *args = context;
+    for (int64_t i = first; i < end; i++) {
+        memcpy(lc_row_f32(args->y, i), lc_row_f32(args->x, args->rows[i]),
+               (size_t)args->y.cols * sizeof(float));
+    }
+}
+
+lc_code lc_cpu_gather_rows(lc_device *device, const lc_gather_rows_args *args, lc_err *err)
+{
+    LC_TRY(lc_gather_rows_check(args, err));
+    LC_TRY(check_indices("gather_rows", "rows", args->rows, args->y.rows, args->x.rows, err));
+    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, gather, args);
+    return LC_OK;
+}
+
+/* First index m with rows[m] >= wanted. */
+static int64_t lower_bound(const int32_t *rows, int64_t count, int64_t wanted)
+{
+    int64_t low = 0, high = count;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (rows[middle] < wanted) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void scatter(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)cpu;
+    (void)worker;
+    const lc_scatter_rows_args *args = context;
+    const size_t bytes = (size_t)args->y.cols * sizeof(float);
+    int64_t m = lower_bound(args->rows, args->x.rows, first);
+    for (int64_t i = first; i < end; i++) {
+        if (m < args->x.rows && args->rows[m] == i) {
+            memcpy(lc_row_f32(args->y, i), lc_row_f32(args->x, m), bytes);
+            m++;
+        } else {
+            memset(lc_row_f32(args->y, i), 0, bytes);
+        }
+    }
+}
+
+lc_code lc_cpu_scatter_rows(lc_device *device, const lc_scatter_rows_args *args, lc_err *err)
+{
+    LC_TRY(lc_scatter_rows_check(args, err));
+    LC_TRY(check_indices("scatter_rows", "rows", args->rows, args->x.rows, args->y.rows, err));
+    for (int64_t m = 1; m < args->x.rows; m++) {
+        if (args->rows[m] <= args->rows[m - 1]) {
+            return lc_fail_param(err, LC_ERR_INTERNAL, "rows",
+                                 "scatter_rows: rows[%lld] is %d, expected above rows[%lld] = %d",
+                                 (long long)m, (int)args->rows[m], (long long)m - 1,
+                                 (int)args->rows[m - 1]);
+        }
+    }
+    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, scatter, args);
+    return LC_OK;
+}
+
+static void swiglu_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)worker;
+    const lc_swiglu_args *args = context;
+    const int64_t width = args->y.cols;
+    for (int64_t i = first; i < end; i++) {
+        const float *gate = lc_row_f32(args->gate_up, i);
+        cpu->kernels->swiglu(gate, gate + width, lc_row_f32(args->y, i), width);
+    }
+}
+
+lc_code lc_cpu_swiglu(lc_device *device, const lc_swiglu_args *args, lc_err *err)
+{
+    LC_TRY(lc_swiglu_check(args, err));
+    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 6 * args->y.cols, swiglu_rows, args);
+    return LC_OK;
+}
+
+static void swiglu_backward_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
+                                 int worker)
+{
+    (void)worker;
+    const lc_swiglu_backward_args *args = context;
+    const int64_t width = args->dy.cols;
+    for (int64_t i = first; i < end; i++) {
+        float *gate = lc_row_f32(args->gate_up, i);
+        cpu->kernels->swiglu_backward(lc_row_f32(args->dy, i), gate, gate + width, width);
+    }
+}
+
+lc_code lc_cpu_swiglu_backward(lc_device *device, const lc_swiglu_backward_args *args, lc_err *err)
+{
+    LC_TRY(lc_swiglu_backward_check(args, err));
+    lc_cpu_rows(lc_cpu_of(device), args->dy.rows, 8 * args->dy.cols, swiglu_backward_rows, args);
+    return LC_OK;
+}
+
+static void cross_entropy_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
+                               int worker)
+{
+    (void)worker;
+    const lc_cross_entropy_args *args = context;
+    for (int64_t i = first; i < end; i++) {
+        const lc_row_loss loss =
+            cpu->kernels->cross_entropy(lc_row_f32(args->logits, i), args->logits.cols,
+                                        args->targets[i], args->weights[i], args->gradient);
+        args->nll[i] = loss.nll;
+        args->correct[i] = loss.correct;
+    }
+}
+
+lc_code lc_cpu_cross_entropy(lc_device *device, const lc_cross_entropy_args *args, lc_err *err)
+{
+    LC_TRY(lc_cross_entropy_check(args, err));
+    LC_TRY(check_indices("cross_entropy", "targets", args->targets, args->logits.rows,
+                         args->logits.cols, err));
+    lc_cpu_rows(lc_cpu_of(device), args->logits.rows, 4 * args->logits.cols, cross_entropy_rows,
+                args);
+    return LC_OK;
+}
