@@ -32,29 +32,33 @@ struct lc_arena_block {
     size_t used;
 };
 
+/* No object is larger than PTRDIFF_MAX; the sanitizers abort where malloc would say no. */
+static bool is_refused(size_t bytes)
+{
+    return lc_fault_alloc() || bytes > PTRDIFF_MAX;
+}
+
 void *lc_malloc(size_t bytes)
 {
-    return lc_fault_alloc() ? NULL : malloc(bytes != 0 ? bytes : 1);
+    return is_refused(bytes) ? NULL : malloc(bytes != 0 ? bytes : 1);
 }
 
 void *lc_calloc(size_t count, size_t size)
 {
     size_t bytes;
-    if (lc_fault_alloc() || !lc_mul_size(count, size, &bytes)) {
-        return NULL;
-    }
-    return calloc(1, bytes != 0 ? bytes : 1);
+    const bool fits = lc_mul_size(count, size, &bytes);
+    return is_refused(fits ? bytes : SIZE_MAX) ? NULL : calloc(1, bytes != 0 ? bytes : 1);
 }
 
 void *lc_realloc(void *memory, size_t bytes)
 {
-    return lc_fault_alloc() ? NULL : realloc(memory, bytes != 0 ? bytes : 1);
+    return is_refused(bytes) ? NULL : realloc(memory, bytes != 0 ? bytes : 1);
 }
 
 void *lc_aligned_alloc(size_t alignment, size_t bytes)
 {
     void *memory = NULL;
-    if (lc_fault_alloc() || posix_memalign(&memory, alignment, bytes != 0 ? bytes : 1) != 0) {
+    if (is_refused(bytes) || posix_memalign(&memory, alignment, bytes != 0 ? bytes : 1) != 0) {
         return NULL;
     }
     return memory;

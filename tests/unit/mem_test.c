@@ -46,6 +46,10 @@ static void test_overflow_and_alignment(void **state)
     (void)state;
     assert_null(lc_calloc(SIZE_MAX / 2 + 1, 2));
     assert_null(lc_calloc(2, SIZE_MAX / 2 + 1));
+    assert_null(lc_malloc(SIZE_MAX));
+    assert_null(lc_malloc((size_t)PTRDIFF_MAX + 1));
+    assert_null(lc_realloc(NULL, SIZE_MAX - 1));
+    assert_null(lc_aligned_alloc(64, SIZE_MAX));
     for (size_t alignment = 8; alignment <= 4096; alignment *= 2) {
         void *memory = lc_aligned_alloc(alignment, 3);
         assert_non_null(memory);
