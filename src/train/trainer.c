@@ -23,6 +23,7 @@ struct lc_trainer {
     const lc_dataset *validation; /* borrowed; NULL: none */
     lc_packer eval_packer[2];     /* over the training and the validation set */
     lc_train_state state;
+    bool is_whole; /* the last step's row is written; false: its evaluation was given up */
     int64_t nonfinite_in_a_row;
     double rate_started[LC_RATE_STEPS]; /* ring: when step i began, and its tokens */
     int64_t rate_tokens[LC_RATE_STEPS];
@@ -80,6 +81,7 @@ lc_code lc_trainer_open(lc_model *model, const lc_dataset *training, const lc_da
     trainer->step.model = model;
     trainer->step.comm = comm;
     trainer->step.options = &trainer->options;
+    trainer->is_whole = true;
     const lc_code code = allocate(trainer, err);
     if (code != LC_OK) {
         lc_trainer_close(trainer);
@@ -150,6 +152,9 @@ static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t fi
     while (lc_packer_next(packer, &trainer->step.batch)) {
         lc_batch_sums sums;
         LC_TRY(lc_model_batch(trainer->model, &trainer->step.batch, false, 0, 0, &sums, err));
+        if (trainer->step.stop != NULL && atomic_load(trainer->step.stop) != 0) {
+            return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation");
+        }
         total->loss += sums.loss;
         total->weight += sums.weight;
         total->correct += sums.correct;
@@ -269,12 +274,14 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     const double began = lc_monotonic_seconds();
     LC_TRY(lc_step_run(&trainer->step, state->step, state->updates + 1, err));
     state->step++;
+    trainer->is_whole = false;
     state->updates += trainer->step.is_skipped ? 0 : 1;
     state->trained_tokens += trainer->step.tokens;
     LC_TRY(note_skipped(trainer, err));
     LC_TRY(measure(trainer, &metrics, err));
     report_progress(trainer, began, &progress);
     LC_TRY(hooks->on_step(hooks->context, &metrics, &progress, err));
+    trainer->is_whole = true;
     const bool epoch_end = is_epoch_end(trainer, state->step);
     if (epoch_end) {
         const float *master = NULL;
@@ -288,18 +295,20 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     return LC_OK;
 }
 
-/* Stopped: the last whole step is kept. The interruption stays the error unless saving fails. */
+/* Stopped: the last whole step is kept. A step whose evaluation was given up is not whole: the checkpoint
+ * before it stays the newest. The interruption stays the error unless saving fails. */
 static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
 {
-    lc_err save_error = {0};
-    const lc_code code = save(trainer, hooks, &save_error);
+    const lc_train_state *state = &trainer->state;
+    const long long total = (long long)trainer->options.total_steps;
     lc_err_clear(err);
-    if (code != LC_OK) {
-        *err = save_error;
-        return code;
+    if (!trainer->is_whole) {
+        return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation after step %lld of %lld",
+                       (long long)state->step, total);
     }
+    LC_TRY(save(trainer, hooks, err));
     return lc_fail(err, LC_ERR_INTERRUPTED, "stopped after step %lld of %lld, checkpoint written",
-                   (long long)trainer->state.step, (long long)trainer->options.total_steps);
+                   (long long)state->step, total);
 }
 
 lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop,
