@@ -1,0 +1,65 @@
+/*
+ * The table of op tests, for any backend: a row per op that draws a case (odd shapes, strides wider than the
+ * rows, in-place variants, BF16 weights) and can run it on a device or on the fp64 reference. ops_test.c
+ * drives it for the CPU backend. Everything around an op's windows is poisoned and compared afterwards.
+ */
+#ifndef TESTS_OPS_CASES_H
+#define TESTS_OPS_CASES_H
+
+#include "lorac/ops.h"
+
+#define MAX_TENSORS 20
+#define GUARD_BYTES 64
+
+typedef enum role {
+    ROLE_IN,      /* must come back unchanged */
+    ROLE_OUT,     /* poisoned before, every element must be written */
+    ROLE_ACC,     /* read and written */
+    ROLE_SCRATCH, /* poisoned, contents not compared */
+} role;
+
+typedef struct tensor {
+    const char *name;
+    role role;
+    bool is_vector; /* a plain array of rows*cols elements, passed as a pointer */
+    int64_t rows, cols, ld;
+    lc_dtype dtype;
+    size_t bytes;    /* of data, guards included */
+    uint8_t *data;   /* owned: guard, rows, guard; what the device sees */
+    uint8_t *before; /* owned: data at the start of every run */
+    double *exact;   /* owned: rows x cols for the reference, matrices only */
+    uint8_t *plain;  /* owned: the reference's copy of a vector */
+} tensor;
+
+typedef struct op_case {
+    tensor tensors[MAX_TENSORS];
+    int count;
+    bool reference;  /* views are those of the reference */
+    char shape[256]; /* printed when something fails */
+    /* Scalars of the op; each row uses what it needs. */
+    int64_t number[8];
+    double real[8];
+    lc_attention_shape attention;
+    lc_dropout dropout;
+} op_case;
+
+typedef struct op_row {
+    const char *name;
+    void (*draw)(op_case *c); /* shapes, tensors, scalars */
+    /* On the device, or with c->reference on the reference (device NULL). */
+    lc_code (*run)(op_case *c, lc_device *device, lc_err *err);
+} op_row;
+
+extern const op_row op_rows[];
+extern const int op_row_count;
+
+void case_release(op_case *c);
+/* Notes every tensor's data as it is now, and copies it for the reference. */
+void case_remember(op_case *c);
+/* Puts every tensor's data back to its first bytes. */
+void case_reset(op_case *c);
+/* After a device run: outputs within `tolerance` (relative L2) of the reference and finite, nothing else
+ * changed. Fails the cmocka test with names and shape otherwise. */
+void case_compare(const op_case *c, const char *op, double tolerance);
+
+#endif
