@@ -167,27 +167,30 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  {.dy = d_product, .gate_up = lc_rows(pass->saved->gate_up, pass->rows)}, err);
 }
 
-static lc_code gate_up_backward(const layer_pass *pass, bool *more, lc_err *err)
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output with the border; x, weight,
+ * rstd: the norm's. Ends in d_hidden. */
+static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy, lc_mat x,
+                               const float *weight, const float *rstd, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
-    const lc_group group = lc_group_of(model, pass->index, LC_GROUP_GATE_UP);
-    const lc_mat middle = lc_rows(pass->saved->middle, pass->rows),
-                 normed = lc_rows(model->normed, pass->rows);
-    lc_mat wide = lc_rows(pass->saved->gate_up, pass->rows);
-    wide.cols = group.shape.out + group.shape.tail;
+    const lc_group group = lc_group_of(model, pass->index, kind);
+    const lc_mat normed = lc_rows(model->normed, pass->rows);
+    dy = lc_rows(dy, pass->rows);
+    dy.cols = group.shape.out + group.shape.tail;
+    x = lc_rows(x, pass->rows);
     if (group.shape.tail > 0) {
-        LC_TRY(lc_norm_rows(model, middle, pass->weights->norm2, normed, NULL, err));
-        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_GATE_UP],
-                                 pass->dropout, err));
+        LC_TRY(lc_norm_rows(model, x, weight, normed, NULL, err));
+        LC_TRY(
+            adapter_gradients(model, &group, dy, normed, pass->saved->s[kind], pass->dropout, err));
     }
-    *more = !is_lowest(pass, LC_GROUP_GATE_UP);
+    *more = !is_lowest(pass, kind);
     if (!*more) {
         return LC_OK;
     }
-    LC_TRY(input_gradient(model, &group, wide,
+    LC_TRY(input_gradient(model, &group, dy,
                           lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
                           pass->dropout, err));
-    return norm_gradient(model, middle, pass->weights->norm2, pass->saved->rstd2, err);
+    return norm_gradient(model, x, weight, rstd, err);
 }
 
 static lc_code attention_backward(const layer_pass *pass, lc_err *err)
@@ -249,42 +252,23 @@ static lc_code o_backward(const layer_pass *pass, bool *more, lc_err *err)
     return attention_backward(pass, err);
 }
 
-static lc_code qkv_backward(const layer_pass *pass, bool *more, lc_err *err)
-{
-    lc_model *model = pass->model;
-    const lc_group group = lc_group_of(model, pass->index, LC_GROUP_QKV);
-    const lc_mat input = lc_rows(pass->saved->input, pass->rows),
-                 normed = lc_rows(model->normed, pass->rows);
-    lc_mat wide = lc_rows(model->d_qkv, pass->rows);
-    wide.cols = group.shape.out + group.shape.tail;
-    if (group.shape.tail > 0) {
-        LC_TRY(lc_norm_rows(model, input, pass->weights->norm1, normed, NULL, err));
-        LC_TRY(adapter_gradients(model, &group, wide, normed, pass->saved->s[LC_GROUP_QKV],
-                                 pass->dropout, err));
-    }
-    *more = !is_lowest(pass, LC_GROUP_QKV);
-    if (!*more) {
-        return LC_OK;
-    }
-    LC_TRY(input_gradient(model, &group, wide,
-                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
-                          pass->dropout, err));
-    return norm_gradient(model, input, pass->weights->norm1, pass->saved->rstd1, err);
-}
-
 /* Groups from the top of the layer to its bottom. */
 static lc_code layer_backward(const layer_pass *pass, lc_err *err)
 {
+    const lc_layer_activations *saved = pass->saved;
+    const lc_layer_weights *weights = pass->weights;
     bool more = true;
     LC_TRY(down_backward(pass, &more, err));
     if (more) {
-        LC_TRY(gate_up_backward(pass, &more, err));
+        LC_TRY(normed_backward(pass, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,
+                               weights->norm2, saved->rstd2, &more, err));
     }
     if (more) {
         LC_TRY(o_backward(pass, &more, err));
     }
     if (more) {
-        LC_TRY(qkv_backward(pass, &more, err));
+        LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
+                               saved->rstd1, &more, err));
     }
     return LC_OK;
 }
