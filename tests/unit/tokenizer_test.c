@@ -1,0 +1,1150 @@
+/*
+ * The byte-level BPE tokenizer: against a plain quadratic BPE in this file, against ids that Hugging Face's
+ * tokenizers 0.23 gives, splits, added tokens, refusals, limits, threads.
+ */
+// ctest: threads
+#include "testing.h"
+
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/thread.h"
+#include "lorac/mem.h"
+#include "text/bpe.h"
+#include "text/regex.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+#define MODEL  LC_SOURCE_DIR "/models/sprout-3m"
+#define SHARED LC_SOURCE_DIR "/../shared/data/tokenizers"
+
+/* ---- tokenizer files made here ---- */
+
+/* The parts of a tokenizer.json; NULL: what a plain byte-level file has. */
+typedef struct parts {
+    const char *normalizer, *pre_tokenizer, *post_processor, *decoder, *added, *model;
+} parts;
+
+static const char *dir;
+
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
+#define GPT2_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+
+static void write_file(const char *text, size_t bytes)
+{
+    char path[LC_MAX_PATH_BYTES];
+    if (dir == NULL) {
+        dir = test_dir();
+    }
+    assert_ok(lc_path_join(dir, "tokenizer.json", path, &test_err));
+    test_write_file(path, text, bytes);
+}
+
+/* The 256 bytes with ids 0..255, without the closing brace. */
+static void add_byte_vocab(lc_text *text)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char spelled[4];
+        const size_t length = lc_byte_spell((uint8_t)byte, spelled);
+        lc_text_add(text, byte > 0 ? "," : "{", 1);
+        lc_text_add_json_string(text, spelled, length);
+        lc_text_addf(text, ":%d", byte);
+    }
+}
+
+static const char *or_else(const char *text, const char *otherwise)
+{
+    return text != NULL ? text : otherwise;
+}
+
+static void write_parts(parts p)
+{
+    lc_text text;
+    lc_text_init(&text);
+    lc_text_addf(
+        &text,
+        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":%s,"
+        "\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":%s,\"decoder\":%s,\"model\":",
+        or_else(p.added, "[]"), or_else(p.normalizer, "null"), or_else(p.pre_tokenizer, BYTE_LEVEL),
+        or_else(p.post_processor, "null"), or_else(p.decoder, BYTE_LEVEL));
+    if (p.model == NULL) {
+        lc_text_addf(&text, "{\"type\":\"BPE\",\"vocab\":");
+        add_byte_vocab(&text);
+        lc_text_addf(&text, ",\"ab\":256},\"merges\":[\"a b\"]}}");
+    } else {
+        lc_text_addf(&text, "%s}", p.model);
+    }
+    assert_ok(lc_text_finish(&text, "test", &test_err));
+    write_file(text.data, text.length);
+    lc_text_release(&text);
+}
+
+static lc_tokenizer *load_parts(parts p)
+{
+    lc_tokenizer *tokenizer = NULL;
+    write_parts(p);
+    assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+    return tokenizer;
+}
+
+/* Ids of a text as "1 2 3", in a static buffer. */
+static const char *ids_of(const lc_tokenizer *tokenizer, const char *text, bool special)
+{
+    static char out[4096];
+    lc_tokens tokens = {0};
+    size_t used = 0;
+    out[0] = '\0';
+    assert_ok(lc_tokenizer_encode(tokenizer, text, strlen(text), special, &tokens, &test_err));
+    for (size_t i = 0; i < tokens.count; i++) {
+        used += (size_t)snprintf(out + used, sizeof out - used, "%s%d", i > 0 ? " " : "",
+                                 tokens.ids[i]);
+    }
+    lc_tokens_release(&tokens);
+    return out;
+}
+
+/* ---- against a plain BPE ---- */
+
+#define MOST_MERGES 300
+#define LONGEST     24
+
+/* A random vocabulary: 256 bytes, then the results of merges, in the order of their ranks. */
+typedef struct model {
+    int left[MOST_MERGES], right[MOST_MERGES];
+    int merge_count, token_count;
+    char bytes[256 + MOST_MERGES][LONGEST];
+    int length[256 + MOST_MERGES];
+} model;
+
+static int find_token(const model *m, const char *bytes, int length)
+{
+    for (int i = 0; i < m->token_count; i++) {
+        if (m->length[i] == length && memcmp(m->bytes[i], bytes, (size_t)length) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void make_model(model *m)
+{
+    static const char alphabet[] = "abc \n\xc3\xa9";
+    m->token_count = 256;
+    m->merge_count = 0;
+    for (int i = 0; i < 256; i++) {
+        m->bytes[i][0] = (char)i;
+        m->length[i] = 1;
+    }
+    for (int tries = 0; tries < 3 * MOST_MERGES && m->merge_count < MOST_MERGES; tries++) {
+        int side[2];
+        for (int s = 0; s < 2; s++) {
+            side[s] = m->token_count > 256 && test_int(0, 2) > 0
+                          ? (int)test_int(256, m->token_count - 1)
+                          : (uint8_t)alphabet[test_int(0, (int64_t)sizeof alphabet - 2)];
+        }
+        char joined[2 * LONGEST];
+        const int length = m->length[side[0]] + m->length[side[1]];
+        memcpy(joined, m->bytes[side[0]], (size_t)m->length[side[0]]);
+        memcpy(joined + m->length[side[0]], m->bytes[side[1]], (size_t)m->length[side[1]]);
+        bool known = length > LONGEST;
+        for (int i = 0; i < m->merge_count; i++) { /* the same pair twice would change its rank */
+            known = known || (m->left[i] == side[0] && m->right[i] == side[1]);
+        }
+        if (known) {
+            continue;
+        }
+        if (find_token(m, joined, length) < 0) { /* else a second way to the same token */
+            memcpy(m->bytes[m->token_count], joined, (size_t)length);
+            m->length[m->token_count++] = length;
+        }
+        m->left[m->merge_count] = side[0];
+        m->right[m->merge_count++] = side[1];
+    }
+}
+
+static void spell_token(lc_text *text, const model *m, int id)
+{
+    for (int i = 0; i < m->length[id]; i++) {
+        char spelled[4];
+        lc_text_add(text, spelled, lc_byte_spell((uint8_t)m->bytes[id][i], spelled));
+    }
+}
+
+static void write_model(const model *m, bool pairs, bool ignore_merges)
+{
+    lc_text text, spelled;
+    lc_text_init(&text);
+    lc_text_addf(&text, "{\"type\":\"BPE\",\"ignore_merges\":%s,\"vocab\":",
+                 ignore_merges ? "true" : "false");
+    for (int i = 0; i < m->token_count; i++) {
+        lc_text_init(&spelled);
+        spell_token(&spelled, m, i);
+        lc_text_add(&text, i > 0 ? "," : "{", 1);
+        lc_text_add_json_string(&text, spelled.data, spelled.length);
+        lc_text_addf(&text, ":%d", i);
+        lc_text_release(&spelled);
+    }
+    lc_text_addf(&text, "},\"merges\":[");
+    for (int i = 0; i < m->merge_count; i++) {
+        lc_text_init(&spelled);
+        spell_token(&spelled, m, m->left[i]);
+        if (!pairs) {
+            lc_text_add(&spelled, " ", 1);
+        } else {
+            lc_text_addf(&text, "%s[", i > 0 ? "," : "");
+            lc_text_add_json_string(&text, spelled.data, spelled.length);
+            spelled.length = 0;
+        }
+        spell_token(&spelled, m, m->right[i]);
+        lc_text_add(&text, ",", pairs || i > 0);
+        lc_text_add_json_string(&text, spelled.data, spelled.length);
+        lc_text_add(&text, "]", pairs);
+        lc_text_release(&spelled);
+    }
+    lc_text_addf(&text, "]}");
+    write_parts((parts){.model = text.data});
+    lc_text_release(&text);
+}
+
+/* The definition: merge the pair of lowest rank, leftmost first, until none is left. */
+static int plain_bpe(const model *m, const char *text, int length, int *ids)
+{
+    int count = 0;
+    for (int i = 0; i < length; i++) {
+        ids[count++] = (uint8_t)text[i];
+    }
+    for (;;) {
+        int best = MOST_MERGES, place = -1;
+        for (int i = 0; i + 1 < count; i++) {
+            for (int r = 0; r < best; r++) {
+                if (m->left[r] == ids[i] && m->right[r] == ids[i + 1] && r < m->merge_count) {
+                    best = r;
+                    place = i;
+                }
+            }
+        }
+        if (place < 0) {
+            return count;
+        }
+        char joined[2 * LONGEST];
+        const int a = ids[place], b = ids[place + 1];
+        memcpy(joined, m->bytes[a], (size_t)m->length[a]);
+        memcpy(joined + m->length[a], m->bytes[b], (size_t)m->length[b]);
+        ids[place] = find_token(m, joined, m->length[a] + m->length[b]);
+        memmove(ids + place + 1, ids + place + 2, (size_t)(count - place - 2) * sizeof *ids);
+        count--;
+    }
+}
+
+static void merges_as_defined(void **state)
+{
+    (void)state;
+    static model m;
+    static const char *const pieces[] = {"a",        "b",   "c",   " ", "\n",
+                                         "\xc3\xa9", "abc", "aaa", "x", "\xf0\x9f\x8e\x89"};
+    for (int round = 0; round < 8; round++) {
+        const bool ignore_merges = round % 3 == 2;
+        make_model(&m);
+        write_model(&m, round % 2 == 1, ignore_merges);
+        lc_tokenizer *tokenizer = NULL;
+        assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+        assert_int_equal(lc_tokenizer_vocab_size(tokenizer), m.token_count);
+        for (int n = 0; n < 150; n++) {
+            char text[256] = "";
+            int expected[256], length = 0;
+            for (int64_t k = test_int(0, n % 10 == 0 ? 60 : 12); k > 0; k--) {
+                const char *piece = pieces[test_int(0, 9)];
+                memcpy(text + length, piece, strlen(piece));
+                length += (int)strlen(piece);
+            }
+            int count = plain_bpe(&m, text, length, expected);
+            if (ignore_merges && length > 0 && find_token(&m, text, length) >= 0) {
+                expected[0] = find_token(&m, text, length);
+                count = 1;
+            }
+            lc_tokens tokens = {0};
+            assert_ok(
+                lc_tokenizer_encode(tokenizer, text, (size_t)length, false, &tokens, &test_err));
+            assert_int_equal(tokens.count, count);
+            for (int i = 0, at = 0; i < count; i++) {
+                assert_int_equal(tokens.ids[i], expected[i]);
+                assert_int_equal(tokens.starts[i], at);
+                at += m.length[expected[i]];
+            }
+            lc_tokens_release(&tokens);
+        }
+        lc_tokenizer_free(tokenizer);
+    }
+}
+
+/* One word of a mebibyte: the merges form a binary tree, so the result is known. */
+static void long_words(void **state)
+{
+    (void)state;
+    lc_text model_text;
+    lc_text_init(&model_text);
+    lc_text_addf(&model_text, "{\"type\":\"BPE\",\"vocab\":");
+    add_byte_vocab(&model_text);
+    static const char eight[] = "aaaaaaaa";
+    lc_text_addf(&model_text, ",\"aa\":256,\"aaaa\":257,\"aaaaaaaa\":258},\"merges\":[");
+    for (int n = 1; n <= 4; n *= 2) {
+        lc_text_addf(&model_text, "%s\"%.*s %.*s\"", n > 1 ? "," : "", n, eight, n, eight);
+    }
+    lc_text_addf(&model_text, "]}");
+    lc_tokenizer *tokenizer = load_parts((parts){.model = model_text.data});
+    lc_text_release(&model_text);
+    const size_t bytes = (1u << 20) + 3;
+    char *text = malloc(bytes);
+    memset(text, 'a', bytes);
+    lc_tokens tokens = {0};
+    assert_ok(lc_tokenizer_encode(tokenizer, text, bytes, false, &tokens, &test_err));
+    assert_int_equal(tokens.count, (1u << 17) + 2);
+    assert_int_equal(tokens.ids[(1u << 17) - 1], 258);
+    assert_int_equal(tokens.ids[1u << 17], 256);
+    assert_int_equal(tokens.ids[(1u << 17) + 1], 'a');
+    assert_int_equal(tokens.starts[(1u << 17) + 1], bytes - 1);
+    lc_tokens_release(&tokens);
+    free(text);
+    lc_tokenizer_free(tokenizer);
+}
+
+/* ---- the regular expressions ---- */
+
+#define QWEN2                                                             \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| " \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"                                      \
+    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LLAMA3                                                                 \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| " \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"                                           \
+    "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* Matches of a pattern, joined with bars; what lies between them in parentheses. */
+static void matches(const char *pattern, const char *text, const char *expected)
+{
+    char got[512];
+    size_t used = 0, from = 0, begin = 0, end = 0;
+    lc_regex *regex = NULL;
+    lc_matcher *matcher = NULL;
+    bool found = true;
+    assert_ok(lc_regex_compile(pattern, &regex, &test_err));
+    assert_ok(lc_matcher_create(&matcher, &test_err));
+    got[0] = '\0';
+    for (;;) {
+        assert_ok(lc_regex_find(regex, matcher, text, strlen(text), from, &found, &begin, &end,
+                                &test_err));
+        if (!found) {
+            begin = end = strlen(text);
+        }
+        if (begin > from) {
+            used += (size_t)snprintf(got + used, sizeof got - used, "(%.*s)", (int)(begin - from),
+                                     text + from);
+        }
+        if (!found) {
+            break;
+        }
+        assert_true(end > begin);
+        used += (size_t)snprintf(got + used, sizeof got - used, "%.*s|", (int)(end - begin),
+                                 text + begin);
+        from = end;
+    }
+    assert_string_equal(got, expected);
+    lc_matcher_free(matcher);
+    lc_regex_free(regex);
+}
+
+static void patterns_mean_what_oniguruma_means(void **state)
+{
+    (void)state;
+    matches(QWEN2, "I'll say: it's 1234, you'VE", "I|'ll| say|:| it|'s| |1|2|3|4|,| you|'VE|");
+    matches(LLAMA3, "12345 a  b\n\n c", "123|45| a| | b|\n\n| c|");
+    matches(QWEN2, "a \t\r\n  x  ", "a| \t\r\n| | x|  |");
+    matches("\\s",
+            "a\xe1\xa0\x8e"
+            "b",
+            "(a\xe1\xa0\x8e"
+            "b)"); /* U+180E is no space */
+    matches("\\S", "\xe1\xa0\x8e ", "\xe1\xa0\x8e|( )");
+    matches("[\\S]", "\xe1\xa0\x8e ", "\xe1\xa0\x8e|( )");
+    matches("\\s",
+            "a\xc2\x85"
+            "b\xe3\x80\x80",
+            "(a)\xc2\x85|(b)\xe3\x80\x80|");
+    matches("\\p{L}+", "a\xf0\xb1\x8d\x90-",
+            "a\xf0\xb1\x8d\x90|(-)"); /* U+31350, new in Unicode 15 */
+    matches("[^\\s\\p{L}]+", "a\xf0\xb1\x8d\x90-", "(a\xf0\xb1\x8d\x90)-|");
+    matches("\\P{L}+", "a\xf0\xb1\x8d\x90-", "(a\xf0\xb1\x8d\x90)-|");
+    matches("\\d+",
+            "1\xd9\xa3"
+            "a\xf0\x90\xb5\x80",
+            "1\xd9\xa3|(a)\xf0\x90\xb5\x80|"); /* U+10D40 */
+    matches("\\D+", "1a", "(1)a|");
+    matches("[a-c\\-\\]]+|x{2}|y{1,}|z?+q", "b]-xxyyzq.", "b]-|xx|yy|zq|(.)");
+    matches(".", "\n\r", "(\n)\r|");
+    matches("(a)(?=b)|(?<!a)b|(?>c)", "abbc", "a|(b)b|c|");
+}
+
+static void digits(void **state)
+{
+    (void)state;
+    lc_regex *single = NULL, *runs = NULL;
+    lc_matcher *matcher = NULL;
+    bool found = false;
+    size_t begin = 0, end = 0;
+    const char *text = "a12\xe2\x85\xa7"; /* with U+2167, the number eight */
+    assert_ok(lc_regex_compile_digits(true, &single, &test_err));
+    assert_ok(lc_regex_compile_digits(false, &runs, &test_err));
+    assert_ok(lc_matcher_create(&matcher, &test_err));
+    assert_ok(lc_regex_find(single, matcher, text, 6, 0, &found, &begin, &end, &test_err));
+    assert_true(found && begin == 1 && end == 2);
+    assert_ok(lc_regex_find(runs, matcher, text, 6, 0, &found, &begin, &end, &test_err));
+    assert_true(found && begin == 1 && end == 6);
+    lc_matcher_free(matcher);
+    lc_regex_free(single);
+    lc_regex_free(runs);
+}
+
+static void patterns_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *message;
+        lc_code code;
+    } cases[] = {
+        {"^a", "an anchor at 0", LC_ERR_UNSUPPORTED},
+        {"a$", "an anchor at 1", LC_ERR_UNSUPPORTED},
+        {"\\w", "this escape", LC_ERR_UNSUPPORTED},
+        {"\\bx", "this escape", LC_ERR_UNSUPPORTED},
+        {"\\1", "this escape", LC_ERR_UNSUPPORTED},
+        {"\\x41", "this escape", LC_ERR_UNSUPPORTED},
+        {"a\\", "a lone backslash", LC_ERR_UNSUPPORTED},
+        {"\\p{Han}", "this \\p", LC_ERR_UNSUPPORTED},
+        {"\\p{Greek}", "this \\p", LC_ERR_UNSUPPORTED},
+        {"\\pL", "this \\p", LC_ERR_UNSUPPORTED},
+        {"[\\P{L}]", "\\P in a class", LC_ERR_UNSUPPORTED},
+        {"[\\D]", "\\D in a class", LC_ERR_UNSUPPORTED},
+        {"[a[b]]", "[ inside a class", LC_ERR_UNSUPPORTED},
+        {"[a&&b]", "&&", LC_ERR_UNSUPPORTED},
+        {"[]a]", "] at the start", LC_ERR_UNSUPPORTED},
+        {"(?m)a", "this kind of group", LC_ERR_UNSUPPORTED},
+        {"(?<n>a)", "this kind of group", LC_ERR_UNSUPPORTED},
+        {"(?R)", "this kind of group", LC_ERR_UNSUPPORTED},
+        {"(*FAIL)", "(*", LC_ERR_UNSUPPORTED},
+        {"a{1,2}+", "}+", LC_ERR_UNSUPPORTED},
+        {"a{,2}", "{", LC_ERR_UNSUPPORTED},
+        {"a{x}", "{", LC_ERR_UNSUPPORTED},
+        {"a*", "empty", LC_ERR_UNSUPPORTED},
+        {"", "empty", LC_ERR_UNSUPPORTED},
+        {"(a", "parenthes", LC_ERR_INVALID},
+        {"[a", "missing", LC_ERR_INVALID},
+        {"+", "quantifier", LC_ERR_INVALID},
+    };
+    lc_regex *regex = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_fails(lc_regex_compile(cases[i].pattern, &regex, &test_err), cases[i].code,
+                     cases[i].message);
+        assert_null(regex);
+    }
+    static char pattern[LC_MAX_REGEX_BYTES + 2];
+    for (size_t bytes = LC_MAX_REGEX_BYTES - 1; bytes <= LC_MAX_REGEX_BYTES + 1; bytes++) {
+        memset(pattern, 'a', bytes);
+        if (bytes <= LC_MAX_REGEX_BYTES) {
+            assert_ok(lc_regex_compile(pattern, &regex, &test_err));
+            lc_regex_free(regex);
+        } else {
+            assert_fails(lc_regex_compile(pattern, &regex, &test_err), LC_ERR_INVALID,
+                         "16385 bytes");
+        }
+    }
+}
+
+static void patterns_that_never_end(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer = load_parts((parts){
+        .pre_tokenizer =
+            "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+            "\"(?:a|aa)+[bc]\"},\"behavior\":\"Isolated\",\"invert\":false}," BYTE_LEVEL "]}"});
+    char text[4000];
+    memset(text, 'a', sizeof text);
+    lc_tokens tokens = {0};
+    assert_fails(lc_tokenizer_encode(tokenizer, text, sizeof text, false, &tokens, &test_err),
+                 LC_ERR_INVALID, "too many steps");
+    assert_int_equal(tokens.count, 0);
+    lc_tokens_release(&tokens);
+    lc_tokenizer_free(tokenizer);
+}
+
+/* ---- splits and added tokens ---- */
+
+#define SPLIT(pattern, rest)                                                                \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":" \
+    "\"" pattern "\"}," rest "}," BYTE_LEVEL "]}"
+
+static void splits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pre_tokenizer, *text, *ids;
+    } cases[] = {
+        {NULL, "abab", "256 256"},
+        {SPLIT("b", "\"behavior\":\"Isolated\",\"invert\":false"), "abab", "97 98 97 98"},
+        {SPLIT("b", "\"behavior\":\"Isolated\",\"invert\":true"), "abab", "97 98 97 98"},
+        {SPLIT("-", "\"behavior\":\"Removed\",\"invert\":false"), "ab-a-b", "256 97 98"},
+        {SPLIT("[a-b]+", "\"behavior\":\"Removed\",\"invert\":true"), "-ab-a-b", "256 97 98"},
+        {SPLIT("-", "\"behavior\":\"Removed\""), "--", ""},
+        {GPT2_LEVEL, "ab ab 1ab", "256 32 256 32 49 256"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":"
+         "true}," BYTE_LEVEL "]}",
+         "ab12", "256 49 50"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL "]}", "ab", "256"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lc_tokenizer *tokenizer = load_parts((parts){.pre_tokenizer = cases[i].pre_tokenizer});
+        assert_string_equal(ids_of(tokenizer, cases[i].text, false), cases[i].ids);
+        assert_string_equal(ids_of(tokenizer, "", false), "");
+        lc_tokenizer_free(tokenizer);
+    }
+}
+
+#define ADDED(id, content, rest)            \
+    "{\"id\":" id ",\"content\":\"" content \
+    "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false," rest "}"
+
+static void added_tokens(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer = load_parts((parts){
+        .added = "[" ADDED("257", "<x>", "\"normalized\":false,\"special\":true") "," ADDED(
+            "258", "<x><y>",
+            "\"normalized\":false,\"special\":false") "," ADDED("259", "b<",
+                                                                "\"normalized\":true,\"special\":"
+                                                                "false") "," ADDED("97", "a",
+                                                                                   "\"normalized\":"
+                                                                                   "true,"
+                                                                                   "\"special\":"
+                                                                                   "false") "," ADDED("260",
+                                                                                                      "\xc3\xa9 z",
+                                                                                                      "\"special\":true") "]"});
+    assert_int_equal(lc_tokenizer_vocab_size(tokenizer), 261);
+    assert_string_equal(ids_of(tokenizer, "<x>", false), "257");
+    assert_string_equal(ids_of(tokenizer, "<x><x><y><y>", false), "257 258 60 121 62");
+    assert_string_equal(ids_of(tokenizer, "b<x>", false),
+                        "98 257"); /* the first pass goes before the second */
+    assert_string_equal(ids_of(tokenizer, "b<", false), "259");
+    assert_string_equal(ids_of(tokenizer, "ab", false), "97 98"); /* cut out, so never merged */
+    assert_string_equal(ids_of(tokenizer, "\xc3\xa9 z\xc3\xa9", false), "260 195 169");
+    assert_int_equal(lc_tokenizer_id(tokenizer, "<x>"), 257);
+    assert_int_equal(lc_tokenizer_id(tokenizer, "ab"), 256);
+    assert_int_equal(lc_tokenizer_id(tokenizer, "\xc4\xa0"), 32); /* the spelling of the blank */
+    assert_int_equal(lc_tokenizer_id(tokenizer, "<x"), -1);
+    const int32_t ids[] = {257, 256, 258, 32, 260};
+    char *text = NULL;
+    size_t bytes = 0;
+    assert_ok(lc_tokenizer_decode(tokenizer, ids, 5, false, &text, &bytes, &test_err));
+    assert_string_equal(
+        text, "<x>ab<x><y> \xc3\xa9 z"); /* a blank is none of the 256: the token as it is */
+    lc_free(text);
+    assert_ok(lc_tokenizer_decode(tokenizer, ids, 5, true, &text, &bytes, &test_err));
+    assert_string_equal(text, "ab<x><y> ");
+    assert_int_equal(bytes, 9);
+    lc_free(text);
+    const char *raw = NULL;
+    bool special = false;
+    assert_ok(lc_tokenizer_bytes(tokenizer, 257, &raw, &bytes, &special, &test_err));
+    assert_true(special && bytes == 3 && memcmp(raw, "<x>", 3) == 0);
+    assert_fails(lc_tokenizer_bytes(tokenizer, 261, &raw, &bytes, &special, &test_err),
+                 LC_ERR_INVALID, "261");
+    assert_fails(lc_tokenizer_bytes(tokenizer, -1, &raw, &bytes, &special, &test_err),
+                 LC_ERR_INVALID, "-1");
+    const int32_t wrong[] = {1, 999};
+    assert_fails(lc_tokenizer_decode(tokenizer, wrong, 2, false, &text, &bytes, &test_err),
+                 LC_ERR_INVALID, "token id 999");
+    lc_tokenizer_free(tokenizer);
+}
+
+static void post_processors(void **state)
+{
+    (void)state;
+    static const char template[] = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
+                                   "{\"id\":\"<s>\",\"type_id\":0}},"
+                                   "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{"
+                                   "\"id\":\"</s>\",\"type_id\":0}}],"
+                                   "\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\","
+                                   "\"ids\":[1,2],\"tokens\":[\"a\",\"b\"]},"
+                                   "\"</s>\":{\"id\":\"</s>\",\"ids\":[3],\"tokens\":[\"c\"]}}}";
+    char sequence[sizeof template + 128];
+    (void)snprintf(sequence, sizeof sequence,
+                   "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\",\"trim_"
+                   "offsets\":true},%s]}",
+                   template);
+    lc_tokenizer *tokenizer = load_parts((parts){.post_processor = template});
+    assert_string_equal(ids_of(tokenizer, "ab", true), "1 2 256 3");
+    assert_string_equal(ids_of(tokenizer, "ab", false), "256");
+    assert_string_equal(ids_of(tokenizer, "", true), "1 2 3");
+    lc_tokenizer_free(tokenizer);
+    tokenizer = load_parts((parts){.post_processor = sequence});
+    lc_tokens tokens = {0};
+    assert_ok(lc_tokenizer_encode(tokenizer, "ab", 2, true, &tokens, &test_err));
+    assert_ok(lc_tokenizer_encode(tokenizer, "cab", 3, false, &tokens, &test_err)); /* appends */
+    static const int32_t ids[] = {1, 2, 256, 3, 'c', 256}, starts[] = {0, 0, 0, 2, 0, 1};
+    assert_int_equal(tokens.count, 6);
+    assert_memory_equal(tokens.ids, ids, sizeof ids);
+    assert_memory_equal(tokens.starts, starts, sizeof starts);
+    lc_tokens_release(&tokens);
+    lc_tokenizer_free(tokenizer);
+}
+
+/* ---- refusals ---- */
+
+#define MODEL_WITH(rest) \
+    "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[]" rest "}"
+
+static void refuses_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        parts p;
+        lc_code code;
+        const char *message;
+    } cases[] = {
+        {{.normalizer = "{\"type\":\"NFC\"}"},
+         LC_ERR_UNSUPPORTED,
+         "normalizer type \"NFC\" is not supported"},
+        {{.normalizer = "{}"}, LC_ERR_INVALID, "normalizer: \"type\" is missing"},
+        {{.pre_tokenizer = "null"}, LC_ERR_UNSUPPORTED, "pre_tokenizer: null is not supported"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\"}"},
+         LC_ERR_UNSUPPORTED,
+         "pre_tokenizer type \"Metaspace\" is not supported"},
+        {{.pre_tokenizer = "{\"type\":\"a\\nb\"}"}, LC_ERR_UNSUPPORTED, "\"(unprintable)\""},
+        {{.pre_tokenizer = "{\"type\":\"ByteLevel\"}"}, LC_ERR_UNSUPPORTED, "add_prefix_space"},
+        {{.pre_tokenizer = "{\"type\":\"Digits\"}"}, LC_ERR_UNSUPPORTED, "without ByteLevel"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"},
+         LC_ERR_UNSUPPORTED,
+         "without ByteLevel"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL ",{\"type\":\"Digits\"}]}"},
+         LC_ERR_UNSUPPORTED,
+         "a step behind ByteLevel"},
+        {{.pre_tokenizer = SPLIT("a", "\"behavior\":\"MergedWithNext\"")},
+         LC_ERR_UNSUPPORTED,
+         "Split behavior \"MergedWithNext\""},
+        {{.pre_tokenizer = SPLIT("^a", "\"behavior\":\"Isolated\"")},
+         LC_ERR_UNSUPPORTED,
+         "pre_tokenizer Split: an anchor"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\"}"},
+         LC_ERR_UNSUPPORTED,
+         "a Split by String"},
+        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{},\"behavior\":\"Isolated\"}"},
+         LC_ERR_INVALID,
+         "Regex"},
+        {{.decoder = "null"}, LC_ERR_UNSUPPORTED, "decoder: null"},
+        {{.decoder = "{\"type\":\"WordPiece\"}"}, LC_ERR_UNSUPPORTED, "decoder type \"WordPiece\""},
+        {{.post_processor = "{\"type\":\"BertProcessing\"}"},
+         LC_ERR_UNSUPPORTED,
+         "post_processor type \"BertProcessing\""},
+        {{.post_processor =
+              "{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}"},
+         LC_ERR_UNSUPPORTED,
+         "this TemplateProcessing"},
+        {{.post_processor =
+              "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}]}"},
+         LC_ERR_UNSUPPORTED,
+         "this TemplateProcessing"},
+        {{.post_processor =
+              "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],"
+              "\"special_tokens\":{\"x\":{\"ids\":[257]}}}"},
+         LC_ERR_INVALID,
+         "a special token's id"},
+        {{.model = "{\"type\":\"Unigram\"}"},
+         LC_ERR_UNSUPPORTED,
+         "model type \"Unigram\" is not supported"},
+        {{.model = MODEL_WITH(",\"dropout\":0.1")}, LC_ERR_UNSUPPORTED, "model: dropout"},
+        {{.model = MODEL_WITH(",\"continuing_subword_prefix\":\"##\"")},
+         LC_ERR_UNSUPPORTED,
+         "subword_prefix"},
+        {{.model = MODEL_WITH(",\"end_of_word_suffix\":\"</w>\"")},
+         LC_ERR_UNSUPPORTED,
+         "end_of_word_suffix"},
+        {{.model = MODEL_WITH(",\"unk_token\":\"a\"")}, LC_ERR_UNSUPPORTED, "unk_token"},
+        {{.model = MODEL_WITH(",\"byte_fallback\":true")}, LC_ERR_UNSUPPORTED, "byte_fallback"},
+        {{.model = "{\"vocab\":{},\"merges\":[]}"}, LC_ERR_INVALID, "0 vocabulary entries"},
+        {{.model = "{\"vocab\":{\"a\":-1},\"merges\":[]}"}, LC_ERR_INVALID, "not an integer"},
+        {{.model = "{\"vocab\":{\"a\":0.5},\"merges\":[]}"}, LC_ERR_INVALID, "not an integer"},
+        {{.model = "{\"vocab\":{\"a\":4194304},\"merges\":[]}"}, LC_ERR_INVALID, "0..4194303"},
+        {{.model = "{\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}"}, LC_ERR_INVALID, "have the id 1"},
+        {{.model = "{\"vocab\":{\"a\":1},\"merges\":[\"a\"]}"},
+         LC_ERR_INVALID,
+         "merges[0] does not join"},
+        {{.model = "{\"vocab\":{\"a\":1},\"merges\":[\"a a\"]}"},
+         LC_ERR_INVALID,
+         "merges[0] does not join"},
+        {{.model = "{\"vocab\":{\"a\":1},\"merges\":[[\"a\"]]}"},
+         LC_ERR_INVALID,
+         "merges[0] does not join"},
+        {{.model = "{\"vocab\":{\"a\":1,\"aa\":2},\"merges\":[\"a a\",5]}"},
+         LC_ERR_INVALID,
+         "merges[1]"},
+        {{.added = "[{\"id\":257}]"}, LC_ERR_INVALID, "content"},
+        {{.added = "[{\"content\":\"x\"}]"}, LC_ERR_INVALID, "an entry has no id"},
+        {{.added = "[{\"id\":257,\"content\":\"\"}]"},
+         LC_ERR_INVALID,
+         "an added token has no content"},
+        {{.added = "[{\"id\":257,\"content\":\"<x>\",\"lstrip\":true}]"},
+         LC_ERR_UNSUPPORTED,
+         "added token \"<x>\": lstrip is not supported"},
+        {{.added = "[{\"id\":257,\"content\":\"<x>\",\"rstrip\":true}]"},
+         LC_ERR_UNSUPPORTED,
+         "rstrip"},
+        {{.added = "[{\"id\":257,\"content\":\"<x>\",\"single_word\":true}]"},
+         LC_ERR_UNSUPPORTED,
+         "single_word"},
+        {{.added = "[{\"id\":258,\"content\":\"<x>\"}]"},
+         LC_ERR_UNSUPPORTED,
+         "has id 258 where 257 would follow"},
+        {{.added = "[{\"id\":5,\"content\":\"a\"}]"},
+         LC_ERR_UNSUPPORTED,
+         "has id 5 where 97 would follow"},
+        {{.added = "[{\"id\":97,\"content\":\"a\"},{\"id\":97,\"content\":\"a\"}]"},
+         LC_ERR_INVALID,
+         "twice"},
+    };
+    lc_tokenizer *tokenizer = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_parts(cases[i].p);
+        assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), cases[i].code,
+                     cases[i].message);
+        assert_non_null(strstr(test_err.message, "tokenizer.json"));
+        assert_null(tokenizer);
+    }
+    write_file("[]", 2);
+    assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID,
+                 "not a JSON object");
+    write_file("{}", 2);
+    assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_UNSUPPORTED,
+                 "pre_tokenizer: null");
+    write_file("{", 1);
+    assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID, "tokenizer.json");
+    assert_fails(lc_tokenizer_load("/nowhere", &tokenizer, &test_err), LC_ERR_NOT_FOUND,
+                 "/nowhere");
+}
+
+/* A byte without a token is dropped, as in Hugging Face; its neighbours meet. */
+static void bytes_without_a_token(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer =
+        load_parts((parts){.model = "{\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"});
+    assert_string_equal(ids_of(tokenizer, "a-b", false), "2");
+    assert_string_equal(ids_of(tokenizer, "--", false), "");
+    lc_tokenizer_free(tokenizer);
+}
+
+static void limits(void **state)
+{
+    (void)state;
+    lc_text text;
+    lc_tokenizer *tokenizer = NULL;
+    for (int extra = -1; extra <= 1; extra++) { /* steps of the pre-tokenizer */
+        lc_text_init(&text);
+        lc_text_addf(&text, "{\"type\":\"Sequence\",\"pretokenizers\":[");
+        for (int i = 0; i < 8 + extra; i++) {
+            lc_text_addf(&text, "{\"type\":\"Digits\",\"individual_digits\":true},");
+        }
+        lc_text_addf(&text, BYTE_LEVEL "]}");
+        write_parts((parts){.pre_tokenizer = text.data});
+        lc_text_release(&text);
+        if (extra <= 0) {
+            assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+            assert_string_equal(ids_of(tokenizer, "ab1", false), "256 49");
+            lc_tokenizer_free(tokenizer);
+        } else {
+            assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_UNSUPPORTED,
+                         "more than 8 steps");
+        }
+    }
+    for (int extra = -1; extra <= 1; extra++) { /* special tokens around the text */
+        lc_text_init(&text);
+        lc_text_addf(
+            &text, "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
+                   "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[1");
+        for (int i = 1; i < 16 + extra; i++) {
+            lc_text_addf(&text, ",1");
+        }
+        lc_text_addf(&text, "]}}}");
+        write_parts((parts){.post_processor = text.data});
+        lc_text_release(&text);
+        if (extra <= 0) {
+            assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+            lc_tokenizer_free(tokenizer);
+        } else {
+            assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_UNSUPPORTED,
+                         "that many special");
+        }
+    }
+    for (int extra = -1; extra <= 1; extra++) { /* added tokens */
+        lc_text_init(&text);
+        for (int i = 0; i < 65536 + extra; i++) {
+            lc_text_addf(&text, "%s{\"id\":%d,\"content\":\"<%d>\"}", i > 0 ? "," : "[", 257 + i,
+                         i);
+        }
+        lc_text_addf(&text, "]");
+        write_parts((parts){.added = text.data});
+        lc_text_release(&text);
+        if (extra <= 0) {
+            assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+            assert_string_equal(ids_of(tokenizer, "<60000><1", false), "60257 60 49");
+            lc_tokenizer_free(tokenizer);
+        } else {
+            assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID,
+                         "65537 added tokens");
+        }
+    }
+    /* The largest id; one more is refused in refuses_by_name. */
+    tokenizer = load_parts((parts){.model = "{\"vocab\":{\"a\":4194303},\"merges\":[]}"});
+    assert_int_equal(lc_tokenizer_vocab_size(tokenizer), 4194304);
+    assert_string_equal(ids_of(tokenizer, "a", false), "4194303");
+    lc_tokenizer_free(tokenizer);
+    char path[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(dir, "tokenizer.json", path, &test_err));
+    assert_int_equal(truncate(path, (off_t)LC_MAX_TOKENIZER_BYTES + 1), 0);
+    assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID, "tokenizer.json");
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+static void longest_text(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer =
+        load_parts((parts){.pre_tokenizer = SPLIT("a+", "\"behavior\":\"Removed\"")});
+    char *text = malloc(LC_MAX_TEXT_BYTES + 1);
+    memset(text, 'a', LC_MAX_TEXT_BYTES + 1);
+    lc_tokens tokens = {0};
+    for (int extra = -1; extra <= 0; extra++) {
+        const size_t bytes = LC_MAX_TEXT_BYTES + (size_t)extra;
+        text[bytes - 1] = 'b';
+        tokens.count = 0;
+        assert_ok(lc_tokenizer_encode(tokenizer, text, bytes, false, &tokens, &test_err));
+        assert_int_equal(tokens.count, 1);
+        assert_int_equal(tokens.starts[0], bytes - 1);
+        text[bytes - 1] = 'a';
+    }
+    assert_fails(
+        lc_tokenizer_encode(tokenizer, text, LC_MAX_TEXT_BYTES + 1, false, &tokens, &test_err),
+        LC_ERR_INVALID, "above the limit");
+    lc_tokens_release(&tokens);
+    free(text);
+    lc_tokenizer_free(tokenizer);
+}
+
+static void text_that_is_not_utf8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"a\xff", "byte 1"},
+        {"\x80", "byte 0"},
+        {"ab\xc3", "byte 2"},
+        {"\xc0\x80", "byte 0"},
+        {"x\xed\xa0\x80", "byte 1"},
+        {"\xe0\x80\x80", "byte 0"},
+        {"\xf4\x90\x80\x80", "byte 0"},
+        {"\xf0\x8f\xbf\xbf", "byte 0"},
+        {"\xe2\x82", "byte 0"},
+    };
+    lc_tokenizer *tokenizer = load_parts((parts){0});
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lc_tokens tokens = {0};
+        assert_fails(lc_tokenizer_encode(tokenizer, cases[i].text, strlen(cases[i].text), false,
+                                         &tokens, &test_err),
+                     LC_ERR_INVALID, cases[i].message);
+        assert_int_equal(tokens.count, 0);
+        lc_tokens_release(&tokens);
+    }
+    lc_tokenizer_free(tokenizer);
+}
+
+/* ---- decoding ---- */
+
+/* Broken bytes as Python's bytes.decode("utf-8", "replace") shows them. */
+static void broken_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes, *text;
+    } cases[] = {
+#define X "\xef\xbf\xbd"
+        {"a\xff"
+         "b",
+         "a" X "b"},
+        {"\xe2\x82", X},
+        {"\xe2\x82"
+         "a",
+         X "a"},
+        {"\xf0\x9f\x8e", X},
+        {"\x80\x80", X X},
+        {"\xe0\x80\x80", X X X},
+        {"\xed\xa0\x80", X X X},
+        {"\xf4\x90\x80\x80", X X X X},
+        {"\xf0\x80", X X},
+        {"\xc3\xa9\xc3", "\xc3\xa9" X},
+        {"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf"
+         "A",
+         X X X X "A"},
+    };
+    lc_tokenizer *tokenizer = load_parts((parts){0});
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int32_t ids[16];
+        size_t bytes = 0;
+        char *text = NULL;
+        const size_t count = strlen(cases[i].bytes);
+        for (size_t k = 0; k < count; k++) {
+            ids[k] = (uint8_t)cases[i].bytes[k];
+        }
+        assert_ok(lc_tokenizer_decode(tokenizer, ids, count, false, &text, &bytes, &test_err));
+        assert_string_equal(text, cases[i].text);
+        assert_int_equal(bytes, strlen(cases[i].text));
+        lc_free(text);
+    }
+    lc_tokenizer_free(tokenizer);
+}
+
+/* Streamed text of random ids is the whole text, but for a character cut at the end; every push is whole. */
+static void streams(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer = NULL;
+    assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
+    for (int round = 0; round < 300; round++) {
+        int32_t ids[40];
+        char shown[4096], *whole = NULL;
+        size_t used = 0, bytes = 0;
+        const bool skip = round % 2 == 0;
+        const int64_t count = test_int(0, 40);
+        lc_decode_stream stream = {0};
+        for (int64_t i = 0; i < count; i++) {
+            const size_t before = used;
+            ids[i] = (int32_t)test_int(
+                0, test_int(0, 1) == 0 ? 260 : lc_tokenizer_vocab_size(tokenizer) - 1);
+            assert_ok(lc_decode_stream_push(&stream, tokenizer, ids[i], skip, shown, sizeof shown,
+                                            &used, &test_err));
+            assert_int_equal(lc_utf8_valid_prefix(shown + before, used - before), used - before);
+        }
+        assert_ok(
+            lc_tokenizer_decode(tokenizer, ids, (size_t)count, skip, &whole, &bytes, &test_err));
+        if (stream.held_bytes > 0) {
+            memcpy(shown + used, "\xef\xbf\xbd", 3);
+            used += 3;
+        }
+        assert_int_equal(used, bytes);
+        assert_memory_equal(shown, whole, bytes);
+        lc_free(whole);
+    }
+    char small[2];
+    size_t used = 0;
+    lc_decode_stream stream = {0};
+    assert_fails(lc_decode_stream_push(&stream, tokenizer,
+                                       lc_tokenizer_id(tokenizer, "<|im_start|>"), false, small,
+                                       sizeof small, &used, &test_err),
+                 LC_ERR_INTERNAL, "no room");
+    assert_int_equal(used, 0);
+    lc_tokenizer_free(tokenizer);
+}
+
+/* ---- real tokenizers ---- */
+
+static void shipped_tokenizer(void **state)
+{
+    (void)state;
+    /* ids from tokenizers 0.23.3 */
+    static const struct {
+        const char *text, *ids;
+    } cases[] = {
+        {"Hello, world!", "42 71 307 81 14 273 276 78 70 3"},
+        {"I'll say: it's 1234 and you'VE 5.",
+         "43 9 307 757 28 746 9 85 223 19 20 21 22 339 542 9 56 39 223 23 16"},
+        {"<|im_start|>user\nHi<|im_end|>\n", "1 272 201 42 75 2 201"},
+        {"  two  spaces \n\n\n and\ttabs \r\n",
+         "223 729 223 766 67 69 283 223 201 201 201 339 200 86 588 85 223 204 201"},
+        {"na\xc3\xafve caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x8e\x89",
+         "829 130 110 304 282 615 130 105 223 163 124 257 164 101 124 223 175 256 239 234"},
+        {" <|im_start|><|im_end|>x<|im_en", "223 1 2 90 30 94 439 65 278"},
+        {"a\xe1\xa0\x8e\xc2\xa0"
+         "b\xe2\x80\xa8"
+         "c \xf0\xb1\x8d\x90x",
+         "67 160 257 239 129 257 68 161 225 104 69 223 175 112 238 241 90"},
+        {"<|endoftext|><|im_start|>assistant\nOnce upon a time, there was a little dog.<|im_end|>",
+         "0 1 271 201 1075 1085 285 292 260 439 71 14 633 324 292 288 287 706 370 73 16 2"},
+    };
+    lc_tokenizer *tokenizer = NULL;
+    assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_string_equal(ids_of(tokenizer, cases[i].text, false), cases[i].ids);
+    }
+    lc_tokenizer_free(tokenizer);
+}
+
+/* Texts separated by a marker line and, for each, one line of ids (from llama.cpp's tests). */
+static void check_vectors(const char *name, const char *vectors)
+{
+    static const char marker[] = "\n__ggml_vocab_test__\n";
+    char path[LC_MAX_PATH_BYTES], *texts = NULL, *ids = NULL;
+    size_t bytes = 0;
+    lc_tokenizer *tokenizer = NULL;
+    (void)snprintf(path, sizeof path, SHARED "/%s", name);
+    assert_ok(lc_tokenizer_load(path, &tokenizer, &test_err));
+    (void)snprintf(path, sizeof path, SHARED "/vectors/%s.inp", vectors);
+    assert_ok(lc_file_read(path, 1 << 20, &texts, &bytes, &test_err));
+    (void)snprintf(path, sizeof path, SHARED "/vectors/%s.out", vectors);
+    assert_ok(lc_file_read(path, 1 << 20, &ids, &bytes, &test_err));
+    char *text = texts, *line = ids;
+    int count = 0;
+    for (; *line != '\0'; count++) {
+        char *text_end = strstr(text, marker), *line_end = strchr(line, '\n');
+        assert_non_null(line_end);
+        *line_end = '\0';
+        line += strspn(line, " ");
+        for (char *tail = line_end; tail > line && tail[-1] == ' '; tail--) {
+            tail[-1] = '\0';
+        }
+        if (text_end != NULL) {
+            *text_end = '\0';
+        }
+        assert_string_equal(ids_of(tokenizer, text, false), line);
+        line = line_end + 1;
+        if (text_end == NULL) {
+            break;
+        }
+        text = text_end + sizeof marker - 1;
+    }
+    assert_true(count > 30);
+    lc_free(texts);
+    lc_free(ids);
+    lc_tokenizer_free(tokenizer);
+}
+
+static void published_tokenizers(void **state)
+{
+    (void)state;
+    if (!lc_path_is_dir(SHARED "/vectors")) {
+        print_message("skipped: no published tokenizers in " SHARED "\n");
+        skip();
+    }
+    check_vectors("gpt2", "gpt-2");
+    check_vectors("llama-3", "llama-bpe");
+}
+
+/* ---- threads, memory ---- */
+
+typedef struct shared_work {
+    const lc_tokenizer *tokenizer;
+    char texts[64][128];
+    int32_t first_ids[64], counts[64];
+} shared_work;
+
+static void encode_one(void *context, int64_t index, int worker)
+{
+    shared_work *work = context;
+    lc_tokens tokens = {0};
+    lc_err err = {0};
+    (void)worker;
+    const char *text = work->texts[index % 64];
+    const lc_code code =
+        lc_tokenizer_encode(work->tokenizer, text, strlen(text), true, &tokens, &err);
+    if (index < 64) {
+        work->counts[index] = code == LC_OK ? (int32_t)tokens.count : -1;
+        work->first_ids[index] = tokens.count > 0 ? tokens.ids[tokens.count - 1] : -1;
+    }
+    lc_tokens_release(&tokens);
+}
+
+static void threads_share_one(void **state)
+{
+    (void)state;
+    static shared_work work;
+    lc_tokenizer *tokenizer = NULL;
+    lc_pool *pool = NULL;
+    assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
+    work.tokenizer = tokenizer;
+    for (int i = 0; i < 64; i++) {
+        for (int k = 0; k < 100; k++) {
+            work.texts[i][k] = " abcdefg1.\n"[test_int(0, 10)];
+        }
+    }
+    assert_ok(lc_pool_start(4, NULL, NULL, &pool, &test_err));
+    lc_pool_run(pool, 256, encode_one, &work);
+    lc_pool_stop(pool);
+    for (int i = 0; i < 64; i++) {
+        lc_tokens tokens = {0};
+        assert_ok(lc_tokenizer_encode(tokenizer, work.texts[i], 100, true, &tokens, &test_err));
+        assert_int_equal(work.counts[i], tokens.count);
+        assert_int_equal(work.first_ids[i], tokens.ids[tokens.count - 1]);
+        lc_tokens_release(&tokens);
+    }
+    lc_tokenizer_free(tokenizer);
+}
+
+static void survives_faults(void **state)
+{
+    (void)state;
+    write_parts((parts){.pre_tokenizer = SPLIT("b", "\"behavior\":\"Isolated\""),
+                        .added = "[" ADDED("257", "<x>", "\"special\":true") "]"});
+    int64_t at = 1;
+    for (lc_code code = LC_ERR_MEMORY; code != LC_OK; at++) {
+        lc_tokenizer *tokenizer = NULL;
+        lc_tokens tokens = {0};
+        char *text = NULL;
+        size_t bytes = 0;
+        lc_err_clear(&test_err);
+        /* Long runs of equal steps (the JSON tree's nodes) are passed in larger strides. */
+        const int64_t place = at < 60 ? at : 60 + (at - 60) * 17;
+        lc_fault_set(LC_FAULT_ALLOC, place, 0, false);
+        code = lc_tokenizer_load(dir, &tokenizer, &test_err);
+        if (code == LC_OK) {
+            code = lc_tokenizer_encode(tokenizer, "ab<x>cd", 7, true, &tokens, &test_err);
+        }
+        if (code == LC_OK) {
+            code = lc_tokenizer_decode(tokenizer, tokens.ids, tokens.count, false, &text, &bytes,
+                                       &test_err);
+        }
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        if (code != LC_OK && code != LC_ERR_MEMORY) {
+            fail_msg("fault %d: %s", (int)place, test_err.message);
+        }
+        lc_free(text);
+        lc_tokens_release(&tokens);
+        lc_tokenizer_free(tokenizer);
+    }
+    assert_true(at > 60);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(merges_as_defined),
+        cmocka_unit_test(long_words),
+        cmocka_unit_test(patterns_mean_what_oniguruma_means),
+        cmocka_unit_test(digits),
+        cmocka_unit_test(patterns_refused),
+        cmocka_unit_test(patterns_that_never_end),
+        cmocka_unit_test(splits),
+        cmocka_unit_test(added_tokens),
+        cmocka_unit_test(post_processors),
+        cmocka_unit_test(refuses_by_name),
+        cmocka_unit_test(bytes_without_a_token),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(longest_text),
+        cmocka_unit_test(text_that_is_not_utf8),
+        cmocka_unit_test(broken_bytes),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(shipped_tokenizer),
+        cmocka_unit_test(published_tokenizers),
+        cmocka_unit_test(threads_share_one),
+        cmocka_unit_test(survives_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
