@@ -65,9 +65,7 @@ static void test_accepted(void **state)
                                         "0e999",
                                         "123456789012345678901234567890",
                                         "[[],{},\"]}\"]",
-                                        "0."
-                                        "1234567890123456789012345678901234567890123456789012345678"
-                                        "9012" /* 63 characters less one */};
+                                        "[0.1,-0.1e+1,1E-1]"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (parse(texts[i]) != LC_OK) {
             fail_msg("refused %s: %s", texts[i], test_err.message);
