@@ -34,7 +34,7 @@ def shape(config_class, heads, kv_heads, head_dim, **more):
 
 
 # name: (config, arguments of LoraConfig, further: dtype of the files, old: config.json in the old spelling,
-# shards: several files with an index, targets by training)
+# shards: several files with an index, documents: more than head_rows targets in one micro-batch)
 CASES = {
     "llama-default": (lambda: shape(LlamaConfig, 4, 2, 10), dict(r=5, lora_alpha=16), {}),
     "llama-linear": (lambda: shape(LlamaConfig, 3, 1, 14, hidden_size=39, rope_parameters=dict(
@@ -60,7 +60,7 @@ CASES = {
               dict(r=5, lora_alpha=16), dict(dtype="bfloat16", old=True)),
     "qwen2-untied": (lambda: shape(Qwen2Config, 4, 2, 10, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
                      dict(r=1, lora_alpha=1, target_modules=["q_proj", "v_proj"]), {}),
-    "qwen3": (lambda: shape(Qwen3Config, 4, 2, 14), dict(r=16, lora_alpha=32), {}),
+    "qwen3": (lambda: shape(Qwen3Config, 4, 2, 14), dict(r=16, lora_alpha=32), dict(documents=40)),
     "qwen3-tied": (lambda: shape(Qwen3Config, 3, 1, 8, tie_word_embeddings=True, num_hidden_layers=3),
                    dict(r=5, lora_alpha=5, target_modules=ATTENTION), dict(dtype="bfloat16")),
     "smollm3": (lambda: shape(SmolLM3Config, 4, 1, 10, num_hidden_layers=5, no_rope_layers=[1, 0, 1, 1, 0],

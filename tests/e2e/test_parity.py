@@ -54,7 +54,7 @@ def expect(what, error, bound):
 def check_gradients(directory, model, dataset):
     loss, weight, gradients = cases.loss_and_gradients(model, dataset)
     worst = 0.0
-    for options in (dict(tokens=128), dict(tokens=64, packing=0, threads=2), dict(tokens=200, documents=4)):
+    for options in (dict(tokens=128), dict(tokens=64, packing=0, threads=2), dict(tokens=1600, documents=len(dataset["offsets"]) // 2)):
         out = os.path.join(directory, "grad.safetensors")
         found = json.loads(probe("grad", directory, os.path.join(directory, "adapter"), out, **options))
         expect(f"weight with {options}", relative(found["weight"], weight), 1e-12)
@@ -114,7 +114,8 @@ def check_training(directory, dataset):
 
 def run_case(name, directory, seed):
     model = cases.make_model(name, os.path.join(directory, "model"), seed)
-    dataset = cases.make_dataset(os.path.join(directory, "data.safetensors"), seed + 2)
+    dataset = cases.make_dataset(os.path.join(directory, "data.safetensors"), seed + 2,
+                                 documents=cases.CASES[name][2].get("documents", 9))
     peft_model = cases.make_adapter(name, model, os.path.join(directory, "adapter"), seed + 3)
     loss, gradient = check_gradients(directory, peft_model, dataset)
     logits = check_logits(directory, os.path.join(directory, "adapter"), peft_model, dataset)
