@@ -274,71 +274,80 @@ static void print_synopsis(const lc_command *command, FILE *out)
     fprintf(out, " [options]\n\n");
 }
 
-/* Words of `text` wrapped behind column HELP_INDENT; the cursor is at column `at` now. */
-static void print_wrapped(FILE *out, const char *text, int at)
+static void begin_line(FILE *out)
 {
+    fprintf(out, "\n%*s", HELP_INDENT, "");
+}
+
+/* Words of `text` in lines from column HELP_INDENT, where the cursor is, to HELP_WIDTH. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    int at = HELP_INDENT;
     while (*text != '\0') {
         const int length = (int)strcspn(text, " ");
-        if (at + length > HELP_WIDTH && at > HELP_INDENT) {
-            fprintf(out, "\n%*s", HELP_INDENT, "");
+        if (at > HELP_INDENT && at + 1 + length > HELP_WIDTH) {
+            begin_line(out);
             at = HELP_INDENT;
+        } else if (at > HELP_INDENT) {
+            fputc(' ', out);
+            at++;
         }
         fprintf(out, "%.*s", length, text);
         at += length;
         text += length;
-        if (*text == ' ') {
-            fputc(' ', out);
-            at++;
-            text++;
+        text += strspn(text, " ");
+    }
+}
+
+/* "whole number 1..256", "text: fp32, bf16", ... */
+static void describe_type(const lc_option *option, char *out, size_t capacity)
+{
+    if (option->integer != NULL && option->high > INT32_MAX) {
+        (void)snprintf(out, capacity, "whole number, %lld or more", (long long)option->low);
+    } else if (option->integer != NULL) {
+        (void)snprintf(out, capacity, "whole number %lld..%lld", (long long)option->low,
+                       (long long)option->high);
+    } else if (option->number != NULL) {
+        (void)snprintf(out, capacity, "number %.7g..%.7g", option->min, option->max);
+    } else {
+        size_t used = (size_t)snprintf(out, capacity, option->flag != NULL ? "flag" : "text");
+        for (size_t i = 0; option->choices != NULL && option->choices[i] != NULL && used < capacity;
+             i++) {
+            used += (size_t)snprintf(out + used, capacity - used, "%s%s", i == 0 ? ": " : ", ",
+                                     option->choices[i]);
         }
     }
 }
 
-static const char *type_name(const lc_option *option)
+/* Type and default of an option in parentheses, on a line of its own. */
+static void print_type(const lc_option *option, FILE *out)
 {
-    return option->integer != NULL  ? "whole number"
-           : option->number != NULL ? "number"
-           : option->flag != NULL   ? "flag"
-                                    : "text";
+    char type[256], note[600];
+    describe_type(option, type, sizeof type);
+    if (option->is_required) {
+        (void)snprintf(note, sizeof note, "(%s; required)", type);
+    } else {
+        (void)snprintf(note, sizeof note, "(%s; default: %s)", type,
+                       option->flag != NULL       ? "off"
+                       : option->fallback != NULL ? option->fallback
+                                                  : "none");
+    }
+    begin_line(out);
+    print_wrapped(out, note);
 }
 
 static void print_option(const lc_option *option, FILE *out)
 {
-    char note[512];
-    int at = 2 + fprintf(out, "%s", option->name);
-    fprintf(out, "%s", "");
-    if (option->value != NULL) {
-        at += fprintf(out, " %s", option->value);
-    }
-    at += 2;
-    if (at >= HELP_INDENT) {
-        fprintf(out, "\n%*s", HELP_INDENT, "");
+    const int width = fprintf(out, "  %s%s%s", option->name, option->value != NULL ? " " : "",
+                              option->value != NULL ? option->value : "");
+    if (width > HELP_INDENT - 2) {
+        begin_line(out);
     } else {
-        fprintf(out, "%*s", HELP_INDENT - at + 2, "");
+        fprintf(out, "%*s", HELP_INDENT - width, "");
     }
-    print_wrapped(out, option->help, HELP_INDENT);
-    size_t used = 0;
+    print_wrapped(out, option->help);
     if (is_option(option)) {
-        used += (size_t)snprintf(note, sizeof note, " (%s", type_name(option));
-        if (option->integer != NULL && option->high < INT64_MAX) {
-            used += (size_t)snprintf(note + used, sizeof note - used, " %lld..%lld",
-                                     (long long)option->low, (long long)option->high);
-        } else if (option->number != NULL) {
-            used += (size_t)snprintf(note + used, sizeof note - used, " %g..%g", option->min,
-                                     option->max);
-        }
-        for (size_t i = 0; option->choices != NULL && option->choices[i] != NULL; i++) {
-            used += (size_t)snprintf(note + used, sizeof note - used, "%s%s", i == 0 ? ": " : ", ",
-                                     option->choices[i]);
-        }
-        (void)snprintf(note + used, sizeof note - used, "; %s%s)",
-                       option->is_required || option->flag != NULL ? "" : "default: ",
-                       option->is_required        ? "required"
-                       : option->flag != NULL     ? "default: off"
-                       : option->fallback != NULL ? option->fallback
-                                                  : "none");
-        fprintf(out, "\n%*s", HELP_INDENT, "");
-        print_wrapped(out, note + 1, HELP_INDENT);
+        print_type(option, out);
     }
     fputc('\n', out);
 }
@@ -350,7 +359,7 @@ static void print_options(const lc_command *command, FILE *out, bool positional,
         if (is_option(&command->options[i]) == positional) {
             continue;
         }
-        fprintf(out, "%s%s  ", is_first ? title : "", is_first ? "\n" : "");
+        fprintf(out, "%s%s", is_first ? title : "", is_first ? "\n" : "");
         is_first = false;
         print_option(&command->options[i], out);
     }

@@ -1,0 +1,365 @@
+// ctest: threads
+/*
+ * Generation on tiny models of the golden cases: continuous batching, chunked prompts, the reuse of a cache and the
+ * limits, each compared with passes over the whole sequence without any cache of earlier passes.
+ */
+#include "testing.h"
+
+#include <math.h>
+
+#include "base/file.h"
+#include "infer/engine.h"
+#include "infer/generate.h"
+#include "lorac/mem.h"
+
+#define MAX_REQUESTS 16
+#define MAX_LENGTH   40
+#define CLOSE        1e-4f /* logits of two orders of summation */
+
+typedef struct answers {
+    int32_t ids[MAX_REQUESTS][MAX_LENGTH];
+    int64_t counts[MAX_REQUESTS];
+    lc_finish finishes[MAX_REQUESTS];
+    int64_t fail_after; /* tokens until on_token fails; 0: never */
+    int64_t seen;
+} answers;
+
+static void open_engine(const char *name, bool adapted, int64_t tokens, int64_t slots, int64_t rows,
+                        lc_engine *engine)
+{
+    char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
+    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
+    (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
+                   name);
+    const lc_engine_sizes sizes = {
+        .dtype = LC_F32, .threads = 2, .tokens = tokens, .cache_slots = slots, .cache_rows = rows};
+    assert_ok(lc_engine_load(model, adapted ? adapter : NULL, engine, &test_err));
+    assert_ok(lc_engine_start(engine, &sizes, &test_err));
+}
+
+static lc_code keep(void *context, const lc_generated *token, lc_err *err)
+{
+    answers *kept = context;
+    assert_in_range(token->number, 0, MAX_REQUESTS - 1);
+    assert_int_equal(kept->finishes[token->number],
+                     LC_FINISH_NONE); /* nothing comes after the end */
+    kept->ids[token->number][kept->counts[token->number]++] = token->id;
+    kept->finishes[token->number] = token->finish;
+    kept->seen++;
+    return kept->fail_after > 0 && kept->seen >= kept->fail_after
+               ? lc_fail(err, LC_ERR_INTERRUPTED, "enough")
+               : LC_OK;
+}
+
+/* Logits after `count` ids, in one pass of a model with room for them. Free with lc_free. */
+static float *logits_after(lc_engine *engine, const int32_t *ids, int32_t count)
+{
+    int32_t positions[2 * MAX_LENGTH], slots[2 * MAX_LENGTH];
+    const int32_t last = count - 1;
+    float *logits = lc_calloc((size_t)engine->config.vocab, sizeof *logits);
+    assert_non_null(logits);
+    for (int32_t i = 0; i < count; i++) {
+        positions[i] = i;
+        slots[i] = 0;
+    }
+    const lc_decode_args args = {.token_count = count,
+                                 .ids = ids,
+                                 .positions = positions,
+                                 .slots = slots,
+                                 .want = &last,
+                                 .want_count = 1,
+                                 .logits = logits};
+    assert_ok(lc_model_decode(engine->model, &args, &test_err));
+    return logits;
+}
+
+/* Every token of a greedy answer is (up to rounding) the largest logit of a fresh pass. */
+static void check_greedy(lc_engine *reference, const lc_generate_request *request,
+                         const answers *kept)
+{
+    int32_t ids[2 * MAX_LENGTH];
+    int32_t count = (int32_t)request->prompt_count;
+    memcpy(ids, request->prompt, (size_t)count * sizeof *ids);
+    for (int64_t i = 0; i < kept->counts[request->number]; i++) {
+        float *logits = logits_after(reference, ids, count);
+        const int32_t id = kept->ids[request->number][i];
+        float largest = logits[0];
+        for (int32_t v = 1; v < reference->config.vocab; v++) {
+            largest = logits[v] > largest ? logits[v] : largest;
+        }
+        assert_true(logits[id] >= largest - CLOSE);
+        lc_free(logits);
+        ids[count++] = id;
+    }
+}
+
+static void fill_prompt(int32_t *prompt, int64_t count, int32_t vocab)
+{
+    for (int64_t i = 0; i < count; i++) {
+        prompt[i] = (int32_t)test_int(0, vocab - 1);
+    }
+}
+
+static void batched_answers_are_those_of_whole_passes(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-default", "qwen3", "mistral-window", "smollm3",
+                                        "llama-yarn"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        const int64_t slots = test_int(1, 5), tokens = test_int(slots, 11);
+        lc_engine engine, reference;
+        lc_generator *generator = NULL;
+        answers kept = {.seen = 0};
+        int32_t prompts[MAX_REQUESTS][MAX_LENGTH];
+        lc_generate_request requests[MAX_REQUESTS];
+        open_engine(names[n], n % 2 == 0, tokens, slots, 2 * MAX_LENGTH, &engine);
+        open_engine(names[n], n % 2 == 0, 2 * MAX_LENGTH, 1, 2 * MAX_LENGTH, &reference);
+        assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+        memset(requests, 0, sizeof requests);
+        for (int r = 0; r < MAX_REQUESTS; r++) {
+            requests[r].number = r;
+            requests[r].prompt = prompts[r];
+            requests[r].prompt_count = test_int(1, 23);
+            requests[r].max_tokens = test_int(1, 14);
+            requests[r].sampling.top_p = 1.0;
+            fill_prompt(prompts[r], requests[r].prompt_count, engine.config.vocab);
+        }
+        assert_ok(lc_generate_all(generator, requests, MAX_REQUESTS, keep, &kept, &test_err));
+        assert_int_equal(lc_generator_active(generator), 0);
+        for (int r = 0; r < MAX_REQUESTS; r++) {
+            assert_int_equal(kept.counts[r], requests[r].max_tokens);
+            assert_int_equal(kept.finishes[r], LC_FINISH_LENGTH);
+            check_greedy(&reference, &requests[r], &kept);
+        }
+        lc_generator_close(generator);
+        lc_engine_close(&engine);
+        lc_engine_close(&reference);
+    }
+}
+
+/* A conversation: each prompt continues the one before, partly or wholly, and other prompts come between. */
+static void a_cache_is_reused_only_where_it_holds(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-default", "llama-dynamic"};
+    for (size_t n = 0; n < 2; n++) {
+        lc_engine engine, reference;
+        lc_generator *generator = NULL;
+        int32_t prompt[2 * MAX_LENGTH];
+        int64_t count = 3;
+        open_engine(names[n], true, 64, 2, 64, &engine);
+        open_engine(names[n], true, 64, 1, 64, &reference);
+        assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+        fill_prompt(prompt, MAX_LENGTH, engine.config.vocab);
+        for (int turn = 0; turn < 12; turn++) {
+            answers kept = {.seen = 0};
+            const lc_generate_request request = {.prompt = prompt,
+                                                 .prompt_count = count,
+                                                 .max_tokens = 1,
+                                                 .sampling = {.top_p = 1.0}};
+            assert_ok(lc_generate_all(generator, &request, 1, keep, &kept, &test_err));
+            check_greedy(&reference, &request, &kept);
+            if (turn % 3 == 2) { /* another beginning */
+                count = test_int(1, 9);
+                fill_prompt(prompt + test_int(0, count - 1), 1, engine.config.vocab);
+            } else {
+                prompt[count] = kept.ids[0][0];
+                count += test_int(1, 3);
+            }
+        }
+        lc_generator_close(generator);
+        lc_engine_close(&engine);
+        lc_engine_close(&reference);
+    }
+}
+
+static void stop_ids_end_a_sequence(void **state)
+{
+    (void)state;
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    answers free_run = {.seen = 0}, stopped = {.seen = 0};
+    int32_t prompt[5];
+    open_engine("llama-default", true, 8, 1, 64, &engine);
+    fill_prompt(prompt, 5, engine.config.vocab);
+    const lc_generate_request request = {
+        .prompt = prompt, .prompt_count = 5, .max_tokens = 20, .sampling = {.top_p = 1.0}};
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    assert_ok(lc_generate_all(generator, &request, 1, keep, &free_run, &test_err));
+    lc_generator_close(generator);
+    assert_int_equal(free_run.counts[0], 20);
+
+    const int64_t at = test_int(0, 19);
+    const int32_t stop_ids[2] = {engine.config.vocab,
+                                 free_run.ids[0][at]}; /* the first never comes */
+    int64_t first = 0;
+    while (free_run.ids[0][first] != stop_ids[1]) {
+        first++;
+    }
+    assert_ok(lc_generator_open(engine.model, stop_ids, 2, &generator, &test_err));
+    assert_ok(lc_generate_all(generator, &request, 1, keep, &stopped, &test_err));
+    assert_int_equal(stopped.counts[0], first + 1);
+    assert_int_equal(stopped.finishes[0], LC_FINISH_STOP);
+    assert_memory_equal(stopped.ids[0], free_run.ids[0], (size_t)(first + 1) * sizeof(int32_t));
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void the_context_ends_a_sequence(void **state)
+{
+    (void)state;
+    enum { ROWS = 12 };
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    int32_t prompt[ROWS];
+    open_engine("llama-default", false, 4, 1, ROWS, &engine);
+    fill_prompt(prompt, ROWS, engine.config.vocab);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    lc_generate_request request = {
+        .prompt = prompt, .max_tokens = INT64_MAX, .sampling = {.top_p = 1.0}};
+    for (request.prompt_count = 1; request.prompt_count < ROWS; request.prompt_count++) {
+        answers kept = {.seen = 0};
+        assert_ok(lc_generate_all(generator, &request, 1, keep, &kept, &test_err));
+        assert_int_equal(kept.counts[0], ROWS - request.prompt_count);
+        assert_int_equal(kept.finishes[0], LC_FINISH_LENGTH);
+    }
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_INVALID,
+                 "the prompt has 12 tokens, but the context has room for 11");
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void bad_requests_are_refused(void **state)
+{
+    (void)state;
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    int32_t prompt[2] = {0, 0};
+    open_engine("llama-default", false, 4, 1, 8, &engine);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    lc_generate_request request = {
+        .prompt = prompt, .prompt_count = 0, .max_tokens = 2, .sampling = {.top_p = 1.0}};
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_INVALID,
+                 "the prompt is empty");
+    request.prompt_count = 2;
+    prompt[1] = engine.config.vocab;
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_INVALID,
+                 "at position 1 is outside");
+    prompt[1] = -1;
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_INVALID, "token id -1");
+    prompt[1] = engine.config.vocab - 1;
+    request.sampling.temperature = -1.0;
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_USAGE, "temperature");
+    request.sampling.temperature = 0.0;
+    assert_ok(lc_generator_add(generator, &request, &test_err));
+    assert_int_equal(lc_generator_free_slots(generator), 0);
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_BUSY, "all 1 sequences");
+    lc_generator_cancel(generator);
+    assert_int_equal(lc_generator_free_slots(generator), 1);
+    const lc_generated *tokens = NULL;
+    int32_t count = -1;
+    assert_ok(lc_generator_step(generator, &tokens, &count, &test_err));
+    assert_int_equal(count, 0);
+    lc_generator_close(generator);
+
+    const int32_t many[LC_MAX_STOP_IDS + 1] = {0};
+    assert_fails(lc_generator_open(engine.model, many, LC_MAX_STOP_IDS + 1, &generator, &test_err),
+                 LC_ERR_INTERNAL, "17 stop ids");
+    assert_null(generator);
+    assert_ok(lc_generator_open(engine.model, many, LC_MAX_STOP_IDS, &generator, &test_err));
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void the_listener_can_end_it(void **state)
+{
+    (void)state;
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    int32_t prompt[3] = {1, 2, 3};
+    open_engine("llama-default", false, 4, 2, 32, &engine);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    const lc_generate_request requests[2] = {{.number = 0,
+                                              .prompt = prompt,
+                                              .prompt_count = 3,
+                                              .max_tokens = 9,
+                                              .sampling = {.top_p = 1.0}},
+                                             {.number = 1,
+                                              .prompt = prompt,
+                                              .prompt_count = 2,
+                                              .max_tokens = 9,
+                                              .sampling = {.top_p = 1.0}}};
+    answers first = {.fail_after = 5}, again = {.seen = 0};
+    assert_fails(lc_generate_all(generator, requests, 2, keep, &first, &test_err),
+                 LC_ERR_INTERRUPTED, "enough");
+    assert_int_equal(first.seen, 5);
+    assert_int_equal(lc_generator_active(generator), 0);
+    assert_ok(lc_generate_all(generator, requests, 2, keep, &again, &test_err));
+    assert_int_equal(again.counts[0] + again.counts[1], 18);
+    assert_memory_equal(again.ids[0], first.ids[0], (size_t)first.counts[0] * sizeof(int32_t));
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void sampled_answers_repeat_with_their_seed(void **state)
+{
+    (void)state;
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    int32_t prompt[4];
+    open_engine("qwen2", true, 16, 3, 48, &engine);
+    fill_prompt(prompt, 4, engine.config.vocab);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    lc_generate_request requests[3];
+    memset(requests, 0, sizeof requests);
+    for (int r = 0; r < 3; r++) {
+        requests[r].number = r;
+        requests[r].prompt = prompt;
+        requests[r].prompt_count = 4;
+        requests[r].max_tokens = 24;
+        requests[r].sampling.temperature = 1.0;
+        requests[r].sampling.top_p = 0.95;
+        requests[r].sampling.seed = 7;
+        requests[r].stream = r == 2 ? 1 : 0; /* 0 and 1 draw alike, 2 by itself */
+    }
+    answers together = {.seen = 0}, alone = {.seen = 0};
+    assert_ok(lc_generate_all(generator, requests, 3, keep, &together, &test_err));
+    assert_memory_equal(together.ids[0], together.ids[1], 24 * sizeof(int32_t));
+    assert_memory_not_equal(together.ids[0], together.ids[2], 24 * sizeof(int32_t));
+    assert_ok(lc_generate_all(generator, &requests[2], 1, keep, &alone, &test_err));
+    assert_memory_equal(alone.ids[2], together.ids[2], 24 * sizeof(int32_t));
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void a_missing_adapter_leaves_nothing_open(void **state)
+{
+    (void)state;
+    char model[LC_MAX_PATH_BYTES];
+    lc_engine engine;
+    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/llama-default/model", LC_SOURCE_DIR);
+    assert_fails(lc_engine_load(model, test_dir(), &engine, &test_err), LC_ERR_NOT_FOUND,
+                 "adapter_config.json");
+    lc_engine_close(&engine); /* harmless */
+    assert_fails(lc_engine_load(test_dir(), NULL, &engine, &test_err), LC_ERR_NOT_FOUND,
+                 "config.json");
+    int threads = 0;
+    assert_fails(lc_engine_threads(257, &threads, &test_err), LC_ERR_USAGE, "expected 1 to 256");
+    assert_ok(lc_engine_threads(256, &threads, &test_err));
+    assert_int_equal(threads, 256);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batched_answers_are_those_of_whole_passes),
+        cmocka_unit_test(a_cache_is_reused_only_where_it_holds),
+        cmocka_unit_test(stop_ids_end_a_sequence),
+        cmocka_unit_test(the_context_ends_a_sequence),
+        cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(the_listener_can_end_it),
+        cmocka_unit_test(sampled_answers_repeat_with_their_seed),
+        cmocka_unit_test(a_missing_adapter_leaves_nothing_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
