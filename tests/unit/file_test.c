@@ -531,7 +531,7 @@ static void test_deep_tree(void **state)
     (void)snprintf(path, sizeof path, "%s/deep", dir);
     while (strlen(path) < LC_MAX_PATH_BYTES - 30) {
         assert_ok(lc_mkdir(path, &test_err));
-        memcpy(path + strlen(path), "/d", 3);
+        memcpy(path + strlen(path), "/a-long-name", 13);
     }
     assert_ok(lc_remove_tree(in(dir, "deep"), &test_err));
     assert_int_equal(count_files(dir), 0);
