@@ -1,30 +1,29 @@
 #!/usr/bin/env bash
 # ctest: release
-# Every ready job file passes `lorac plan` on the shapes of its model (tests/golden/configs), and what it plans for a GPU
-# fits the memory in its name, with 8 % left for the CUDA context.
+# Every ready job file passes `lorac plan` on the shapes of its model (tests/golden/configs): on a GPU of the memory in its
+# name, 8 % of it left for the CUDA context, or on a CPU machine of 256 GiB. Data are not there: rows of max_seq_len.
 set -euo pipefail
 cd "$LORAC_SOURCE_DIR"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-rows=tests/golden/cases/llama-default/data.safetensors
-count=0
+count=0 failed=0
 for job in configs/*.json; do
     name=$(sed -n 's/.*"model": "models\/\([^"]*\)".*/\1/p' "$job")
     model=tests/golden/configs/$name
     [ -f "$model/config.json" ] || { echo "$job: there is no $model/config.json"; exit 1; }
-    sed -e "s|\"models/$name\"|\"$model\"|" -e "s|\"train.jsonl\"|\"$rows\"|" -e "s|\"valid.jsonl\"|\"$rows\"|" \
-        "$job" >"$scratch/job.json"
-    "$LORAC_BUILD_DIR/lorac" plan "$scratch/job.json" --json >"$scratch/plan" 2>"$scratch/error" ||
-        { echo "$job: $(cat "$scratch/error")"; exit 1; }
-    bytes=$(sed -n 's/.*"total_bytes": *\([0-9]*\).*/\1/p' "$scratch/plan" | head -n 1)
-    [ -n "$bytes" ] || { echo "$job: the plan has no total_bytes"; head -c 400 "$scratch/plan"; exit 1; }
-    printf '%-28s %7.1f GB\n' "$(basename "$job")" "$((bytes / 100000000))e-1"
+    sed "s|\"models/$name\"|\"$model\"|" "$job" >"$scratch/job.json"
     memory=$(basename "$job" | sed -n 's/.*-\([0-9]*\)gb\.json$/\1/p')
-    if [ -n "$memory" ] && [ "$bytes" -gt $((memory * 920000000)) ]; then
-        echo "$job: plans $bytes bytes, too much for $memory GB"
-        exit 1
+    memory=$((${memory:-256} * 92))
+    if ! "$LORAC_BUILD_DIR/lorac" plan "$scratch/job.json" --json --memory "$((memory / 100)).$((memory % 100 / 10))" \
+        >"$scratch/plan" 2>"$scratch/error"; then
+        echo "$job: $(cat "$scratch/error")"
+        failed=$((failed + 1))
+    else
+        bytes=$(sed -n 's/.*"total_bytes": *\([0-9]*\).*/\1/p' "$scratch/plan" | head -n 1)
+        printf '%-28s %5d MiB\n' "$(basename "$job")" "$((bytes >> 20))"
     fi
     count=$((count + 1))
 done
-[ "$count" -ge 15 ]
-echo "$count job files"
+[ "$count" -ge 15 ] || { echo "only $count job files"; exit 1; }
+echo "$count job files, $failed failed"
+[ "$failed" -eq 0 ]
