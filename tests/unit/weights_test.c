@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "data/safetensors.h"
 #include "lorac/mem.h"
@@ -547,6 +548,39 @@ static void test_tied_head(void **state)
                  "lm_head.weight differs from model.embed_tokens.weight");
 }
 
+/* Every allocation from the configuration to loaded weights fails once. */
+static void test_failed_allocations(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":1,"
+        "\"num_attention_heads\":1,\"intermediate_size\":6,\"vocab_size\":10}";
+    memset(&spec, 0, sizeof(spec));
+    assert_ok(lc_model_config_parse(text, sizeof(text) - 1, "text", &config, &test_err));
+    make_model(LC_F32);
+    write_model();
+    assert_ok(load(LC_F32));
+    bool is_done = false;
+    int64_t at = 1;
+    for (; !is_done; at++) {
+        lc_weight_files *files = NULL;
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        lc_code code = lc_model_config_parse(text, sizeof(text) - 1, "text", &config, &test_err);
+        code = code != LC_OK ? code : lc_weight_files_open(dir.path, &files, &test_err);
+        code = code != LC_OK ? code
+                             : lc_weights_load(&config, &spec, files, &device, &weights, &test_err);
+        is_done = lc_fault_count(LC_FAULT_ALLOC) < at;
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        lc_weight_files_close(files);
+        if (code != (is_done ? LC_OK : LC_ERR_MEMORY)) {
+            fail_msg("allocation %lld: %s (%s)", (long long)at, lc_code_name(code),
+                     test_err.message);
+        }
+    }
+    assert_true(at > 10);
+}
+
 static int finish(void **state)
 {
     (void)state;
@@ -559,9 +593,13 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),       cmocka_unit_test(test_load),
-        cmocka_unit_test(test_large_tensor), cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_errors),       cmocka_unit_test(test_tied_head),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_large_tensor),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_tied_head),
+        cmocka_unit_test(test_failed_allocations),
     };
     test_seed();
     lc_arena_init(&arena, "test");
