@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# The command line as a user meets it: help, errors and exit codes, then each verb on the golden cases and on the base
+# model that ships. Training and its signals are in train.sh.
+set -euo pipefail
+cd "$LORAC_SOURCE_DIR"
+lorac=$LORAC_BUILD_DIR/lorac
+golden=tests/golden/cases/llama-default
+sprout=models/sprout-3m
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export LC_ALL=C
+
+fail() {
+    echo "FAILED: $*"
+    echo "--- out"; head -c 2000 "$scratch/out"
+    echo "--- err"; head -c 2000 "$scratch/err"
+    exit 1
+}
+# run STATUS ARGS...: runs lorac, wants that exit status; output in out and err.
+run() {
+    local expected=$1 status=0
+    shift
+    "$lorac" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
+    [ "$status" -eq "$expected" ] || fail "lorac $*: exit status $status, expected $expected"
+}
+out_has() { grep -qF -- "$1" "$scratch/out" || fail "standard output lacks: $1"; }
+err_has() { grep -qF -- "$1" "$scratch/err" || fail "standard error lacks: $1"; }
+# refused STATUS TEXT ARGS...: one error line that begins with "lorac: " and has TEXT; nothing of it on stdout.
+refused() {
+    local status=$1 text=$2
+    shift 2
+    run "$status" "$@"
+    err_has "$text"
+    [ "$(grep -c '^lorac: ' "$scratch/err")" -eq 1 ] || fail "lorac $*: expected one error line"
+}
+
+# ---- help and version ----
+run 0 --version
+grep -Eq '^lorac [0-9]+\.[0-9]+\.[0-9]+$' "$scratch/out" || fail "version"
+run 0 --help
+out_has "Commands:"
+verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
+[ "$(echo $verbs)" = "train plan tokenize validate chat eval export doctor" ] || fail "verbs: $verbs"
+for verb in $verbs; do
+    run 0 "$verb" --help
+    [ ! -s "$scratch/err" ] || fail "$verb --help writes errors"
+    for part in "Usage: lorac $verb" "Options:" "Examples:" "Exit status:" "  lorac $verb"; do
+        out_has "$part"
+    done
+    ! grep -q ' $' "$scratch/out" || fail "$verb --help has blanks at line ends"
+    cp "$scratch/out" "$scratch/help"
+    run 0 help "$verb"
+    cmp "$scratch/out" "$scratch/help"
+done
+refused 2 'no command given'
+refused 2 'unknown command "trian"; did you mean train?' trian
+refused 2 'unknown command "frobnicate"; see lorac --help' frobnicate
+refused 2 'unknown option --ou; did you mean --out?' train job.json --ou x
+refused 2 'JOB is missing' train
+refused 2 '--out DIR is missing' train job.json
+refused 2 '--threads "0": expected a whole number from 1 to 256' train job.json --out x --threads 0
+refused 2 'unexpected argument "b"' plan a b
+LORAC_THREADS=lots refused 2 'LORAC_THREADS' chat --model $golden/model --ids --prompt 1
+
+# ---- chat with token ids: no tokenizer files are there ----
+chat() { run 0 chat --model $golden/model --ids --max-tokens 12 "$@"; }
+chat --temperature 0 --prompt "1 2 3"
+[ "$(wc -w <"$scratch/out")" -le 12 ] && grep -Eq '^[0-9]+( [0-9]+)*$' "$scratch/out" || fail "ids"
+cp "$scratch/out" "$scratch/greedy"
+chat --temperature 0 --prompt "1,2,3" --threads 3 --context 64
+cmp "$scratch/out" "$scratch/greedy"
+chat --temperature 1.5 --seed 5 --prompt "1 2 3"; cp "$scratch/out" "$scratch/five"
+chat --temperature 1.5 --seed 5 --prompt "1 2 3"; cmp "$scratch/out" "$scratch/five"
+chat --temperature 1.5 --seed 6 --prompt "1 2 3"; ! cmp -s "$scratch/out" "$scratch/five" || fail "seed 6 equals seed 5"
+chat --temperature 1.5 --top-p 0.000001 --seed 6 --prompt "1 2 3"; cmp "$scratch/out" "$scratch/greedy"
+printf '1 2 3\n\n1 2 3\r\n5\n' | "$lorac" chat --model $golden/model --ids --max-tokens 12 --temperature 0 >"$scratch/out"
+[ "$(wc -l <"$scratch/out")" -eq 3 ] && [ "$(sort -u "$scratch/out" | wc -l)" -eq 2 ] || fail "lines of ids"
+head -n 1 "$scratch/out" | cmp - "$scratch/greedy"
+chat --temperature 0 --prompt "1 2 3" --adapter $golden/adapter
+! cmp -s "$scratch/out" "$scratch/greedy" || echo "note: the adapter does not change these 12 tokens"
+refused 3 '"x 3" is not a token id' chat --model $golden/model --ids --prompt "1 x 3"
+refused 3 'outside the vocabulary' chat --model $golden/model --ids --prompt "99999"
+refused 3 'the prompt is empty' chat --model $golden/model --ids --prompt " "
+refused 3 'the context has room for 3' chat --model $golden/model --ids --context 4 --prompt "1 2 3 4"
+refused 3 'tokenizer.json' chat --model $golden/model --prompt hello
+refused 3 'config.json' chat --model "$scratch/none" --ids --prompt 1
+refused 2 '--ids takes no --system' chat --model $golden/model --ids --system x --prompt 1
+
+# ---- eval of a tokenized file; the loss is that of the adapted model where one is given ----
+run 0 eval $golden/data.safetensors --model $golden/model
+grep -Eq '^loss +[0-9.]+$' "$scratch/out" || fail "eval"
+run 0 eval $golden/data.safetensors --model $golden/model --json
+base=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
+run 0 eval $golden/data.safetensors --model $golden/model --json --adapter $golden/adapter
+tuned=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
+[ -n "$base" ] && [ "$base" != "$tuned" ] || fail "eval: $base $tuned"
+
+# ---- export: the merged model answers as base and adapter do ----
+run 0 export --model $golden/model --adapter $golden/adapter --out "$scratch/merged" --merge --check
+out_has 'largest logit difference'
+out_has 'PEFT       yes'
+run 0 eval $golden/data.safetensors --model "$scratch/merged" --json
+merged=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
+awk -v a="$merged" -v b="$tuned" 'BEGIN { d = a - b; exit !(d < 1e-4 && d > -1e-4) }' || fail "merged $merged, adapted $tuned"
+chat --temperature 0 --prompt "1 2 3" --adapter $golden/adapter
+cp "$scratch/out" "$scratch/adapted"
+run 0 chat --model "$scratch/merged" --ids --max-tokens 12 --temperature 0 --prompt "1 2 3"
+cmp "$scratch/out" "$scratch/adapted"
+refused 2 'is not empty' export --model $golden/model --adapter $golden/adapter --out "$scratch/merged" --merge
+refused 2 'say what to do' export --adapter $golden/adapter
+refused 2 '--merge needs --model' export --adapter $golden/adapter --merge --out x
+refused 2 '--merge needs --out' export --adapter $golden/adapter --merge --model $golden/model
+run 0 export --adapter $golden/adapter --check --json
+out_has '"vLLM": {"loads": true'
+
+# ---- plan ----
+cat >"$scratch/job.json" <<JSON
+{ "model": "$golden/model", "training_file": "$golden/data.safetensors", "seed": 7,
+  "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}},
+  "lorac": {"rank": 4, "alpha": 8, "max_seq_len": 64} }
+JSON
+run 0 plan "$scratch/job.json"
+for part in weights adapter activations scratch data process peak "fits: yes" "an epoch (estimate"; do
+    out_has "$part"
+done
+run 0 plan "$scratch/job.json" --json
+out_has '"fits": true'
+total=$(sed -n 's/.*"total_bytes": \([0-9]*\).*/\1/p' "$scratch/out")
+less=$(awk -v bytes="$total" 'BEGIN { printf "%.6f", (bytes - 1000000) / 1073741824 }')
+refused 1 'would fit' plan "$scratch/job.json" --memory "$less"
+out_has 'fits: no'
+err_has 'Largest: '
+refused 1 'no micro-batch fits' plan "$scratch/job.json" --memory 0.001
+sed 's/data.safetensors/none.safetensors/' "$scratch/job.json" >"$scratch/nodata.json"
+run 0 plan "$scratch/nodata.json"
+out_has 'is not there: planned for rows of 64 tokens'
+cp -r $golden/model "$scratch/shape" && rm "$scratch/shape/model.safetensors"
+sed "s|$golden/model|$scratch/shape|" "$scratch/job.json" >"$scratch/noweights.json"
+run 0 plan "$scratch/noweights.json" # config.json is enough
+sed 's/"rank": 4/"rank": 0/' "$scratch/job.json" >"$scratch/bad.json"
+refused 3 'lorac.rank' plan "$scratch/bad.json"
+
+# ---- doctor ----
+run 0 doctor --models "$scratch"
+for part in lorac compiler oneDNN PCRE2 cJSON processor "cpu backend   yes" "cuda backend  no" memory disk \
+    LORAC_THREADS LORAC_FAULT "cannot be used"; do
+    out_has "$part"
+done
+mkdir -p "$scratch/job/.tmp-1" "$scratch/job/resume/.trash-2"
+run 0 doctor --job "$scratch/job"
+out_has 'there is no job.json'
+out_has '.tmp-1 (removed by the next --resume)'
+out_has '.trash-2'
+refused 3 'is not a directory' doctor --job "$scratch/none"
+
+# ---- validate and tokenize, by form alone and with the shipped tokenizer ----
+for i in $(seq 12); do
+    echo "{\"messages\": [{\"role\": \"user\", \"content\": \"Say $i\"}, {\"role\": \"assistant\", \"content\": \"$i\"}]}"
+done >"$scratch/rows.jsonl"
+run 0 validate "$scratch/rows.jsonl"
+out_has '12 rows, 24 messages'
+out_has 'ready for training'
+sed -e '3s/assistant/robot/' -e '7s/}$//' "$scratch/rows.jsonl" >"$scratch/broken.jsonl"
+refused 3 'has 2 error(s)' validate "$scratch/broken.jsonl"
+grep -q '^line 3: ' "$scratch/out" && grep -q '^line 7: ' "$scratch/out" || fail "findings"
+head -n 9 "$scratch/rows.jsonl" >"$scratch/nine.jsonl"
+refused 3 'has 1 error(s)' validate "$scratch/nine.jsonl"
+out_has 'the file has 9 example(s), but must have at least 10 examples'
+head -n 10 "$scratch/rows.jsonl" >"$scratch/ten.jsonl"
+run 0 validate "$scratch/ten.jsonl"
+refused 3 'has 2 error(s)' validate "$scratch/broken.jsonl" --json
+out_has '"error_count": 2, "errors": [{"line": 3, "message": "'
+refused 3 'No such file' validate "$scratch/none.jsonl"
+
+if [ ! -f $sprout/model.safetensors ]; then
+    echo "$sprout has no weights: the verbs that need text are not tested"
+    exit 0
+fi
+run 0 validate "$scratch/rows.jsonl" --model $sprout
+out_has 'of which'
+run 0 tokenize "$scratch/rows.jsonl" --model $sprout --out "$scratch/rows.safetensors"
+out_has '12 examples'
+refused 2 'exists already' tokenize "$scratch/rows.jsonl" --model $sprout --out "$scratch/rows.safetensors"
+refused 2 'must end in .safetensors' tokenize "$scratch/rows.jsonl" --model $sprout --out "$scratch/rows"
+refused 3 'robot' tokenize "$scratch/broken.jsonl" --model $sprout --out "$scratch/broken.safetensors"
+[ ! -e "$scratch/broken.safetensors" ] || fail "a broken file leaves a data set"
+run 0 eval "$scratch/rows.jsonl" --model $sprout --json
+text=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
+run 0 eval "$scratch/rows.safetensors" --model $sprout --json
+ids=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
+[ "$text" = "$ids" ] || fail "loss of the rows $text, of their tokens $ids"
+run 0 eval $sprout/tasks.jsonl --model $sprout --by task --limit 100 --verbose
+out_has 'exact match'
+grep -Eq '^line [0-9]+: exact$' "$scratch/out" || fail "no row is answered"
+grep -Eq '^  [a-z]+ +[0-9.]+ %  \([0-9]+ of [0-9]+\)$' "$scratch/out" || fail "no groups"
+run 0 chat --model $sprout --prompt "Repeat: window" --temperature 0 --max-tokens 16
+[ "$(wc -l <"$scratch/out")" -eq 1 ] && [ -s "$scratch/out" ] || fail "chat"
+cp "$scratch/out" "$scratch/answer"
+printf 'Repeat: window\nRepeat: water\n' | "$lorac" chat --model $sprout --temperature 0 --max-tokens 16 >"$scratch/out"
+[ "$(wc -l <"$scratch/out")" -eq 2 ] || fail "two turns"
+head -n 1 "$scratch/out" | cmp - "$scratch/answer"
+echo "all verbs"
