@@ -1,4 +1,5 @@
-/* Fault injection itself: texts, counting, stickiness, the kill; and LORAC_FAULT of a child process. */
+/* Fault injection itself: texts, counting, stickiness, the kill; and LORAC_FAULT of a child
+ * process. */
 #include "testing.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Files and directories: atomic writes under every I/O fault and every kill, the writer, logs, locks, trees. */
+/* Files and directories: atomic writes under every I/O fault and every kill, the writer, logs,
+ * locks, trees. */
 #include "testing.h"
 
 #include <errno.h>
@@ -150,7 +151,8 @@ static bool holds(const char *path, content c)
     return same;
 }
 
-/* Every system call of an atomic write fails once, each with every error: the old content or the new one. */
+/* Every system call of an atomic write fails once, each with every error: the old content or the
+ * new one. */
 static void walk_faults(const char *dir, content old, content new, int error, lc_code expected,
                         bool sticky)
 {
@@ -630,7 +632,8 @@ static void on_alarm(int number)
     alarms++;
 }
 
-/* Signals without SA_RESTART in the middle of large writes: EINTR and short writes are gone through. */
+/* Signals without SA_RESTART in the middle of large writes: EINTR and short writes are gone
+ * through. */
 static void test_interrupted_calls(void **state)
 {
     (void)state;

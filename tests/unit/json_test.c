@@ -1,4 +1,5 @@
-/* JSON: what the scanner takes and refuses, limits, duplicate keys, typed readers, failing allocations. */
+/* JSON: what the scanner takes and refuses, limits, duplicate keys, typed readers, failing
+ * allocations. */
 #include "testing.h"
 
 #include "base/fault.h"
@@ -358,7 +359,8 @@ static void test_many_keys(void **state)
     }
 }
 
-/* 100000 long keys with a common beginning: n log n comparisons, or the test's time limit strikes. */
+/* 100000 long keys with a common beginning: n log n comparisons, or the test's time limit
+ * strikes. */
 static void test_same_prefix_keys(void **state)
 {
     (void)state;
@@ -376,7 +378,8 @@ static void test_same_prefix_keys(void **state)
     lc_text_release(&text);
 }
 
-/* Random damage to a valid text: never a crash, and whatever is taken prints and reads back the same. */
+/* Random damage to a valid text: never a crash, and whatever is taken prints and reads back the
+ * same. */
 static void test_random_damage(void **state)
 {
     (void)state;

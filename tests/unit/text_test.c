@@ -1,4 +1,5 @@
-/* Text building: growth, JSON strings, numbers that read back, trees printed again, failing allocations. */
+/* Text building: growth, JSON strings, numbers that read back, trees printed again, failing
+ * allocations. */
 #include "testing.h"
 
 #include <locale.h>

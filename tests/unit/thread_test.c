@@ -118,7 +118,8 @@ static void slow_task(void *context, int64_t index, int worker)
     add_task(context, index, worker);
 }
 
-/* Pauses around the spinning time, on both sides: workers and the caller fall asleep and are woken. */
+/* Pauses around the spinning time, on both sides: workers and the caller fall asleep and are
+ * woken. */
 static void test_sleeping_and_waking(void **state)
 {
     (void)state;
