@@ -35,7 +35,7 @@ static void make_world(world *w, int64_t examples, int64_t longest)
         for (int64_t t = 0; t < offsets[e + 1] - offsets[e]; t++) {
             w->dataset.input_ids[offsets[e] + t] = token_of(e, t);
             w->dataset.loss_weights[offsets[e] + t] =
-                t > 0 && test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0) : 0.0f;
+                test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0) : 0.0f;
         }
     }
 }

@@ -116,6 +116,8 @@ static void bad_indexes(void **state)
         {"{\"weight_map\":{\"a\":\"\"}}", LC_ERR_INVALID, "tensor a is not the plain name"},
         {"{\"weight_map\":{\"a\":\".safetensors\"}}", LC_ERR_INVALID,
          "tensor a is not the plain name"},
+        {"{\"weight_map\":{\"a\":\".s.safetensors\"}}", LC_ERR_INVALID,
+         "tensor a is not the plain name"},
         {"{\"weight_map\":{\"a\":\"s.safetensors\",\"a\":\"s.safetensors\"}}", LC_ERR_INVALID, "a"},
         {"{\"weight_map\":{\"a\":\"t.safetensors\"}}", LC_ERR_NOT_FOUND, "t.safetensors"},
         {"{\"weight_map\":{\"zz\":\"s.safetensors\"}}", LC_ERR_INVALID,
