@@ -14,6 +14,7 @@ from transformers import (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, 
                           get_cosine_schedule_with_warmup)
 
 warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", message="Could not find a config file")
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)
 VOCAB = 259

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# lorac train as a user meets it: lines in a pipe, JSON, a bar on a terminal; signals once and twice; resuming gives the
+# same bytes; what lorac plan says of the memory.
+set -euo pipefail
+cd "$LORAC_SOURCE_DIR"
+lorac=$LORAC_BUILD_DIR/lorac
+golden=tests/golden/cases/llama-default
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export LC_ALL=C LORAC_THREADS=2
+
+fail() {
+    echo "FAILED: $*"
+    tail -n 5 "$scratch"/out "$scratch"/err 2>/dev/null
+    exit 1
+}
+# job EPOCHS NAME: one example a step, 7 steps an epoch.
+job() {
+    cat >"$scratch/$2.json" <<JSON
+{ "model": "$golden/model", "training_file": "$golden/data.safetensors", "validation_file": "$golden/data.safetensors",
+  "seed": 7, "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": $1, "batch_size": 1}}},
+  "lorac": {"rank": 4, "alpha": 8, "max_seq_len": 64, "checkpoint_every_steps": 5} }
+JSON
+}
+# wait_for FILE: until it is there.
+wait_for() {
+    for _ in $(seq 600); do
+        [ -e "$1" ] && return
+        sleep 0.05
+    done
+    fail "$1 did not come"
+}
+
+job 2 short
+job 50 long
+
+# ---- a pipe gets plain lines, a script JSON ----
+"$lorac" train "$scratch/short.json" --out "$scratch/a" >"$scratch/out" 2>"$scratch/err" || fail "short job"
+grep -q '^Job succeeded\.' "$scratch/out" || fail "no event lines"
+grep -Eq '^step 14/14  loss [0-9.]+  valid [0-9.]+  [0-9.k]+ tokens/s  ETA 0:00$' "$scratch/out" || fail "no last step"
+grep -q "^Adapter: $scratch/a/adapter$" "$scratch/out" || fail "no closing lines"
+! grep -q "$(printf '[\r\033]')" "$scratch/out" || fail "control characters in a pipe"
+"$lorac" train "$scratch/short.json" --out "$scratch/b" --json --threads 1 >"$scratch/out" || fail "json"
+[ "$(grep -c '"total_steps": 14' "$scratch/out")" -eq 14 ] || fail "a JSON line for each step"
+! grep -vq '^{.*}$' "$scratch/out" || fail "a line is not an object"
+cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
+
+# ---- wrong calls ----
+status=0
+"$lorac" train "$scratch/short.json" --out "$scratch/a" >"$scratch/out" 2>"$scratch/err" || status=$?
+[ $status -eq 2 ] || fail "a directory that is not empty: $status"
+status=0
+"$lorac" train "$scratch/none.json" --out "$scratch/c" >"$scratch/out" 2>"$scratch/err" || status=$?
+[ $status -eq 3 ] && [ ! -e "$scratch/c" ] || fail "no job file: $status"
+
+# ---- a reader that goes away does not end the training ----
+"$lorac" train "$scratch/short.json" --out "$scratch/d" --json 2>"$scratch/err" | head -n 1 >/dev/null || true
+cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/d/adapter/adapter_model.safetensors"
+
+# ---- one signal: stopped, 75, how to go on; then the same bytes as without ----
+"$lorac" train "$scratch/long.json" --out "$scratch/whole" >/dev/null || fail "long job"
+for signal in TERM INT; do
+    out=$scratch/stopped-$signal
+    "$lorac" train "$scratch/long.json" --out "$out" >"$scratch/out" 2>"$scratch/err" &
+    pid=$!
+    wait_for "$out/resume"
+    kill -$signal $pid
+    status=0
+    wait $pid || status=$?
+    if [ $status -eq 0 ]; then
+        echo "note: the job ended before the signal"
+    else
+        [ $status -eq 75 ] || fail "$signal: exit status $status"
+        grep -qF "lorac train $scratch/long.json --out $out --resume" "$scratch/err" || fail "$signal: how to resume"
+        "$lorac" train "$scratch/long.json" --out "$out" --resume >"$scratch/out" 2>"$scratch/err" || fail "resume"
+    fi
+    for file in adapter/adapter_model.safetensors adapter/adapter_config.json results.csv; do
+        cmp "$scratch/whole/$file" "$out/$file"
+    done
+done
+
+# ---- two signals: gone at once, and still to be resumed ----
+out=$scratch/twice
+"$lorac" train "$scratch/long.json" --out "$out" >"$scratch/out" 2>"$scratch/err" &
+pid=$!
+wait_for "$out/resume"
+kill -TERM $pid
+kill -TERM $pid 2>/dev/null || true
+status=0
+wait $pid || status=$?
+case $status in
+0 | 75 | 143) ;; # signals that come together are one; the job may have ended
+*) fail "two signals: exit status $status" ;;
+esac
+"$lorac" train "$scratch/long.json" --out "$out" --resume >"$scratch/out" 2>"$scratch/err" || fail "resume after two signals"
+cmp "$scratch/whole/adapter/adapter_model.safetensors" "$out/adapter/adapter_model.safetensors"
+
+# ---- a bar on a terminal ----
+if command -v script >/dev/null; then
+    for columns in 120 50; do
+        COLUMNS=$columns TERM=xterm script -qec "'$lorac' train '$scratch/short.json' --out '$scratch/tty$columns'" \
+            /dev/null >"$scratch/out" </dev/null || fail "on a terminal"
+        grep -q 'step 14/14' "$scratch/out" || fail "no bar on a terminal"
+    done
+    grep -q '\[====' "$scratch/out" && fail "a bar on 50 columns"
+    NO_COLOR=1 TERM=xterm script -qec "'$lorac' train '$scratch/short.json' --out '$scratch/tty0'" /dev/null \
+        >"$scratch/out" </dev/null
+    ! grep -q "$(printf '\033\\[3')" "$scratch/out" || fail "colours with NO_COLOR"
+fi
+echo "train: done"
