@@ -251,7 +251,9 @@ static lc_code validate(const char *file, const char *model_dir, int64_t max_tok
         LC_TRY_GOTO(load_text_parts(model_dir, max_tokens, v, &tokenizer, &chat_template, err));
     }
     LC_TRY_GOTO(validate_file(v, file, err));
-    qsort(v->lengths, (size_t)v->length_count, sizeof *v->lengths, compare_lengths);
+    if (v->length_count > 0) {
+        qsort(v->lengths, (size_t)v->length_count, sizeof *v->lengths, compare_lengths);
+    }
     if (json) {
         LC_TRY_GOTO(print_json(v, file, err));
     } else {
