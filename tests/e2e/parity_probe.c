@@ -1,9 +1,10 @@
 /*
  * The model's passes and the trainer behind a command line, for test_parity.py and make_golden:
- *   parity_probe grad   --model DIR --data FILE --adapter DIR --out FILE [options]   loss and gradients of one step
- *   parity_probe logits --model DIR --data FILE --adapter DIR --out FILE [options]   logits of every token
- *   parity_probe train  --model DIR --data FILE --adapter DIR --out DIR  [options]   trains, writes the adapter
- * Results go into a safetensors file, or as JSON lines to the standard output.
+ *   parity_probe grad   ... --out FILE   loss and gradients of one step over the whole data set
+ *   parity_probe logits ... --out FILE   logits of every token, through the generation path
+ *   parity_probe train  ... --out DIR    trains in file order, writes the adapter
+ * each with --model DIR --data FILE --adapter DIR. Results go into a safetensors file, or as JSON
+ * or lines of numbers to the standard output.
  */
 #include <getopt.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
- * One model, one tokenized data set, one PEFT adapter: gradients of a step, a training run, logits. What the
- * parity probe prints for Python and what golden_test.c and invariance_test.c compare in C. Knows nothing of
- * job files.
+ * One model, one tokenized data set, one PEFT adapter: gradients of a step, a training run,
+ * logits. What the parity probe prints for Python and what golden_test.c and invariance_test.c
+ * compare in C. Knows nothing of job files.
  */
 #ifndef TESTS_SUPPORT_PARITY_H
 #define TESTS_SUPPORT_PARITY_H
@@ -37,8 +37,9 @@ typedef struct parity_run {
 LC_WARN_UNUSED lc_code parity_open(const parity_options *options, parity_run **out, lc_err *err);
 void parity_close(parity_run *run);
 
-/* Gradient sums over the whole data set under the loaded adapter, into grad (spec.master_count floats).
- * documents > 0: that many examples in each micro-batch, in file order; 0: the packer decides. */
+/* Gradient sums over the whole data set under the loaded adapter, into grad (spec.master_count
+ * floats). documents > 0: that many examples in each micro-batch, in file order; 0: the packer
+ * decides. */
 typedef struct parity_step {
     int64_t documents;
     bool packing;
@@ -47,19 +48,19 @@ typedef struct parity_step {
 LC_WARN_UNUSED lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad,
                                        lc_batch_sums *sums, lc_err *err);
 
-/* Trains in file order; losses[i] is the mean loss of step i (options->total_steps of them). The result is in
- * run->master afterwards. */
+/* Trains in file order; losses[i] is the mean loss of step i (options->total_steps of them). The
+ * result is in run->master afterwards. */
 LC_WARN_UNUSED lc_code parity_train(parity_run *run, const lc_train_options *options,
                                     double *losses, lc_err *err);
 
-/* Logits of all tokens of example `example` through the generation path, `chunk` tokens a call: length x V into
- * *logits (lc_malloc, owned by the caller). */
+/* Logits of all tokens of example `example` through the generation path, `chunk` tokens a call:
+ * length x V into *logits (lc_malloc, owned by the caller). */
 LC_WARN_UNUSED lc_code parity_logits(parity_run *run, int64_t example, int64_t chunk,
                                      float **logits, lc_err *err);
 
-/* The i-th adapter tensor of a spec in the order layer, module, A before B; false behind the last. name is PEFT's
- * ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"). Element (r, c) of the rows x cols tensor is
- * at master[offset + r*ld + c]. */
+/* The i-th adapter tensor of a spec in the order layer, module, A before B; false behind the last.
+ * name is PEFT's ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"). Element (r, c)
+ * of the rows x cols tensor is at master[offset + r*ld + c]. */
 typedef struct parity_tensor {
     char name[128];
     int64_t rows, cols, offset, ld;

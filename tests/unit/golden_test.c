@@ -1,7 +1,8 @@
 // ctest: threads
 /*
- * lora.c beside the golden files of scripts/make_golden (PyTorch + transformers + PEFT, fp32): loss, gradients of every
- * adapter tensor, logits, and the losses of 50 optimizer steps, per family. test_parity.py does the same live.
+ * lora.c beside the golden files of scripts/make_golden (PyTorch + transformers + PEFT, fp32):
+ * loss, gradients of every adapter tensor, logits, and the losses of 50 optimizer steps, per
+ * family. test_parity.py does the same live.
  */
 #include "testing.h"
 

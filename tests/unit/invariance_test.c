@@ -1,6 +1,6 @@
 /*
- * A step's loss and gradients do not depend on how its examples were cut into micro-batches: 1, 2, 4, 8 rows with
- * unequal masks, packing on and off, dropout 0 and 0.1, any thread count.
+ * A step's loss and gradients do not depend on how its examples were cut into micro-batches: 1, 2,
+ * 4, 8 rows with unequal masks, packing on and off, dropout 0 and 0.1, any thread count.
  */
 #include "testing.h"
 
