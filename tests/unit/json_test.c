@@ -310,6 +310,16 @@ static void test_duplicate_keys(void **state)
     assert_int_equal(parse("{\"\\u0061b\":1,\"a\\u0062c\":2,\"ab\\u0020\":3}"), LC_OK);
 }
 
+/* Two pairs of keys with the same 32-bit FNV-1a hash: the bytes decide, not the hash. */
+static void test_hash_collisions(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("{\"costarring\":1,\"liquid\":2,\"declinate\":3,\"macallums\":4}"),
+                     LC_OK);
+    assert_int_equal(parse("{\"liquid\":1,\"costarring\":2,\"liquid\":3}"), LC_ERR_INVALID);
+    assert_non_null(strstr(test_err.message, "column 28: duplicate key \"liquid\""));
+}
+
 static void test_duplicates_at_each_depth(void **state)
 {
     (void)state;

@@ -136,6 +136,42 @@ static void test_sleeping_and_waking(void **state)
     }
 }
 
+typedef struct meeting {
+    _Atomic int present;
+    _Atomic int late;
+} meeting;
+
+/* Ends when everybody is here, so the tasks of a run need as many threads. */
+static void meet_task(void *context, int64_t index, int worker)
+{
+    (void)index;
+    (void)worker;
+    meeting *m = context;
+    const double deadline = lc_monotonic_seconds() + 20.0;
+    atomic_fetch_add(&m->present, 1);
+    while (atomic_load(&m->present) < 3) {
+        if (lc_monotonic_seconds() > deadline) {
+            atomic_fetch_add(&m->late, 1);
+            return;
+        }
+        sleep_us(20);
+    }
+}
+
+static void test_sleepers_are_woken(void **state)
+{
+    (void)state;
+    lc_pool *pool = NULL;
+    assert_ok(lc_pool_start(3, NULL, NULL, &pool, &test_err));
+    for (int i = 0; i < 50; i++) {
+        meeting m = {0};
+        sleep_us(i % 2 == 0 ? 2000 : 0); /* long enough for all to fall asleep, or none */
+        lc_pool_run(pool, 3, meet_task, &m);
+        assert_int_equal(atomic_load(&m.late), 0);
+    }
+    lc_pool_stop(pool);
+}
+
 static void note_start(void *context, int worker)
 {
     ((int *)context)[worker]++;
@@ -292,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_every_task_once),
         cmocka_unit_test(test_many_short_runs),
         cmocka_unit_test(test_sleeping_and_waking),
+        cmocka_unit_test(test_sleepers_are_woken),
         cmocka_unit_test(test_on_start),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_signals_stay_with_the_caller),
