@@ -1,6 +1,6 @@
 /*
- * From examples to steps to micro-batches (see batch.h). Called by the trainer and the evaluator; knows
- * nothing of devices or models. No allocation after the three _init functions.
+ * From examples to steps to micro-batches (see batch.h). Called by the trainer and the evaluator;
+ * knows nothing of devices or models. No allocation after the three _init functions.
  */
 #include "data/batch.h"
 
@@ -209,8 +209,9 @@ static void sort_by_length(lc_packer *packer)
     }
 }
 
-/* First-fit over the sorted examples. bin_tokens is a tree of the bins' free room: leaf leaves+b is bin b,
- * a node holds the larger of its children, so the first bin with room is found in log steps. */
+/* First-fit over the sorted examples. bin_tokens is a tree of the bins' free room: leaf leaves+b is
+ * bin b, a node holds the larger of its children, so the first bin with room is found in log steps.
+ * */
 static void first_fit(lc_packer *packer)
 {
     const int64_t leaves = power_of_two(packer->example_count);
@@ -237,7 +238,8 @@ static void first_fit(lc_packer *packer)
     }
 }
 
-/* `sorted` becomes the examples grouped by bin, in step order within one; bin_tokens[b] where bin b ends. */
+/* `sorted` becomes the examples grouped by bin, in step order within one; bin_tokens[b] where bin b
+ * ends. */
 static void group_by_bin(lc_packer *packer)
 {
     int64_t *end = packer->bin_tokens;

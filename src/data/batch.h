@@ -1,31 +1,33 @@
 /*
- * From examples to steps to micro-batches. A step is batch_size examples (the last of an epoch may have
- * fewer); its examples are packed, whole and in a fixed order, into micro-batches of at most
- * micro_batch_tokens tokens. Everything is a function of (seed, epoch, step), so a resume needs only the
- * step number.
+ * From examples to steps to micro-batches. A step is batch_size examples (the last of an epoch may
+ * have fewer); its examples are packed, whole and in a fixed order, into micro-batches of at most
+ * micro_batch_tokens tokens. Everything is a function of (seed, epoch, step), so a resume needs
+ * only the step number.
  */
 #ifndef LC_DATA_BATCH_H
 #define LC_DATA_BATCH_H
 
 #include "data/dataset.h"
 
-/* One packed micro-batch. Arrays have room for token_capacity tokens and are owned by the batch's arena. */
+/* One packed micro-batch. Arrays have room for token_capacity tokens and are owned by the batch's
+ * arena. */
 typedef struct lc_batch {
-    int32_t token_count;    /* N */
+    int32_t token_count; /* N */
     int32_t document_count;
-    int32_t *ids;           /* N */
-    int32_t *positions;     /* N, restart at 0 in each document */
-    int64_t *examples;      /* N: index of the token's example in the data set */
-    int32_t *cu_seqlens;    /* document_count + 1 */
-    int32_t target_count;   /* M: rows that are supervised */
-    int32_t *target_rows;   /* M, ascending: row n predicts the token after it */
-    int32_t *targets;       /* M: the token to predict */
-    float *target_weights;  /* M, > 0 */
+    int32_t *ids;          /* N */
+    int32_t *positions;    /* N, restart at 0 in each document */
+    int64_t *examples;     /* N: index of the token's example in the data set */
+    int32_t *cu_seqlens;   /* document_count + 1 */
+    int32_t target_count;  /* M: rows that are supervised */
+    int32_t *target_rows;  /* M, ascending: row n predicts the token after it */
+    int32_t *targets;      /* M: the token to predict */
+    float *target_weights; /* M, > 0 */
     int64_t token_capacity;
     int64_t document_capacity;
 } lc_batch;
 
-LC_WARN_UNUSED lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc_arena *arena, lc_err *err);
+LC_WARN_UNUSED lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc_arena *arena,
+                                     lc_err *err);
 
 /* Appends example e as a document; the caller has checked that it fits. first resets the batch. */
 void lc_batch_clear(lc_batch *batch);
@@ -41,20 +43,22 @@ typedef struct lc_sampler {
     int64_t epoch; /* of `order`, from 0; -1: none yet */
 } lc_sampler;
 
-LC_WARN_UNUSED lc_code lc_sampler_init(lc_sampler *sampler, const lc_dataset *dataset, uint32_t seed,
-                                       bool shuffle, int64_t batch_size, lc_arena *arena, lc_err *err);
+LC_WARN_UNUSED lc_code lc_sampler_init(lc_sampler *sampler, const lc_dataset *dataset,
+                                       uint32_t seed, bool shuffle, int64_t batch_size,
+                                       lc_arena *arena, lc_err *err);
 int64_t lc_sampler_steps_per_epoch(const lc_sampler *sampler); /* ceil(examples / batch_size) */
-/* Examples of step `step` (from 0, over all epochs), in order; *examples is borrowed until the next call. */
+/* Examples of step `step` (from 0, over all epochs), in order; *examples is borrowed until the next
+ * call. */
 void lc_sampler_step(lc_sampler *sampler, int64_t step, const int64_t **examples, int64_t *count);
 
-/* Walks the micro-batches of a list of examples. packing: as many whole documents as fit, taken in the
- * order that wastes least (first-fit decreasing over the step, ties by position: a function of the lengths
- * only); without packing one document per micro-batch. */
+/* Walks the micro-batches of a list of examples. packing: as many whole documents as fit, taken in
+ * the order that wastes least (first-fit decreasing over the step, ties by position: a function of
+ * the lengths only); without packing one document per micro-batch. */
 typedef struct lc_packer {
     const lc_dataset *dataset; /* borrowed */
     int64_t micro_batch_tokens;
     bool packing;
-    int64_t *bin;   /* scratch for the largest step: bin number per example, owned by the arena */
+    int64_t *bin; /* scratch for the largest step: bin number per example, owned by the arena */
     int64_t *sorted;
     int64_t *bin_tokens;
     int64_t capacity; /* examples in the largest step */
@@ -64,9 +68,11 @@ typedef struct lc_packer {
     int64_t next_bin;
 } lc_packer;
 
-LC_WARN_UNUSED lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset, int64_t micro_batch_tokens,
-                                      bool packing, int64_t max_examples, lc_arena *arena, lc_err *err);
-/* Lays out `count` <= max_examples examples; each is at most micro_batch_tokens long. Allocates nothing. */
+LC_WARN_UNUSED lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset,
+                                      int64_t micro_batch_tokens, bool packing,
+                                      int64_t max_examples, lc_arena *arena, lc_err *err);
+/* Lays out `count` <= max_examples examples; each is at most micro_batch_tokens long. Allocates
+ * nothing. */
 void lc_packer_begin(lc_packer *packer, const int64_t *examples, int64_t count);
 /* Fills the next micro-batch; false when there is none left. */
 bool lc_packer_next(lc_packer *packer, lc_batch *batch);

@@ -1,7 +1,7 @@
 /*
- * One row of chat JSONL: Azure's rules, the deprecated spellings turned into today's, and the row's tokens
- * with their weights. Called by the data set loader, eval, validate and the fuzzer. Keys that the rules do
- * not know are left alone: real files carry ids and notes.
+ * One row of chat JSONL: Azure's rules, the deprecated spellings turned into today's, and the
+ * row's tokens with their weights. Called by the data set loader, eval, validate and the fuzzer.
+ * Keys that the rules do not know are left alone: real files carry ids and notes.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -153,7 +153,8 @@ static cJSON *wrap_function(cJSON *function)
     return wrapped;
 }
 
-/* Puts a list with `item` in it under `key`, in place of what is there. Takes the item in any case. */
+/* Puts a list with `item` in it under `key`, in place of what is there. Takes the item in any case.
+ * */
 static bool set_list(cJSON *object, const char *key, cJSON *list)
 {
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
@@ -437,7 +438,8 @@ static bool has_weight_zero(const cJSON *message)
     return cJSON_IsNumber(weight) && !(weight->valuedouble > 0.0);
 }
 
-/* Weight 1 for every token whose first byte lies in the span. Both are in text order: `from` moves on. */
+/* Weight 1 for every token whose first byte lies in the span. Both are in text order: `from` moves
+ * on. */
 static size_t weigh_span(const lc_span *span, const lc_tokens *tokens, size_t from, float *weights)
 {
     while (from < tokens->count && (size_t)tokens->starts[from] < span->begin) {

@@ -1,6 +1,6 @@
 /*
- * Tokenized data sets: reading and writing the .safetensors form, and the choice between the forms by file
- * name. Called by the trainer, plan, eval and tokenize. The JSONL form is in jsonl.c.
+ * Tokenized data sets: reading and writing the .safetensors form, and the choice between the forms
+ * by file name. Called by the trainer, plan, eval and tokenize. The JSONL form is in jsonl.c.
  */
 #include "data/dataset.h"
 
@@ -116,8 +116,8 @@ static lc_code check_values(const lc_dataset *dataset, int64_t vocab_size, lc_er
     return LC_OK;
 }
 
-/* Cuts examples to max_tokens (moving the rest down in place), clears the weight of first tokens and
- * counts. An example without a target left is an error. */
+/* Cuts examples to max_tokens (moving the rest down in place), clears the weight of first tokens
+ * and counts. An example without a target left is an error. */
 static lc_code finish_examples(lc_dataset *dataset, int64_t max_tokens, lc_err *err)
 {
     int64_t to = 0, begin = 0;

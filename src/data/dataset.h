@@ -1,6 +1,6 @@
 /*
- * A tokenized data set in memory: from chat JSONL (through tokenizer and template), from a tokenized
- * .safetensors file, or from the cache of a job directory. Knows nothing of batches.
+ * A tokenized data set in memory: from chat JSONL (through tokenizer and template), from a
+ * tokenized .safetensors file, or from the cache of a job directory. Knows nothing of batches.
  */
 #ifndef LC_DATA_DATASET_H
 #define LC_DATA_DATASET_H
@@ -17,14 +17,14 @@
 #define LC_MAX_MESSAGES         2048
 #define LC_MAX_EXAMPLES         ((int64_t)1 << 31)
 
-/* Example e has tokens offsets[e] .. offsets[e+1]-1. loss_weights[t] is the weight of token t as a target
- * (0: not trained on); an example's first token always has weight 0. */
+/* Example e has tokens offsets[e] .. offsets[e+1]-1. loss_weights[t] is the weight of token t as a
+ * target (0: not trained on); an example's first token always has weight 0. */
 typedef struct lc_dataset {
     int64_t example_count;
     int64_t token_count;
-    int32_t *input_ids;  /* token_count */
-    float *loss_weights; /* token_count, finite, >= 0 */
-    int64_t *offsets;    /* example_count + 1 */
+    int32_t *input_ids;       /* token_count */
+    float *loss_weights;      /* token_count, finite, >= 0 */
+    int64_t *offsets;         /* example_count + 1 */
     int64_t truncated_count;  /* rows cut to max_tokens */
     int64_t truncated_tokens; /* tokens cut off */
     int64_t longest;          /* tokens of the longest example, after cutting */
@@ -35,48 +35,51 @@ typedef struct lc_dataset {
 
 void lc_dataset_release(lc_dataset *dataset);
 
-/* Chat JSONL. Errors carry the line: broken JSON, unknown role, weight not 0/1, no trained token left, fewer
- * than LC_MIN_JSONL_EXAMPLES rows ("Training file has 7 example(s), but must have at least 10 examples";
- * `what` is "Training file" or "Validation file"). max_tokens >= 1 cuts longer rows at the end. */
+/* Chat JSONL. Errors carry the line: broken JSON, unknown role, weight not 0/1, no trained token
+ * left, fewer than LC_MIN_JSONL_EXAMPLES rows ("Training file has 7 example(s), but must have at
+ * least 10 examples"; `what` is "Training file" or "Validation file"). max_tokens >= 1 cuts longer
+ * rows at the end. */
 LC_WARN_UNUSED lc_code lc_dataset_load_jsonl(const char *path, const char *what,
                                              const lc_tokenizer *tokenizer,
-                                             const lc_chat_template *chat_template, int64_t max_tokens,
-                                             lc_dataset *out, lc_err *err);
+                                             const lc_chat_template *chat_template,
+                                             int64_t max_tokens, lc_dataset *out, lc_err *err);
 
-/* Tokenized .safetensors: input_ids i32 (T), loss_weights f32 (T), offsets i64 (examples+1). Ids must be in
- * 0..vocab_size-1. No tokenizer needed. */
-LC_WARN_UNUSED lc_code lc_dataset_load_tokenized(const char *path, int64_t vocab_size, int64_t max_tokens,
-                                                 lc_dataset *out, lc_err *err);
+/* Tokenized .safetensors: input_ids i32 (T), loss_weights f32 (T), offsets i64 (examples+1). Ids
+ * must be in 0..vocab_size-1. No tokenizer needed. */
+LC_WARN_UNUSED lc_code lc_dataset_load_tokenized(const char *path, int64_t vocab_size,
+                                                 int64_t max_tokens, lc_dataset *out, lc_err *err);
 
-/* By the file's name: .safetensors is tokenized, everything else JSONL. tokenizer and template are loaded
- * from model_dir only for JSONL. */
+/* By the file's name: .safetensors is tokenized, everything else JSONL. tokenizer and template are
+ * loaded from model_dir only for JSONL. */
 LC_WARN_UNUSED lc_code lc_dataset_load(const char *path, const char *what, const char *model_dir,
-                                       int64_t vocab_size, int64_t max_tokens, lc_dataset *out, lc_err *err);
+                                       int64_t vocab_size, int64_t max_tokens, lc_dataset *out,
+                                       lc_err *err);
 
 /* Writes the tokenized form (metadata: format, tokenizer hash, source hash). */
 LC_WARN_UNUSED lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
                                        const uint8_t tokenizer_sha256[32], lc_err *err);
 
-/* One JSONL row for other users (eval, validate, the fuzzer): checks Azure's rules and normalises the
- * deprecated spellings (functions -> tools, function_call -> tool_calls). *row is owned by the caller
- * (cJSON_Delete); messages and tools are borrowed from it (tools may be NULL). */
+/* One JSONL row for other users (eval, validate, the fuzzer): checks Azure's rules and normalises
+ * the deprecated spellings (functions -> tools, function_call -> tool_calls). *row is owned by the
+ * caller (cJSON_Delete); messages and tools are borrowed from it (tools may be NULL). */
 typedef struct lc_chat_row {
     cJSON *row;
     const cJSON *messages;
     const cJSON *tools;
 } lc_chat_row;
-LC_WARN_UNUSED lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, lc_chat_row *out,
-                                         lc_err *err);
+LC_WARN_UNUSED lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number,
+                                         lc_chat_row *out, lc_err *err);
 void lc_chat_row_release(lc_chat_row *row);
 
-/* Tokens and loss weights of a parsed row, appended to *tokens; weights has room for tokens->count floats
- * afterwards (grown with lc_realloc). */
+/* Tokens and loss weights of a parsed row, appended to *tokens; weights has room for tokens->count
+ * floats afterwards (grown with lc_realloc). */
 LC_WARN_UNUSED lc_code lc_chat_row_tokenize(const lc_chat_row *row, const lc_tokenizer *tokenizer,
-                                            const lc_chat_template *chat_template, lc_tokens *tokens,
-                                            float **weights, lc_err *err);
+                                            const lc_chat_template *chat_template,
+                                            lc_tokens *tokens, float **weights, lc_err *err);
 
-/* Lines of a JSONL file, one at a time, without holding the file: BOM skipped, CR before LF dropped, a
- * missing final newline accepted, blank lines at the end ignored (elsewhere an error by the row parser). */
+/* Lines of a JSONL file, one at a time, without holding the file: BOM skipped, CR before LF
+ * dropped, a missing final newline accepted, blank lines at the end ignored (elsewhere an error by
+ * the row parser). */
 typedef struct lc_line_reader lc_line_reader;
 LC_WARN_UNUSED lc_code lc_line_reader_open(const char *path, lc_line_reader **out, lc_err *err);
 /* *line is borrowed until the next call; *line NULL at the end. */

@@ -1,6 +1,6 @@
 /*
- * Chat JSONL to a tokenized data set, line by line: neither the file nor its JSON is ever held whole.
- * Called through lc_dataset_load.
+ * Chat JSONL to a tokenized data set, line by line: neither the file nor its JSON is ever held
+ * whole. Called through lc_dataset_load.
  */
 #include <inttypes.h>
 #include <string.h>

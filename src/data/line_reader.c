@@ -1,6 +1,6 @@
 /*
- * Lines of a JSONL file, read once from front to back through one buffer that grows to the longest line.
- * Called by the data set loader and by eval; knows nothing of JSON.
+ * Lines of a JSONL file, read once from front to back through one buffer that grows to the longest
+ * line. Called by the data set loader and by eval; knows nothing of JSON.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -56,7 +56,8 @@ void lc_line_reader_close(lc_line_reader *reader)
     }
 }
 
-/* Room for another chunk behind `end`: moves what is left to the front, grows when that is not enough. */
+/* Room for another chunk behind `end`: moves what is left to the front, grows when that is not
+ * enough. */
 static lc_code make_room(lc_line_reader *r, lc_err *err)
 {
     if (r->begin > 0) {
@@ -99,8 +100,8 @@ static lc_code read_chunk(lc_line_reader *r, lc_err *err)
     return LC_OK;
 }
 
-/* The line that begins at `begin`: *bytes without its line break, *next where the line after it begins.
- * *at_end: there is none left. Does not move on. */
+/* The line that begins at `begin`: *bytes without its line break, *next where the line after it
+ * begins. *at_end: there is none left. Does not move on. */
 static lc_code find_line(lc_line_reader *r, size_t *bytes, size_t *next, bool *at_end, lc_err *err)
 {
     const char *newline = NULL;

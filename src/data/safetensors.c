@@ -1,8 +1,8 @@
 /*
- * Reader of .safetensors files: the header is checked whole before anything is believed, data is read with
- * pread. Called by weights, adapters, checkpoints and tokenized data sets; knows nothing of what a tensor
- * means. Rules: those of the reference reader, and where it is silent (duplicate keys, unknown members,
- * number spelling) the strict reading.
+ * Reader of .safetensors files: the header is checked whole before anything is believed, data is
+ * read with pread. Called by weights, adapters, checkpoints and tokenized data sets; knows nothing
+ * of what a tensor means. Rules: those of the reference reader, and where it is silent (duplicate
+ * keys, unknown members, number spelling) the strict reading.
  */
 #include "data/safetensors.h"
 

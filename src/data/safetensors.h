@@ -1,6 +1,6 @@
 /*
- * Safetensors files: a reader at least as strict as the reference, and a writer. Data is read with pread,
- * straight to where it belongs.
+ * Safetensors files: a reader at least as strict as the reference, and a writer. Data is read with
+ * pread, straight to where it belongs.
  */
 #ifndef LC_DATA_SAFETENSORS_H
 #define LC_DATA_SAFETENSORS_H
@@ -24,14 +24,17 @@ typedef struct lc_tensor_info {
     int64_t bytes;
 } lc_tensor_info;
 
-/* One file. Header checked whole at open: length, JSON, keys, dtypes, shapes, offsets tile the data exactly. */
+/* One file. Header checked whole at open: length, JSON, keys, dtypes, shapes, offsets tile the data
+ * exactly. */
 typedef struct lc_safetensors lc_safetensors;
 LC_WARN_UNUSED lc_code lc_safetensors_open(const char *path, lc_safetensors **out, lc_err *err);
 void lc_safetensors_close(lc_safetensors *file);
 int64_t lc_safetensors_count(const lc_safetensors *file);
-const lc_tensor_info *lc_safetensors_at(const lc_safetensors *file, int64_t index); /* in offset order */
-const lc_tensor_info *lc_safetensors_find(const lc_safetensors *file, const char *name); /* NULL: absent */
-const char *lc_safetensors_metadata(const lc_safetensors *file, const char *key);       /* NULL: absent */
+/* In offset order; NULL outside 0..count-1. */
+const lc_tensor_info *lc_safetensors_at(const lc_safetensors *file, int64_t index);
+/* NULL when absent, both. */
+const lc_tensor_info *lc_safetensors_find(const lc_safetensors *file, const char *name);
+const char *lc_safetensors_metadata(const lc_safetensors *file, const char *key);
 /* Raw bytes [offset, offset+bytes) of a tensor's data. */
 LC_WARN_UNUSED lc_code lc_safetensors_read(const lc_safetensors *file, const lc_tensor_info *tensor,
                                            int64_t offset, void *to, size_t bytes, lc_err *err);
@@ -39,30 +42,37 @@ LC_WARN_UNUSED lc_code lc_safetensors_read(const lc_safetensors *file, const lc_
 /* Header check alone, for the fuzzer: `bytes` is the whole file in memory. */
 LC_WARN_UNUSED lc_code lc_safetensors_check(const uint8_t *data, size_t bytes, lc_err *err);
 
-/* The weights of a model directory: model.safetensors, or shards named by model.safetensors.index.json
- * (each tensor where the index says, no shard outside the directory). */
+/* The weights of a model directory: model.safetensors, or shards named by
+ * model.safetensors.index.json (each tensor where the index says, no shard outside the directory).
+ * */
 typedef struct lc_weight_files lc_weight_files;
-LC_WARN_UNUSED lc_code lc_weight_files_open(const char *model_dir, lc_weight_files **out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_weight_files_open(const char *model_dir, lc_weight_files **out,
+                                            lc_err *err);
 void lc_weight_files_close(lc_weight_files *files);
 /* NULL when absent. *file receives the file that holds it. */
 const lc_tensor_info *lc_weight_files_find(const lc_weight_files *files, const char *name,
                                            const lc_safetensors **file);
-/* All tensors of all files, index 0..count-1 (the loader refuses what the model family does not have). */
+/* All tensors of all files, index 0..count-1 (the loader refuses what the model family does not
+ * have). */
 int64_t lc_weight_files_count(const lc_weight_files *files);
 const lc_tensor_info *lc_weight_files_at(const lc_weight_files *files, int64_t index,
                                          const lc_safetensors **file);
 int64_t lc_weight_files_bytes(const lc_weight_files *files); /* tensor bytes in all files */
-/* SHA-256 over names, shapes, dtypes and contents: the base's identity in checkpoints. Reads everything once. */
-LC_WARN_UNUSED lc_code lc_weight_files_sha256(const lc_weight_files *files, uint8_t digest[32], lc_err *err);
+/* SHA-256 over names, shapes, dtypes and contents: the base's identity in checkpoints. Reads
+ * everything once. */
+LC_WARN_UNUSED lc_code lc_weight_files_sha256(const lc_weight_files *files, uint8_t digest[32],
+                                              lc_err *err);
 
-/* Reads a 2-D tensor (or 1-D: rows 1) into `to` (F32 or BF16 host memory, any ld), converting from F32, BF16
- * or F16. Shape or dtype not as expected: LC_ERR_INVALID with the tensor's name, expected and found.
- * buffer: caller's scratch of buffer_bytes >= 64 KiB. */
-LC_WARN_UNUSED lc_code lc_safetensors_read_mat(const lc_safetensors *file, const lc_tensor_info *tensor,
-                                               lc_mat to, void *buffer, size_t buffer_bytes, lc_err *err);
+/* Reads a 2-D tensor (or 1-D: rows 1) into `to` (F32 or BF16 host memory, any ld), converting from
+ * F32, BF16 or F16. Shape or dtype not as expected: LC_ERR_INVALID with the tensor's name, expected
+ * and found. buffer: caller's scratch of buffer_bytes >= 64 KiB. */
+LC_WARN_UNUSED lc_code lc_safetensors_read_mat(const lc_safetensors *file,
+                                               const lc_tensor_info *tensor, lc_mat to,
+                                               void *buffer, size_t buffer_bytes, lc_err *err);
 
-/* Writer: all tensors are announced first, then written in that order. Layout as the reference writer's
- * (dtype alignment descending, then name; header padded to 8 with blanks), so equal input gives equal bytes. */
+/* Writer: all tensors are announced first, then written. Layout as the reference writer's (wider
+ * dtypes first, then by name; metadata in the order given; header padded to 8 with blanks), so equal
+ * input gives equal bytes. */
 typedef struct lc_tensor_out {
     const char *name;
     lc_dtype dtype;
@@ -74,8 +84,9 @@ typedef struct lc_metadata {
     const char *key, *value;
 } lc_metadata;
 /* Writes path (O_EXCL, fsync). sha256 and bytes may be NULL. */
-LC_WARN_UNUSED lc_code lc_safetensors_write(const char *path, const lc_tensor_out *tensors, int64_t count,
-                                            const lc_metadata *metadata, int64_t metadata_count,
-                                            uint8_t sha256[32], int64_t *bytes, lc_err *err);
+LC_WARN_UNUSED lc_code lc_safetensors_write(const char *path, const lc_tensor_out *tensors,
+                                            int64_t count, const lc_metadata *metadata,
+                                            int64_t metadata_count, uint8_t sha256[32],
+                                            int64_t *bytes, lc_err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Writer of .safetensors files, byte for byte what the reference writer makes of the same tensors and
- * metadata. Called for adapters, checkpoints and tokenized data sets.
+ * Writer of .safetensors files, byte for byte what the reference writer makes of the same tensors
+ * and metadata. Called for adapters, checkpoints and tokenized data sets.
  */
 #include <inttypes.h>
 #include <stdlib.h>

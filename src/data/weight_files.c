@@ -1,8 +1,8 @@
 /*
  * The weights of a model directory as one set of names: model.safetensors, or the shards that
- * model.safetensors.index.json lists. Called by the model's loader; never reads outside the directory.
- * Tensors that a shard has beyond the index are found too, as in transformers; the same name in two
- * shards is an error.
+ * model.safetensors.index.json lists. Called by the model's loader; never reads outside the
+ * directory. Tensors that a shard has beyond the index are found too, as in transformers; the same
+ * name in two shards is an error.
  */
 #include <inttypes.h>
 #include <stdlib.h>

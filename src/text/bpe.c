@@ -1,6 +1,6 @@
 /*
- * Byte-pair encoding, see bpe.h. The order of merges is Hugging Face's: lowest rank first, leftmost among
- * equal ranks. Immutable after loading; scratch is per call.
+ * Byte-pair encoding, see bpe.h. The order of merges is Hugging Face's: lowest rank first,
+ * leftmost among equal ranks. Immutable after loading; scratch is per call.
  */
 #include "text/bpe.h"
 

@@ -1,6 +1,6 @@
 /*
- * Byte-pair encoding: the vocabulary, the merge ranks and the merging of one word. Byte-level: a word is
- * bytes, spelled with the 256 printable characters of GPT-2. Used by the tokenizer only.
+ * Byte-pair encoding: the vocabulary, the merge ranks and the merging of one word. Byte-level: a
+ * word is bytes, spelled with the 256 printable characters of GPT-2. Used by the tokenizer only.
  */
 #ifndef LC_TEXT_BPE_H
 #define LC_TEXT_BPE_H
@@ -16,8 +16,8 @@
 #define LC_MAX_VOCAB  ((int64_t)1 << 22)
 #define LC_MAX_MERGES ((int64_t)1 << 22)
 
-/* One token. `spelled` is its text in the file, `bytes` what it stands for. Both NUL-terminated, borrowed
- * from the tokenizer's arena; spelled NULL: no token has this id. */
+/* One token. `spelled` is its text in the file, `bytes` what it stands for. Both NUL-terminated,
+ * borrowed from the tokenizer's arena; spelled NULL: no token has this id. */
 typedef struct lc_token {
     const char *spelled;
     const char *bytes;
@@ -54,7 +54,8 @@ void lc_bpe_scratch_release(lc_bpe_scratch *scratch);
 /* Tables for that many tokens and merges, empty; memory from the arena. */
 LC_WARN_UNUSED lc_code lc_bpe_init(lc_bpe *bpe, int32_t token_count, size_t vocab_count,
                                    size_t merge_count, lc_arena *arena, lc_err *err);
-/* Enters token `id`, whose fields are filled, into the table by spelling. false: the spelling is there already. */
+/* Enters token `id`, whose fields are filled, into the table by spelling. false: the spelling is
+ * there already. */
 bool lc_bpe_enter(lc_bpe *bpe, int32_t id);
 int32_t lc_bpe_find(const lc_bpe *bpe, const char *spelled, size_t bytes); /* -1: none */
 /* A later rank of the same pair replaces the earlier one, as in Hugging Face. */
@@ -69,8 +70,8 @@ LC_WARN_UNUSED lc_code lc_tokens_push(lc_tokens *tokens, int32_t id, size_t star
 
 /* The printable character of a byte, UTF-8 in out[2]; returns its length. */
 size_t lc_byte_spell(uint8_t byte, char *out);
-/* Bytes that a spelled token stands for, into out[bytes]; returns their count. A spelling with a character
- * outside the 256 stands for itself. */
+/* Bytes that a spelled token stands for, into out[bytes]; returns their count. A spelling with a
+ * character outside the 256 stands for itself. */
 size_t lc_byte_unspell(const char *spelled, size_t bytes, char *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* See number_spelling.h. Text and tree are walked side by side: numbers stand in the same order in both. */
+/* See number_spelling.h. Text and tree are walked side by side: numbers stand in the same order in
+ * both. */
 #include "text/number_spelling.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * Patterns of tokenizer.json on PCRE2, see regex.h. The rewriting knows what the published byte-level
- * tokenizers use: literals, groups, look-around, classes, \s \d \p{..}, repeats.
+ * Patterns of tokenizer.json on PCRE2, see regex.h. The rewriting knows what the published byte-
+ * level tokenizers use: literals, groups, look-around, classes, \s \d \p{..}, repeats.
  */
 #include "text/regex.h"
 

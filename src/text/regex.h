@@ -1,6 +1,7 @@
 /*
- * Regular expressions of a tokenizer.json on PCRE2. Hugging Face runs them on Oniguruma; a pattern is
- * rewritten so that PCRE2 means the same, and constructs where the two differ are refused by name.
+ * Regular expressions of a tokenizer.json on PCRE2. Hugging Face runs them on Oniguruma; a pattern
+ * is rewritten so that PCRE2 means the same, and constructs where the two differ are refused by
+ * name.
  */
 #ifndef LC_TEXT_REGEX_H
 #define LC_TEXT_REGEX_H
@@ -16,7 +17,8 @@
 /* A compiled pattern; immutable, any number of threads may match at once with their own matcher. */
 typedef struct lc_regex lc_regex;
 
-/* LC_ERR_UNSUPPORTED names the construct; a pattern that can match nothing at all is refused too. */
+/* LC_ERR_UNSUPPORTED names the construct; a pattern that can match nothing at all is refused too.
+ * */
 LC_WARN_UNUSED lc_code lc_regex_compile(const char *pattern, lc_regex **out, lc_err *err);
 /* Single numeric characters as Rust's char::is_numeric sees them, or runs of them. */
 LC_WARN_UNUSED lc_code lc_regex_compile_digits(bool individual, lc_regex **out, lc_err *err);
@@ -27,8 +29,8 @@ typedef struct lc_matcher lc_matcher;
 LC_WARN_UNUSED lc_code lc_matcher_create(lc_matcher **out, lc_err *err);
 void lc_matcher_free(lc_matcher *matcher);
 
-/* The first match at or after `from` in text (valid UTF-8); *found false when there is none. A match that
- * takes more than LC_MAX_REGEX_STEPS is an LC_ERR_INVALID. */
+/* The first match at or after `from` in text (valid UTF-8); *found false when there is none. A
+ * match that takes more than LC_MAX_REGEX_STEPS is an LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_regex_find(const lc_regex *regex, lc_matcher *matcher, const char *text,
                                      size_t bytes, size_t from, bool *found, size_t *begin,
                                      size_t *end, lc_err *err);

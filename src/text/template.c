@@ -1,7 +1,7 @@
 /*
- * The one chat template of this version (see template.h): recognised by the SHA-256 of its text, rendered by
- * hand. Each step below names the line of models/sprout-3m/chat_template.jinja that it stands for; values
- * for which Jinja2 would raise an error are errors here.
+ * The one chat template of this version (see template.h): recognised by the SHA-256 of its text,
+ * rendered by hand. Each step below names the line of models/sprout-3m/chat_template.jinja that it
+ * stands for; values for which Jinja2 would raise an error are errors here.
  */
 #include "text/template.h"
 

@@ -1,7 +1,8 @@
 /*
- * Chat templates. This version renders exactly one template, the one that ships with the base model
- * (models/sprout-3m/chat_template.jinja, recognised by its text); others are refused by name. Where a model
- * directory has it: chat_template.jinja, else tokenizer_config.json "chat_template".
+ * Chat templates. This version renders exactly one template, the one that ships with the base
+ * model (models/sprout-3m/chat_template.jinja, recognised by its text); others are refused by
+ * name. Where a model directory has it: chat_template.jinja, else tokenizer_config.json
+ * "chat_template".
  */
 #ifndef LC_TEXT_TEMPLATE_H
 #define LC_TEXT_TEMPLATE_H
@@ -33,8 +34,8 @@ typedef struct lc_rendered {
 } lc_rendered;
 void lc_rendered_release(lc_rendered *rendered);
 
-/* messages: JSON array of {role, content, tool_calls...}; tools: JSON array or NULL. The text equals what
- * Jinja2, set up as transformers does, gives for the template. */
+/* messages: JSON array of {role, content, tool_calls...}; tools: JSON array or NULL. The text
+ * equals what Jinja2, set up as transformers does, gives for the template. */
 LC_WARN_UNUSED lc_code lc_chat_template_render(const lc_chat_template *chat_template,
                                                const cJSON *messages, const cJSON *tools,
                                                bool add_generation_prompt, lc_rendered *out,

@@ -1,7 +1,7 @@
 /*
- * Encoding and decoding (see tokenizer.h): added tokens are cut out first, what lies between goes through
- * the pre-tokenizer's splits, each word through BPE. Nothing in a loaded tokenizer changes any more; all
- * scratch belongs to the call.
+ * Encoding and decoding (see tokenizer.h): added tokens are cut out first, what lies between goes
+ * through the pre-tokenizer's splits, each word through BPE. Nothing in a loaded tokenizer changes
+ * any more; all scratch belongs to the call.
  */
 #include "text/tokenizer_internal.h"
 
@@ -220,8 +220,8 @@ lc_code lc_tokenizer_bytes(const lc_tokenizer *tokenizer, int32_t id, const char
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* Copies text with U+FFFD for what is broken, up to a character that is cut at the end; *rest is its length.
- * out has room for 3*bytes. Returns the bytes written. */
+/* Copies text with U+FFFD for what is broken, up to a character that is cut at the end; *rest is
+ * its length. out has room for 3*bytes. Returns the bytes written. */
 static size_t mend(const char *text, size_t bytes, char *out, size_t *rest)
 {
     size_t at = 0, written = 0, length = 0;
@@ -260,7 +260,8 @@ lc_code lc_tokenizer_decode(const lc_tokenizer *tokenizer, const int32_t *ids, s
 {
     size_t total = 0, room = 0, at = 0, rest = 0;
     LC_TRY(total_bytes(tokenizer, ids, count, skip_special, &total, err));
-    /* The raw bytes go to the end of the buffer and are mended towards its front: 3 bytes for one at most. */
+    /* The raw bytes go to the end of the buffer and are mended towards its front: 3 bytes for one
+     * at most. */
     if (!lc_mul_size(total, 4, &room) || !lc_add_size(room, 4, &room)) {
         return lc_fail(err, LC_ERR_MEMORY, "the decoded text is too long");
     }

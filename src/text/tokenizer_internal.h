@@ -17,7 +17,8 @@ typedef struct lc_split {
     bool keep_matched, keep_unmatched;
 } lc_split;
 
-/* Added tokens that are looked for in one pass over the text: ids by first byte, longer ones first. */
+/* Added tokens that are looked for in one pass over the text: ids by first byte, longer ones first.
+ * */
 typedef struct lc_added_set {
     int32_t *ids;       /* owned by the arena */
     int32_t first[257]; /* ids of first byte b are ids[first[b]] .. ids[first[b+1]-1] */

@@ -1,6 +1,6 @@
 /*
- * Reading tokenizer.json. What this version cannot do is refused by name here, so that encoding never
- * differs in silence from Hugging Face's tokenizers.
+ * Reading tokenizer.json. What this version cannot do is refused by name here, so that encoding
+ * never differs in silence from Hugging Face's tokenizers.
  */
 #include "text/tokenizer_internal.h"
 
@@ -269,7 +269,8 @@ static lc_code check_model(const cJSON *model, lc_err *err)
     return LC_OK;
 }
 
-/* Largest id over vocabulary and added tokens, and how many bytes all spellings take with their NULs. */
+/* Largest id over vocabulary and added tokens, and how many bytes all spellings take with their
+ * NULs. */
 static lc_code measure(const cJSON *root, const cJSON *vocab, int32_t *largest, size_t *bytes,
                        lc_err *err)
 {
@@ -340,8 +341,8 @@ static lc_code enter_vocab(lc_tokenizer *t, const cJSON *vocab, char **spellings
     return LC_OK;
 }
 
-/* The tokens of the single bytes. Where some are missing, Hugging Face drops the byte unless unk_token says
- * otherwise. */
+/* The tokens of the single bytes. Where some are missing, Hugging Face drops the byte unless
+ * unk_token says otherwise. */
 static lc_code enter_bytes(lc_tokenizer *t, const cJSON *model, lc_err *err)
 {
     bool complete = true, byte_fallback = false;
@@ -468,8 +469,8 @@ static lc_code check_added_flags(const cJSON *item, const char *shown, lc_err *e
     return LC_OK;
 }
 
-/* Hugging Face gives an added token the id that the vocabulary has for it, else the next free one, whatever
- * the file says; a file that says something else is refused. */
+/* Hugging Face gives an added token the id that the vocabulary has for it, else the next free one,
+ * whatever the file says; a file that says something else is refused. */
 static lc_code check_added_id(lc_tokenizer *t, const char *content, int32_t id, int32_t *largest,
                               const char *shown, lc_err *err)
 {

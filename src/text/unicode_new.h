@@ -1,7 +1,8 @@
 /*
- * Code points that got their category in Unicode 15, 15.1 and 16: Hugging Face's regex engine knows them,
- * PCRE2 10.42 (Unicode 14) does not, so regex.c adds them to the classes of a pattern. To a newer PCRE2 they
- * are no news and do no harm. Made by comparing the two engines over all code points.
+ * Code points that got their category in Unicode 15, 15.1 and 16: Hugging Face's regex engine
+ * knows them, PCRE2 10.42 (Unicode 14) does not, so regex.c adds them to the classes of a pattern.
+ * To a newer PCRE2 they are no news and do no harm. Made by comparing the two engines over all
+ * code points.
  */
 #ifndef LC_TEXT_UNICODE_NEW_H
 #define LC_TEXT_UNICODE_NEW_H

@@ -1,4 +1,5 @@
-/* UTF-8, see utf8.h. Table 3-7 of the Unicode standard, well-formed byte sequences, is the source. */
+/* UTF-8, see utf8.h. Table 3-7 of the Unicode standard, well-formed byte sequences, is the source.
+ * */
 #include "text/utf8.h"
 
 /* Length of a character by its first byte (0: none starts so) and the bounds of the second byte. */

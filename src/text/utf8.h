@@ -11,8 +11,9 @@ typedef enum lc_utf8_kind {
     LC_UTF8_CUT,       /* the text ends inside a character that is right so far */
 } lc_utf8_kind;
 
-/* What stands at `text` (bytes >= 1) and how many bytes it takes. BROKEN gives the "maximal subpart" that
- * Unicode 3.9 advises to replace at once, as Python and Rust do. No overlong forms, no surrogates. */
+/* What stands at `text` (bytes >= 1) and how many bytes it takes. BROKEN gives the "maximal
+ * subpart" that Unicode 3.9 advises to replace at once, as Python and Rust do. No overlong forms,
+ * no surrogates. */
 lc_utf8_kind lc_utf8_next(const char *text, size_t bytes, size_t *length);
 
 /* Length of the longest valid prefix: `bytes` when all of it is valid. */
