@@ -1,6 +1,6 @@
 /*
- * lorac chat: answers on a terminal, in a pipe, or to one prompt, streamed token by token; with --ids token ids in
- * and out and no tokenizer.
+ * lorac chat: answers on a terminal, in a pipe, or to one prompt, streamed token by token; with
+ * --ids token ids in and out and no tokenizer.
  */
 #include <errno.h>
 #include <signal.h>
@@ -285,48 +285,76 @@ static lc_code take_line(lc_chat *chat, const char *line, bool is_session, bool 
     return chat->options->ids ? answer_id_line(chat, line, err) : say(chat, line, err);
 }
 
+typedef enum lc_line_state { LC_LINE_READ, LC_LINE_END, LC_LINE_INTERRUPTED } lc_line_state;
+
+/* One line of standard input without its end into *line (empty before). */
+static lc_line_state read_line(lc_text *line)
+{
+    int character;
+    errno = 0;
+    while ((character = getchar()) != EOF && character != '\n' && line->length <= MAX_INPUT_BYTES) {
+        const char byte = (char)character;
+        lc_text_add(line, &byte, 1);
+    }
+    if (character == EOF && errno == EINTR) {
+        clearerr(stdin);
+        return LC_LINE_INTERRUPTED;
+    }
+    return character == EOF && line->length == 0 ? LC_LINE_END : LC_LINE_READ;
+}
+
+/* Takes a CR off the end; a text that cannot be a prompt is an error. */
+static lc_code finish_line(lc_text *line, lc_err *err)
+{
+    LC_TRY(lc_text_finish(line, "a line of input", err));
+    if (line->length > MAX_INPUT_BYTES || strlen(line->data) != line->length) {
+        return lc_fail(err, LC_ERR_INVALID,
+                       "an input line is longer than %zu bytes or holds a NUL byte",
+                       MAX_INPUT_BYTES);
+    }
+    if (line->length > 0 && line->data[line->length - 1] == '\r') {
+        line->data[line->length - 1] = '\0';
+    }
+    return LC_OK;
+}
+
+static void begin_session(const lc_chat *chat)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    (void)sigaction(SIGINT, &action, NULL);
+    print_greeting(chat);
+}
+
 /* Lines of standard input, one user turn each. */
 static lc_code converse(lc_chat *chat, lc_err *err)
 {
     const bool is_session = lc_is_terminal(STDIN_FILENO) && lc_is_terminal(STDOUT_FILENO);
-    char *line = NULL;
-    size_t capacity = 0;
     bool is_end = false;
     lc_code code = LC_OK;
     if (is_session) {
-        struct sigaction action;
-        memset(&action, 0, sizeof action);
-        action.sa_handler = on_interrupt;
-        (void)sigaction(SIGINT, &action, NULL);
-        print_greeting(chat);
+        begin_session(chat);
     }
     while (code == LC_OK && !is_end) {
+        lc_text line;
+        lc_text_init(&line);
         if (is_session) {
             printf("> ");
             (void)fflush(stdout);
         }
-        errno = 0;
-        const ssize_t length = getline(&line, &capacity, stdin);
-        if (length < 0 && errno == EINTR && is_session) { /* Ctrl-C at the prompt: as in a shell */
-            clearerr(stdin);
+        const lc_line_state state = read_line(&line);
+        if (state == LC_LINE_READ) {
+            code = finish_line(&line, err);
+            if (code == LC_OK) {
+                code = take_line(chat, line.data, is_session, &is_end, err);
+            }
+        } else if (is_session) {
             printf("\n");
-            continue;
         }
-        if (length < 0) {
-            break;
-        }
-        if ((size_t)length > MAX_INPUT_BYTES || strlen(line) != (size_t)length) {
-            code = lc_fail(err, LC_ERR_INVALID,
-                           "an input line is longer than %zu bytes or holds a NUL byte",
-                           MAX_INPUT_BYTES);
-            break;
-        }
-        line[strcspn(line, "\r\n")] = '\0';
-        code = take_line(chat, line, is_session, &is_end, err);
-    }
-    free(line); /* from getline */
-    if (is_session && code == LC_OK && !is_end) {
-        printf("\n");
+        /* Ctrl-C at the prompt is as in a shell: a new line. */
+        is_end |= state == LC_LINE_END || (state == LC_LINE_INTERRUPTED && !is_session);
+        lc_text_release(&line);
     }
     return code;
 }

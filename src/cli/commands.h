@@ -1,6 +1,7 @@
 /*
- * The verbs of the command line, one file each. Each parses its own arguments, prints its results on standard
- * output, and reports failure through err: main.c prints that once and turns it into the exit status.
+ * The verbs of the command line, one file each. Each parses its own arguments, prints its results
+ * on standard output, and reports failure through err: main.c prints that once and turns it into
+ * the exit status.
  */
 #ifndef LC_CLI_COMMANDS_H
 #define LC_CLI_COMMANDS_H

@@ -1,6 +1,6 @@
 /*
- * lorac eval: loss and token accuracy of a file by teacher forcing, and exact match by greedy generation of each
- * row's last answer, many rows at once.
+ * lorac eval: loss and token accuracy of a file by teacher forcing, and exact match by greedy
+ * generation of each row's last answer, many rows at once.
  */
 #include <math.h>
 #include <stdio.h>
@@ -290,7 +290,8 @@ typedef struct lc_eval_group {
     int64_t rows, exact;
 } lc_eval_group;
 
-/* Groups in order of first appearance; rows beyond MAX_GROUPS different labels go to the last one. */
+/* Groups in order of first appearance; rows beyond MAX_GROUPS different labels go to the last
+ * one. */
 static int count_groups(const lc_eval *eval, lc_eval_group groups[MAX_GROUPS])
 {
     int count = 0;

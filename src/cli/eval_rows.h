@@ -1,6 +1,6 @@
 /*
- * The rows of an evaluation: a JSONL file read into token ids for the loss, and into prompt and expected answer
- * for exact match. Used by eval.c alone.
+ * The rows of an evaluation: a JSONL file read into token ids for the loss, and into prompt and
+ * expected answer for exact match. Used by eval.c alone.
  */
 #ifndef LC_CLI_EVAL_ROWS_H
 #define LC_CLI_EVAL_ROWS_H

@@ -1,6 +1,6 @@
 /*
- * lorac export: merges an adapter into its base and measures what rounding cost; says who could load the adapter
- * as it is.
+ * lorac export: merges an adapter into its base and measures what rounding cost; says who could
+ * load the adapter as it is.
  */
 #include <math.h>
 #include <stdio.h>

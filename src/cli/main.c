@@ -1,5 +1,6 @@
 /*
- * `lorac`: picks the command, prints an error once, ends the process. The only file that calls exit.
+ * `lorac`: picks the command, prints an error once, ends the process. The only file that calls
+ * exit.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,7 +15,8 @@
 
 /* ---- did you mean ---- */
 
-/* Levenshtein distance with a swap of neighbours as one edit, of words up to MAX_WORD; longer: far. */
+/* Levenshtein distance with a swap of neighbours as one edit, of words up to MAX_WORD; longer:
+ * far. */
 static int edit_distance(const char *a, const char *b)
 {
     const size_t a_length = strlen(a), b_length = strlen(b);

@@ -1,6 +1,6 @@
 /*
- * One table per command describes its arguments; it feeds the parser and the text of --help alike, so that
- * neither can know an option that the other does not.
+ * One table per command describes its arguments; it feeds the parser and the text of --help alike,
+ * so that neither can know an option that the other does not.
  */
 #ifndef LC_CLI_OPTIONS_H
 #define LC_CLI_OPTIONS_H
@@ -14,8 +14,9 @@
 
 #define LC_MAX_OPTIONS 24
 
-/* A name that begins with "--" is an option, any other a positional argument (in table order). Exactly one of
- * flag, text, integer and number is set: where the value goes. What it holds before parsing is the default. */
+/* A name that begins with "--" is an option, any other a positional argument (in table order).
+ * Exactly one of flag, text, integer and number is set: where the value goes. What it holds
+ * before parsing is the default. */
 typedef struct lc_option {
     const char *name; /* "--out", or "JOB" */
     const char
@@ -41,22 +42,25 @@ typedef struct lc_command {
     size_t option_count;
 } lc_command;
 
-/* Parses argv[0..argc-1], which begin behind the command's name. "--name value" and "--name=value"; "--" ends
- * the options. *help is set when --help or -h is among them; then nothing is required. Everything wrong is
- * LC_ERR_USAGE: an unknown option (with the nearest known one), a missing or superfluous argument, a value of the
- * wrong type or out of bounds, an option given twice. Texts are borrowed from argv. */
+/* Parses argv[0..argc-1], which begin behind the command's name. "--name value" and
+ * "--name=value"; "--" ends the options. *help is set when --help or -h is among them; then
+ * nothing is required. Everything wrong is LC_ERR_USAGE: an unknown option (with the nearest
+ * known one), a missing or superfluous argument, a value of the wrong type or out of bounds, an
+ * option given twice. Texts are borrowed from argv. */
 LC_WARN_UNUSED lc_code lc_options_parse(const lc_command *command, int argc, char **argv,
                                         bool *help, lc_err *err);
 
-/* The whole help of a command: synopsis, description, every option with type and default, examples, exits. */
+/* The whole help of a command: synopsis, description, every option with type and default,
+ * examples, exits. */
 void lc_options_help(const lc_command *command, FILE *out);
 
-/* What each command does first: parses, and prints the help when asked (*done: nothing else to do). */
+/* What each command does first: parses, and prints the help when asked (*done: nothing else to
+ * do). */
 LC_WARN_UNUSED lc_code lc_command_begin(const lc_command *command, int argc, char **argv,
                                         bool *done, lc_err *err);
 
-/* The nearest of `count` names to `word`, NULL when none is near enough to be meant. stride: bytes from one
- * `const char *` to the next in the caller's table. */
+/* The nearest of `count` names to `word`, NULL when none is near enough to be meant. stride:
+ * bytes from one `const char *` to the next in the caller's table. */
 const char *lc_nearest_name(const char *word, const char *const *names, size_t count,
                             size_t stride);
 

@@ -1,5 +1,6 @@
 /*
- * lorac plan: prints what a job will need before anything is allocated, and refuses what does not fit.
+ * lorac plan: prints what a job will need before anything is allocated, and refuses what does not
+ * fit.
  */
 #include <stdio.h>
 #include <string.h>
@@ -121,7 +122,8 @@ static bool is_same_row(const lc_plan_buffer *a, const lc_plan_buffer *b)
            a->cols == b->cols && a->dtype == b->dtype && strcmp(short_name(a), short_name(b)) == 0;
 }
 
-/* One row for buffer i and all like it behind it; rows that an earlier buffer has shown are left out. */
+/* One row for buffer i and all like it behind it; rows that an earlier buffer has shown are left
+ * out. */
 static void print_buffer(const lc_plan *plan, int32_t i, bool all)
 {
     const lc_plan_buffer *buffer = &plan->buffers[i];

@@ -1,6 +1,6 @@
 /*
- * Planning a job; see plan_job.h. Every buffer of the model comes from the same walk that a run carves; the few
- * allocations of trainer and data sets are listed here.
+ * Planning a job; see plan_job.h. Every buffer of the model comes from the same walk that a run
+ * carves; the few allocations of trainer and data sets are listed here.
  */
 #include "cli/plan_job.h"
 
@@ -196,7 +196,8 @@ static void estimate_flops(lc_job_plan *job)
     const double mean_length = job->has_training
                                    ? (double)job->token_count / (double)job->example_count
                                    : (double)job->longest;
-    /* Scores and weighted sums over half the document on average, forward; the backward pass has five products. */
+    /* Scores and weighted sums over half the document on average, forward; the backward pass has
+     * five products. */
     const double attention = (double)config->heads * config->head_dim * mean_length;
     const double adapter = 2.0 * (double)job->adapter->parameter_count;
     const double forward = layers * (2.0 * layer_products(config) + 2.0 * attention) + adapter;

@@ -1,6 +1,7 @@
 /*
- * The plan of a whole job: what lc_model_plan says of the model, and beside it data sets, host copies, program and
- * libraries; and an estimate of its time. Used by plan.c alone; trains nothing and reads no weights.
+ * The plan of a whole job: what lc_model_plan says of the model, and beside it data sets, host
+ * copies, program and libraries; and an estimate of its time. Used by plan.c alone; trains nothing
+ * and reads no weights.
  */
 #ifndef LC_CLI_PLAN_JOB_H
 #define LC_CLI_PLAN_JOB_H
@@ -26,12 +27,12 @@ typedef struct lc_job_plan {
     double gemm_flops_per_second; /* measured; 0: not measured */
 } lc_job_plan;
 
-/* Share of the measured GEMM rate that a whole step reaches: between the GEMMs there are norms, attention,
- * softmax and small matrices. See docs/performance.md. */
+/* Share of the measured GEMM rate that a whole step reaches: between the GEMMs there are norms,
+ * attention, softmax and small matrices. See docs/performance.md. */
 #define LC_STEP_EFFICIENCY 0.6
 
-/* Reads job file, config.json and, where they are there, the data; plans. threads 0: as a job would choose.
- * Release in any case. */
+/* Reads job file, config.json and, where they are there, the data; plans. threads 0: as a job
+ * would choose. Release in any case. */
 LC_WARN_UNUSED lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out,
                                         lc_err *err);
 void lc_job_plan_release(lc_job_plan *job);
@@ -40,8 +41,8 @@ void lc_job_plan_release(lc_job_plan *job);
 LC_WARN_UNUSED lc_code lc_job_plan_bytes_with(lc_job_plan *job, int64_t micro_batch_tokens,
                                               int64_t *bytes, lc_err *err);
 
-/* The largest micro-batch, at least the longest example and at most the planned one, whose total is at most
- * `limit` bytes; 0 when none is. */
+/* The largest micro-batch, at least the longest example and at most the planned one, whose total
+ * is at most `limit` bytes; 0 when none is. */
 LC_WARN_UNUSED lc_code lc_job_plan_largest_fit(lc_job_plan *job, int64_t limit,
                                                int64_t *micro_batch_tokens, lc_err *err);
 

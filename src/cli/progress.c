@@ -1,6 +1,6 @@
 /*
- * Drawing training progress; see progress.h. At most ten redraws a second on a terminal, a line a second in a
- * pipe; steps with validation figures and the last step are always shown.
+ * Drawing training progress; see progress.h. At most ten redraws a second on a terminal, a line a
+ * second in a pipe; steps with validation figures and the last step are always shown.
  */
 #include "cli/progress.h"
 

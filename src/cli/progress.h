@@ -1,5 +1,6 @@
 /*
- * What `lorac train` shows while it runs: a bar on a terminal, plain lines in a pipe, JSON lines for scripts.
+ * What `lorac train` shows while it runs: a bar on a terminal, plain lines in a pipe, JSON lines
+ * for scripts.
  */
 #ifndef LC_CLI_PROGRESS_H
 #define LC_CLI_PROGRESS_H

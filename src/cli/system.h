@@ -1,6 +1,6 @@
 /*
- * What the operating system says about this machine and this process. Everything is optional there: a figure that
- * cannot be had is -1 or an empty text, never an error.
+ * What the operating system says about this machine and this process. Everything is optional there:
+ * a figure that cannot be had is -1 or an empty text, never an error.
  */
 #ifndef LC_CLI_SYSTEM_H
 #define LC_CLI_SYSTEM_H

@@ -1,6 +1,6 @@
 /*
- * lorac train: runs a job through the public API (lorac.h), shows its progress, and turns SIGINT and SIGTERM into
- * a clean stop with a checkpoint.
+ * lorac train: runs a job through the public API (lorac.h), shows its progress, and turns SIGINT
+ * and SIGTERM into a clean stop with a checkpoint.
  */
 #include <signal.h>
 #include <stdio.h>

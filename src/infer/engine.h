@@ -1,7 +1,7 @@
 /*
- * A base model with or without an adapter, opened for generation and evaluation: what `lorac chat`, `eval` and
- * `export` share, and the inference worker later. Loading is two steps, because the sizes of the second depend
- * on what the first has read.
+ * A base model with or without an adapter, opened for generation and evaluation: what `lorac chat`,
+ * `eval` and `export` share, and the inference worker later. Loading is two steps, because the
+ * sizes of the second depend on what the first has read.
  */
 #ifndef LC_INFER_ENGINE_H
 #define LC_INFER_ENGINE_H
@@ -24,8 +24,8 @@ typedef struct lc_engine_sizes {
     int64_t cache_slots, cache_rows; /* sequences at once, tokens of each; 0: no generation */
 } lc_engine_sizes;
 
-/* Reads config.json, generation_config.json, the headers of the weights, and the adapter (adapter_dir NULL:
- * none). On failure nothing is left open. */
+/* Reads config.json, generation_config.json, the headers of the weights, and the adapter
+ * (adapter_dir NULL: none). On failure nothing is left open. */
 LC_WARN_UNUSED lc_code lc_engine_load(const char *base_dir, const char *adapter_dir,
                                       lc_engine *engine, lc_err *err);
 
@@ -36,7 +36,8 @@ LC_WARN_UNUSED lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes 
 /* Also for an engine that is zeroed or was closed before. */
 void lc_engine_close(lc_engine *engine);
 
-/* Compute threads for a request of `asked`: that number, or LORAC_THREADS, or all cores (asked 0). */
+/* Compute threads for a request of `asked`: that number, or LORAC_THREADS, or all cores (asked
+ * 0). */
 LC_WARN_UNUSED lc_code lc_engine_threads(int64_t asked, int *threads, lc_err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Continuous batching over lc_model_decode; see generate.h. A pass takes one row of every sequence that is
- * decoding, then fills the rest of its rows with prompts, in slot order.
+ * Continuous batching over lc_model_decode; see generate.h. A pass takes one row of every sequence
+ * that is decoding, then fills the rest of its rows with prompts, in slot order.
  */
 #include "infer/generate.h"
 
@@ -140,8 +140,9 @@ static lc_code check_request(const lc_generator *g, const lc_generate_request *r
     return lc_sampling_check(&request->sampling, err);
 }
 
-/* Tokens at the beginning of the prompt that the slot's cache holds already. At least one is left to compute.
- * With dynamic rotary scaling the cached keys belong to another length: nothing is reused. */
+/* Tokens at the beginning of the prompt that the slot's cache holds already. At least one is
+ * left to compute. With dynamic rotary scaling the cached keys belong to another length: nothing
+ * is reused. */
 static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
                              const lc_generate_request *request)
 {
@@ -193,7 +194,8 @@ static int64_t pending_of(const lc_sequence *sequence)
     return sequence->is_active ? sequence->count - sequence->cached : 0;
 }
 
-/* Lays out the rows of one pass and moves `cached` on. Returns the row count; *want_count rows want logits. */
+/* Lays out the rows of one pass and moves `cached` on. Returns the row count; *want_count rows
+ * want logits. */
 static int32_t collect_rows(lc_generator *g, int32_t *want_count)
 {
     int64_t room = g->model->tokens;

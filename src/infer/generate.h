@@ -1,7 +1,7 @@
 /*
- * Generation of several sequences at once over one model with a KV cache. A finished sequence leaves its slot
- * and a new one enters while the others go on (continuous batching); long prompts are read in pieces between
- * the others' steps. Knows token ids only, no text.
+ * Generation of several sequences at once over one model with a KV cache. A finished sequence
+ * leaves its slot and a new one enters while the others go on (continuous batching); long prompts
+ * are read in pieces between the others' steps. Knows token ids only, no text.
  */
 #ifndef LC_INFER_GENERATE_H
 #define LC_INFER_GENERATE_H
@@ -35,8 +35,8 @@ typedef struct lc_generated {
 
 typedef struct lc_generator lc_generator;
 
-/* The model is borrowed and must have been opened with cache_slots >= 1; no more slots than rows per pass.
- * stop_ids end a sequence when sampled. */
+/* The model is borrowed and must have been opened with cache_slots >= 1; no more slots than rows
+ * per pass. stop_ids end a sequence when sampled. */
 LC_WARN_UNUSED lc_code lc_generator_open(lc_model *model, const int32_t *stop_ids,
                                          int32_t stop_count, lc_generator **out, lc_err *err);
 void lc_generator_close(lc_generator *generator);
@@ -44,14 +44,14 @@ void lc_generator_close(lc_generator *generator);
 int64_t lc_generator_free_slots(const lc_generator *generator);
 int64_t lc_generator_active(const lc_generator *generator);
 
-/* Puts a request into a free slot: the one whose cache shares the longest beginning with the prompt, which is
- * then not computed again. No free slot: LC_ERR_BUSY. Empty, too long, or an id outside the vocabulary:
- * LC_ERR_INVALID. */
+/* Puts a request into a free slot: the one whose cache shares the longest beginning with the
+ * prompt, which is then not computed again. No free slot: LC_ERR_BUSY. Empty, too long, or an id
+ * outside the vocabulary: LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *request,
                                         lc_err *err);
 
-/* One pass of the model. Every sequence whose prompt is through gets one token; *tokens is borrowed until the
- * next call, in slot order. Nothing active: *count 0. */
+/* One pass of the model. Every sequence whose prompt is through gets one token; *tokens is
+ * borrowed until the next call, in slot order. Nothing active: *count 0. */
 LC_WARN_UNUSED lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens,
                                          int32_t *count, lc_err *err);
 

@@ -1,6 +1,6 @@
 /*
- * Merging; see merge.h. A merged file has the same tensors as its source, so its header is copied and only the
- * data of adapted matrices changes.
+ * Merging; see merge.h. A merged file has the same tensors as its source, so its header is copied
+ * and only the data of adapted matrices changes.
  */
 #include "infer/merge.h"
 
@@ -79,7 +79,8 @@ static void add_delta(const lc_merger *merger, const lc_lora_slot *slot, int64_t
     }
 }
 
-/* One row of a block, in place in the file's dtype. false: the dtype has no conversion or the sum overflows. */
+/* One row of a block, in place in the file's dtype. false: the dtype has no conversion or the
+ * sum overflows. */
 static bool merge_row(const lc_merger *merger, const lc_lora_slot *slot, int64_t r, int64_t in,
                       lc_dtype dtype, void *data)
 {
@@ -204,8 +205,8 @@ static lc_code merge_file(lc_merger *merger, const char *name, lc_err *err)
     return code;
 }
 
-/* The files that the index names, each once: the map is in no order, so a file is skipped when an entry
- * before it has the same one. Shards are few. */
+/* The files that the index names, each once: the map is in no order, so a file is skipped when
+ * an entry before it has the same one. Shards are few. */
 static lc_code merge_shards(lc_merger *merger, const char *index_path, lc_err *err)
 {
     cJSON *index = NULL;

@@ -1,6 +1,6 @@
 /*
- * Sampling; see sampling.h. Top-p takes candidates from a heap, so that a vocabulary of 150k tokens costs one
- * pass and not a sort.
+ * Sampling; see sampling.h. Top-p takes candidates from a heap, so that a vocabulary of 150k tokens
+ * costs one pass and not a sort.
  */
 #include "infer/sampling.h"
 
@@ -77,8 +77,8 @@ static void sift_down(lc_candidate *heap, int32_t count, int32_t at)
     }
 }
 
-/* Moves the most likely candidates to the end of the array, best last, until their mass reaches top_p of
- * `total`. Returns how many; *mass is their sum. */
+/* Moves the most likely candidates to the end of the array, best last, until their mass reaches
+ * top_p of `total`. Returns how many; *mass is their sum. */
 static int32_t take_nucleus(lc_candidate *heap, int32_t vocab, double top_p, double total,
                             double *mass)
 {

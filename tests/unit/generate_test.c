@@ -1,7 +1,8 @@
 // ctest: threads
 /*
- * Generation on tiny models of the golden cases: continuous batching, chunked prompts, the reuse of a cache and the
- * limits, each compared with passes over the whole sequence without any cache of earlier passes.
+ * Generation on tiny models of the golden cases: continuous batching, chunked prompts, the reuse of
+ * a cache and the limits, each compared with passes over the whole sequence without any cache of
+ * earlier passes.
  */
 #include "testing.h"
 
@@ -137,7 +138,8 @@ static void batched_answers_are_those_of_whole_passes(void **state)
     }
 }
 
-/* A conversation: each prompt continues the one before, partly or wholly, and other prompts come between. */
+/* A conversation: each prompt continues the one before, partly or wholly, and other prompts come
+ * between. */
 static void a_cache_is_reused_only_where_it_holds(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * Merging an adapter: every value against fp64, in fp32, bf16 and fp16 files, one file and shards; nothing else
- * changes; nothing half-written stays.
+ * Merging an adapter: every value against fp64, in fp32, bf16 and fp16 files, one file and shards;
+ * nothing else changes; nothing half-written stays.
  */
 #include "testing.h"
 

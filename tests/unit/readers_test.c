@@ -35,7 +35,8 @@ static const char *write_adapter(const char *config, int64_t rank, const char *m
     return dir;
 }
 
-/* In the order PEFT, vLLM, SGLang, llama.cpp: part of the note of a refusal, or NULL for an acceptance. */
+/* In the order PEFT, vLLM, SGLang, llama.cpp: part of the note of a refusal, or NULL for an
+ * acceptance. */
 typedef struct expectation {
     const char *config;
     int64_t rank;
