@@ -395,6 +395,19 @@ static lc_code check_row(row_reader *r, lc_chat_row *out)
     return check_tools(r, &out->tools);
 }
 
+/* A row is a line of its own: "JSON: line 1 column 5: ..." becomes "line 7, column 5: ...". */
+static void name_line(lc_err *err, int64_t line)
+{
+    static const char prefix[] = "JSON: line 1 ";
+    char rest[LC_ERR_MESSAGE_BYTES];
+    if (err == NULL || strncmp(err->message, prefix, sizeof prefix - 1) != 0) {
+        (void)lc_err_context(err, "line %" PRId64, line);
+        return;
+    }
+    (void)snprintf(rest, sizeof rest, "%s", err->message + sizeof prefix - 1);
+    (void)snprintf(err->message, sizeof err->message, "line %" PRId64 ", %.900s", line, rest);
+}
+
 lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, lc_chat_row *out,
                           lc_err *err)
 {
@@ -408,7 +421,7 @@ lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, l
         code = lc_json_keep_spelling(r.row, line, bytes, err);
     }
     if (code != LC_OK) {
-        (void)lc_err_context(err, "line %" PRId64, line_number);
+        name_line(err, line_number);
     } else {
         code = check_row(&r, out);
     }

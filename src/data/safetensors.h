@@ -71,8 +71,8 @@ LC_WARN_UNUSED lc_code lc_safetensors_read_mat(const lc_safetensors *file,
                                                void *buffer, size_t buffer_bytes, lc_err *err);
 
 /* Writer: all tensors are announced first, then written. Layout as the reference writer's (wider
- * dtypes first, then by name; metadata in the order given; header padded to 8 with blanks), so equal
- * input gives equal bytes. */
+ * dtypes first, then by name; metadata in the order given; header padded to 8 with blanks), so
+ * equal input gives equal bytes. */
 typedef struct lc_tensor_out {
     const char *name;
     lc_dtype dtype;

@@ -1,6 +1,7 @@
 /*
- * Any bytes as one row of chat JSONL: checked, normalised, rendered, and tokenized with the shipped
- * tokenizer. The tokens must give the rendered text again, and weights must be 0 or 1 with 0 in front.
+ * Any bytes as one row of chat JSONL: checked, normalised, rendered, and tokenized with the
+ * shipped tokenizer. The tokens must give the rendered text again, and weights must be 0 or 1 with
+ * 0 in front.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -48,7 +48,8 @@ static void free_world(world *w)
     lc_arena_release(&w->arena);
 }
 
-/* All a batch must hold: whole documents, positions, shifted targets. Marks the examples in `seen`. */
+/* All a batch must hold: whole documents, positions, shifted targets. Marks the examples in `seen`.
+ * */
 static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_t capacity,
                         int *seen)
 {
@@ -193,7 +194,8 @@ static void packs_first_fit_decreasing(void **state)
     }
 }
 
-/* Step n is the same whether the steps before were asked for or not; another seed or epoch differs. */
+/* Step n is the same whether the steps before were asked for or not; another seed or epoch differs.
+ * */
 static void order_depends_on_seed_and_step_only(void **state)
 {
     (void)state;

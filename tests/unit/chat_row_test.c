@@ -67,7 +67,9 @@ static const struct {
     const char *message;
 } bad[] = {
     {"", LC_ERR_INVALID, "line 7: the line is empty"},
-    {"{", LC_ERR_INVALID, "line 7"},
+    {"{", LC_ERR_INVALID, "line 7, column "},
+    {"{\"messages\":[}", LC_ERR_INVALID, "line 7, column 14: expected a value, found '}'"},
+    {"{\n}]", LC_ERR_INVALID, "line 7: JSON: line 2 "},
     {"{} {}", LC_ERR_INVALID, "line 7"},
     {"\xff", LC_ERR_INVALID, "line 7"},
     {"[]", LC_ERR_INVALID, "line 7: the row is not a JSON object"},

@@ -307,8 +307,8 @@ static void trains_on_the_assistant_only(void **state)
                  LC_ERR_NOT_FOUND, "tokenizer.json");
 }
 
-/* A token counts by its first byte: one that begins in the role header is not trained, one that begins with the
- * message's last byte is, whatever else it holds. */
+/* A token counts by its first byte: one that begins in the role header is not trained, one that
+ * begins with the message's last byte is, whatever else it holds. */
 static void tokens_across_the_border(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Lines of a file: line breaks of all kinds, limits, chunk borders, against a plain splitter in the test. */
+/* Lines of a file: line breaks of all kinds, limits, chunk borders, against a plain splitter in the
+ * test. */
 #include "testing.h"
 
 #include <unistd.h>
@@ -73,7 +74,8 @@ static void line_breaks(void **state)
     READS(" a \n", "1: a |");
 }
 
-/* Random lines of every length around the chunk size, against a splitter that holds the whole file. */
+/* Random lines of every length around the chunk size, against a splitter that holds the whole file.
+ * */
 static void random_files(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Safetensors: header rules, limits, reading into matrices, the writer's bytes, failing I/O and memory. */
+/* Safetensors: header rules, limits, reading into matrices, the writer's bytes, failing I/O and
+ * memory. */
 #include "testing.h"
 
 #include <inttypes.h>
@@ -191,46 +192,37 @@ static void mutations_never_break(void **state)
 /* ---- writer ---- */
 
 /* The header that safetensors 0.8.0 (Python) wrote for these 26 tensors. */
-static const char reference_header
-    [] = "{\"__metadata__\":{\"format\":\"pt\"},"
-         "\"a_uint64\":" T("U64", "[]", "[0,8]") ",\"z_uint64\":" T(
-             "U64",
-             "[2,3]", "[8,56]") ","
-                                "\"a_int64\":" T("I64", "[]", "[56,64]") ",\"z_int64\":" T(
-                                    "I64", "[2,3]",
-                                    "[64,112]") ","
-                                                "\"a_float64\":" T(
-                                                    "F64", "[]",
-                                                    "[112,120]") ",\"z_float64\":" T("F64",
-                                                                                     "[2,3]", "[120,168]") ","
-                                                                                                           "\"a_float32\":" T("F32", "[]", "[168,172]") ",\"z_float32\":" T("F32", "[2,3]", "[172,196]") ","
-                                                                                                                                                                                                         "\"a_uint32\":" T("U32", "[]", "[196,200]") ",\"z_uint32\":" T("U32", "[2,3]", "[200,224]") ","
-                                                                                                                                                                                                                                                                                                     "\"a_int32\":" T(
-                                                                                                                                                                                                                                                                                                         "I32",
-                                                                                                                                                                                                                                                                                                         "[]",
-                                                                                                                                                                                                                                                                                                         "[224,228]") ",\"z_int32\":" T("I32", "[2,3]", "[228,252]") ","
-                                                                                                                                                                                                                                                                                                                                                                     "\"a_bfloat16\":" T(
-                                                                                                                                                                                                                                                                                                                                                                         "BF16",
-                                                                                                                                                                                                                                                                                                                                                                         "[]",
-                                                                                                                                                                                                                                                                                                                                                                         "[252,254]") ",\"z_bfloat16\":" T("BF16", "[2,3]",
-                                                                                                                                                                                                                                                                                                                                                                                                           "[254,266]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                        "\"a_float16\":" T("F16", "[]", "[266,268]") ",\"z_float16\":" T("F16", "[2,3]", "[268,280]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                      "\"a_uint16\":" T("U16",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        "[]",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        "[280,282]") ",\"z_uint16\":" T("U16",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        "[2,3]", "[282,294]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              "\"a_int16\":" T(
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "I16",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "[]",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "[294,296]") ",\"z_int16\":" T("I16", "[2,3]", "[296,308]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              "\"a_int8\":" T("I8",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              "[]", "[308,309]") ",\"z_int8\":" T("I8",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  "[2,3]", "[309,315]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        "\"a_uint8\":" T("U8", "[]", "[315,316]") ",\"z_uint8\":" T("U8", "[2,3]", "[316,322]") ","
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                "\"a_bool\":" T("BOOL", "[]", "[322,323]") ",\"z_bool\":" T(
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "BOOL",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "[2,3]",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "[323,329]") "}   ";
+/* clang-format off */
+static const char reference_header[] =
+    "{\"__metadata__\":{\"format\":\"pt\"}"
+    ",\"a_uint64\":" T("U64", "[]", "[0,8]")
+    ",\"z_uint64\":" T("U64", "[2,3]", "[8,56]")
+    ",\"a_int64\":" T("I64", "[]", "[56,64]")
+    ",\"z_int64\":" T("I64", "[2,3]", "[64,112]")
+    ",\"a_float64\":" T("F64", "[]", "[112,120]")
+    ",\"z_float64\":" T("F64", "[2,3]", "[120,168]")
+    ",\"a_float32\":" T("F32", "[]", "[168,172]")
+    ",\"z_float32\":" T("F32", "[2,3]", "[172,196]")
+    ",\"a_uint32\":" T("U32", "[]", "[196,200]")
+    ",\"z_uint32\":" T("U32", "[2,3]", "[200,224]")
+    ",\"a_int32\":" T("I32", "[]", "[224,228]")
+    ",\"z_int32\":" T("I32", "[2,3]", "[228,252]")
+    ",\"a_bfloat16\":" T("BF16", "[]", "[252,254]")
+    ",\"z_bfloat16\":" T("BF16", "[2,3]", "[254,266]")
+    ",\"a_float16\":" T("F16", "[]", "[266,268]")
+    ",\"z_float16\":" T("F16", "[2,3]", "[268,280]")
+    ",\"a_uint16\":" T("U16", "[]", "[280,282]")
+    ",\"z_uint16\":" T("U16", "[2,3]", "[282,294]")
+    ",\"a_int16\":" T("I16", "[]", "[294,296]")
+    ",\"z_int16\":" T("I16", "[2,3]", "[296,308]")
+    ",\"a_int8\":" T("I8", "[]", "[308,309]")
+    ",\"z_int8\":" T("I8", "[2,3]", "[309,315]")
+    ",\"a_uint8\":" T("U8", "[]", "[315,316]")
+    ",\"z_uint8\":" T("U8", "[2,3]", "[316,322]")
+    ",\"a_bool\":" T("BOOL", "[]", "[322,323]")
+    ",\"z_bool\":" T("BOOL", "[2,3]", "[323,329]")
+    "}   ";
+/* clang-format on */
 
 static void writes_the_reference_bytes(void **state)
 {
@@ -376,7 +368,8 @@ static float element(const void *data, lc_dtype dtype, int64_t i)
     return dtype == LC_BF16 ? lc_bf16_to_f32(bits) : lc_f16_to_f32(bits);
 }
 
-/* One matrix of every pair of dtypes, odd shapes, padded rows with poison between, small buffers. */
+/* One matrix of every pair of dtypes, odd shapes, padded rows with poison between, small buffers.
+ * */
 static void reads_matrices(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* The shipped chat template: what transformers renders (5.24, Jinja2 3.1.6), spans, numbers, refusals. */
+/* The shipped chat template: what transformers renders (5.24, Jinja2 3.1.6), spans, numbers,
+ * refusals. */
 #include "testing.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* Weights of a model directory: one file or shards, a hostile index, an identity that sharding does not change. */
+/* Weights of a model directory: one file or shards, a hostile index, an identity that sharding does
+ * not change. */
 #include "testing.h"
 
 #include <unistd.h>
