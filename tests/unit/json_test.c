@@ -581,15 +581,25 @@ static void test_only_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_nul_bytes),      cmocka_unit_test(test_bom),
-        cmocka_unit_test(test_depth),          cmocka_unit_test(test_size_limit),
-        cmocka_unit_test(test_number_length),  cmocka_unit_test(test_plain_integers),
-        cmocka_unit_test(test_duplicate_keys), cmocka_unit_test(test_duplicates_at_each_depth),
-        cmocka_unit_test(test_many_keys),      cmocka_unit_test(test_same_prefix_keys),
-        cmocka_unit_test(test_random_damage),  cmocka_unit_test(test_allocation_failures),
-        cmocka_unit_test(test_load),           cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_other_readers),  cmocka_unit_test(test_only_keys),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_nul_bytes),
+        cmocka_unit_test(test_bom),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_size_limit),
+        cmocka_unit_test(test_number_length),
+        cmocka_unit_test(test_plain_integers),
+        cmocka_unit_test(test_duplicate_keys),
+        cmocka_unit_test(test_hash_collisions),
+        cmocka_unit_test(test_duplicates_at_each_depth),
+        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_same_prefix_keys),
+        cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_other_readers),
+        cmocka_unit_test(test_only_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
