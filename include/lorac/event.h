@@ -39,10 +39,10 @@ typedef struct lc_event {
     const char *id;      /* "ftevent-" + 32 hex */
     int64_t created_at;  /* unix seconds */
     const char *level;   /* "info", "warn", "error" */
-    const char *type;    /* "message" or "metrics" */
+    const char *type;    /* "message" or "metrics"; "progress" see lc_event_fn */
     const char *message; /* borrowed, valid during the callback */
-    const lc_metrics *metrics;   /* for type "metrics", else NULL */
-    const lc_progress *progress; /* at every step, else NULL */
+    const lc_metrics *metrics;   /* for types "metrics" and "progress", else NULL */
+    const lc_progress *progress; /* for type "progress", else NULL */
 } lc_event;
 
 /* Called from the thread that runs the job. Every step also gives a call with type "progress", which is

@@ -22,32 +22,45 @@ typedef struct lc_train_state {
 } lc_train_state;
 
 /* Identity that a checkpoint must share with the job: compared byte for byte on load; a difference is an
- * LC_ERR_USAGE that names it ("the base model", "the training file", ...). */
+ * LC_ERR_USAGE that names it ("the base model", "the training file", ...). Zero: there is none. */
 typedef struct lc_train_identity {
     uint8_t spec_sha256[32];
     uint8_t base_sha256[32];
     uint8_t training_sha256[32];
     uint8_t validation_sha256[32];
+    uint8_t init_sha256[32]; /* of init_adapter */
 } lc_train_identity;
 
-/* Writes JOB/resume/step-N and removes older ones once it is safe on disk. Refuses non-finite tensors
- * (LC_ERR_NUMERIC). */
+/* Names the first difference: LC_ERR_USAGE "the training file has changed since ...". */
+LC_WARN_UNUSED lc_code lc_train_identity_compare(const lc_train_identity *then,
+                                                 const lc_train_identity *now, lc_err *err);
+
+/* Writes JOB/resume/step-N (state.safetensors with master, m and v; MANIFEST.json with counters, identity, sizes
+ * and hashes, its own included) and removes older ones once it is safe on disk. Refuses non-finite tensors
+ * (LC_ERR_NUMERIC). A valid one of the same step is kept as it is: a step has one state. On failure the older
+ * checkpoint is still there. */
 LC_WARN_UNUSED lc_code lc_checkpoint_save(const char *job_dir, const lc_train_state *state,
                                           const lc_train_identity *identity, lc_err *err);
 
-/* Loads the newest valid checkpoint into *state (buffers given by the caller). *found false when there is
- * none. Invalid ones are skipped with a warning in the log that says why. Debris (.tmp-, .trash-) is removed. */
+/* Loads the newest valid checkpoint into *state (buffers given by the caller; master NULL: everything is verified
+ * but only the counters are filled in). *found false when there is none. Invalid ones are skipped with a warning in
+ * the log that says why. Debris (.tmp-, .trash-) is removed. An LC_ERR_IO is passed on: nothing is skipped that
+ * may be good. */
 LC_WARN_UNUSED lc_code lc_checkpoint_load(const char *job_dir, const lc_train_identity *identity,
                                           lc_train_state *state, bool *found, lc_err *err);
 
-/* Writes JOB/checkpoints/epoch-N (N from 1) with adapter files and metrics.json ({step_number, metrics}), then
- * prunes to the newest `keep`. An existing epoch-N of the same content is replaced atomically. */
+/* Writes JOB/checkpoints/epoch-N (N from 1) with adapter files and checkpoint.json (Azure's checkpoint object, the
+ * text given), then prunes to the newest `keep`. An existing epoch-N is replaced. */
 LC_WARN_UNUSED lc_code lc_checkpoint_save_epoch(const char *job_dir, int64_t epoch, int64_t keep,
-                                                const char *metrics_json, const lc_adapter_spec *spec,
+                                                const char *checkpoint_json,
+                                                const lc_adapter_spec *spec,
                                                 const lc_model_config *config, const float *master,
                                                 const lc_adapter_meta *meta, lc_err *err);
 
-/* Writes JOB/adapter. */
+/* Removes epochs after `epoch`: what a run wrote past the checkpoint that is resumed from. */
+LC_WARN_UNUSED lc_code lc_checkpoint_drop_epochs(const char *job_dir, int64_t epoch, lc_err *err);
+
+/* Writes JOB/adapter, replacing an older one. */
 LC_WARN_UNUSED lc_code lc_checkpoint_save_final(const char *job_dir, const lc_adapter_spec *spec,
                                                 const lc_model_config *config, const float *master,
                                                 const lc_adapter_meta *meta, lc_err *err);

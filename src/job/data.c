@@ -1,0 +1,113 @@
+/*
+ * The data sets of a job: from the user's files, or from the tokenized cache in DIR/dataset when that is the very
+ * file that was written and its source has not changed.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "job/prepare.h"
+
+/* One of the job's two data sets. */
+typedef struct source {
+    const char *path; /* of the user's file */
+    const char *what; /* in errors */
+    const char *name; /* in events and of the cache */
+    lc_dataset *dataset;
+    lc_job_data *data;
+    uint8_t *sha256;
+} source;
+
+static int64_t max_tokens_of(const lc_job *job)
+{
+    const int64_t context = job->config.max_position;
+    return job->spec.max_seq_len < context ? job->spec.max_seq_len : context;
+}
+
+static bool is_zero(const uint8_t digest[32])
+{
+    static const uint8_t zero[32];
+    return memcmp(digest, zero, sizeof zero) == 0;
+}
+
+static lc_code cache_path(const lc_job *job, const char *name, char path[LC_MAX_PATH_BYTES],
+                          lc_err *err)
+{
+    char dir[LC_MAX_PATH_BYTES], file[64];
+    (void)snprintf(file, sizeof file, "%s.safetensors", name);
+    LC_TRY(lc_path_join(job->dir.path, "dataset", dir, err));
+    return lc_path_join(dir, file, path, err);
+}
+
+/* The cache holds what this source gave before. A changed source is left to lc_train_identity_compare. */
+static bool cache_is_valid(const lc_job *job, const source *from, const char *path)
+{
+    lc_err ignored = {.code = LC_OK};
+    uint8_t cached[32], current[32];
+    return job->dir.state.resolved_known && !is_zero(from->data->cache_sha256) &&
+           lc_path_exists(path) && lc_sha256_file(path, cached, NULL, &ignored) == LC_OK &&
+           memcmp(cached, from->data->cache_sha256, sizeof cached) == 0 &&
+           lc_sha256_file(from->path, current, NULL, &ignored) == LC_OK &&
+           memcmp(current, from->sha256, sizeof current) == 0;
+}
+
+static lc_code load_cache(const lc_job *job, const source *from, const char *path, lc_err *err)
+{
+    LC_TRY(
+        lc_dataset_load_tokenized(path, job->config.vocab, max_tokens_of(job), from->dataset, err));
+    memcpy(from->dataset->sha256, from->sha256, sizeof from->dataset->sha256);
+    from->dataset->truncated_count = from->data->truncated_count;
+    from->dataset->truncated_tokens = from->data->truncated_tokens;
+    return LC_OK;
+}
+
+/* Writes the cache of a text source; a tokenized source needs none. */
+static lc_code save_cache(const lc_job *job, const source *from, const char *path, lc_err *err)
+{
+    static const char suffix[] = ".safetensors";
+    static const uint8_t no_tokenizer[32];
+    char dir[LC_MAX_PATH_BYTES];
+    const size_t length = strlen(from->path);
+    memset(from->data->cache_sha256, 0, sizeof from->data->cache_sha256);
+    if (length >= sizeof suffix && strcmp(from->path + length - (sizeof suffix - 1), suffix) == 0) {
+        return LC_OK;
+    }
+    LC_TRY(lc_path_join(job->dir.path, "dataset", dir, err));
+    LC_TRY(lc_mkdir(dir, err));
+    LC_TRY(lc_remove_tree(path, err));
+    LC_TRY(lc_dataset_save(from->dataset, path, no_tokenizer, err));
+    return lc_sha256_file(path, from->data->cache_sha256, NULL, err);
+}
+
+static lc_code load_one(lc_job *job, const source *from, lc_err *err)
+{
+    char path[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_job_say(job, err, "Preprocessing running for file %s file.", from->name));
+    LC_TRY(cache_path(job, from->name, path, err));
+    if (cache_is_valid(job, from, path)) {
+        LC_TRY(load_cache(job, from, path, err));
+    } else {
+        LC_TRY(lc_dataset_load(from->path, from->what, job->spec.model, job->config.vocab,
+                               max_tokens_of(job), from->dataset, err));
+        LC_TRY(save_cache(job, from, path, err));
+    }
+    from->data->example_count = from->dataset->example_count;
+    from->data->token_count = from->dataset->token_count;
+    from->data->truncated_count = from->dataset->truncated_count;
+    from->data->truncated_tokens = from->dataset->truncated_tokens;
+    return lc_job_say(job, err, "Preprocessing completed for file %s file.", from->name);
+}
+
+lc_code lc_job_load_data(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    const source training = {
+        job->spec.training_file, "Training file",  "training",
+        &job->training,          &state->training, state->identity.training_sha256};
+    const source validation = {
+        job->spec.validation_file, "Validation file",  "validation",
+        &job->validation,          &state->validation, state->identity.validation_sha256};
+    LC_TRY(load_one(job, &training, err));
+    job->has_validation = job->spec.validation_file != NULL;
+    return job->has_validation ? load_one(job, &validation, err) : LC_OK;
+}

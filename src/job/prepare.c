@@ -1,0 +1,143 @@
+/*
+ * From a job file to a trainer that can run: model shape, adapter, device, weights, first adapter values. Everything
+ * here is the same for a first run and a resume.
+ */
+#include "job/prepare.h"
+
+#include <string.h>
+
+#include "lorac/log.h"
+
+#define EVAL_EXAMPLES 64 /* the fixed sample behind valid_*: the first of the validation file */
+
+static lc_code check_file(const char *field, const char *path, lc_err *err)
+{
+    if (path != NULL && !lc_path_exists(path)) {
+        return lc_fail_param(err, LC_ERR_NOT_FOUND, field, "%s: there is no file %s", field, path);
+    }
+    return LC_OK;
+}
+
+static lc_code make_adapter_spec(lc_job *job, lc_err *err)
+{
+    const lc_job_spec *spec = &job->spec;
+    void *memory = NULL;
+    LC_TRY(lc_new(&memory, 1, sizeof *job->adapter, "the adapter's table", err));
+    job->adapter = memory;
+    if (spec->init_adapter != NULL) {
+        return lc_adapter_spec_load(spec->init_adapter, &job->config, job->adapter, err);
+    }
+    const lc_lora_options options = {.rank = (int32_t)spec->rank,
+                                     .alpha = spec->alpha,
+                                     .use_rslora = spec->use_rslora,
+                                     .all_linear = spec->all_linear,
+                                     .targets = spec->targets,
+                                     .target_count = spec->target_count,
+                                     .target_regex = spec->target_regex,
+                                     .layers = spec->layers,
+                                     .layer_count = spec->layer_count};
+    return lc_adapter_spec_build(&job->config, &options, job->adapter, err);
+}
+
+lc_code lc_job_check(lc_job *job, lc_err *err)
+{
+    const lc_job_spec *spec = &job->spec;
+    if (spec->device == LC_DEVICE_CUDA) {
+        return lc_fail_param(
+            err, LC_ERR_UNSUPPORTED, "lorac.device",
+            "lorac.device: this build has no CUDA backend; use \"cpu\" or \"auto\"");
+    }
+    LC_TRY(check_file("training_file", spec->training_file, err));
+    LC_TRY(check_file("validation_file", spec->validation_file, err));
+    LC_TRY(lc_model_config_load(spec->model, &job->config, err));
+    return make_adapter_spec(job, err);
+}
+
+static lc_train_options train_options(const lc_job *job)
+{
+    const lc_job_spec *spec = &job->spec;
+    const lc_job_resolved *resolved = &job->dir.state.resolved;
+    const lc_train_options options = {.seed = (uint32_t)resolved->seed,
+                                      .n_epochs = resolved->n_epochs,
+                                      .batch_size = resolved->batch_size,
+                                      .steps_per_epoch = resolved->steps_per_epoch,
+                                      .total_steps = resolved->total_steps,
+                                      .micro_batch_tokens = resolved->micro_batch_tokens,
+                                      .packing = spec->packing,
+                                      .shuffle = spec->shuffle,
+                                      .schedule = spec->schedule,
+                                      .learning_rate = resolved->learning_rate,
+                                      .warmup_steps = resolved->warmup_steps,
+                                      .weight_decay = spec->weight_decay,
+                                      .grad_clip = spec->grad_clip,
+                                      .dropout = (float)spec->dropout,
+                                      .eval_every_steps = resolved->eval_every_steps,
+                                      .eval_examples = EVAL_EXAMPLES,
+                                      .checkpoint_every_steps = resolved->checkpoint_every_steps};
+    return options;
+}
+
+static lc_code open_model(lc_job *job, lc_err *err)
+{
+    const lc_job_resolved *resolved = &job->dir.state.resolved;
+    const lc_model_options options = {.dtype = resolved->dtype,
+                                      .training = true,
+                                      .dropout = (float)job->spec.dropout,
+                                      .tokens = resolved->micro_batch_tokens};
+    lc_weight_files *files = NULL;
+    job->model = lc_calloc(1, sizeof *job->model);
+    if (job->model == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for the model");
+    }
+    LC_TRY(lc_weight_files_open(job->spec.model, &files, err));
+    const lc_code code =
+        lc_model_open(&job->config, job->adapter, files, &options, job->device, job->model, err);
+    job->is_model_open = code == LC_OK;
+    lc_weight_files_close(files);
+    return code;
+}
+
+/* The adapter before step 1: fresh, or the one the job file names. */
+static lc_code first_values(lc_job *job, lc_err *err)
+{
+    lc_train_state *state = lc_trainer_state(job->trainer);
+    if (job->spec.init_adapter != NULL) {
+        LC_TRY(lc_adapter_load(job->spec.init_adapter, job->adapter, &job->config, state->master,
+                               err));
+    } else {
+        lc_adapter_init(job->adapter, &job->config, (uint32_t)job->dir.state.resolved.seed,
+                        state->master);
+    }
+    return lc_trainer_restore(job->trainer, err);
+}
+
+lc_code lc_job_prepare(lc_job *job, lc_err *err)
+{
+    const lc_train_options options = train_options(job);
+    LC_TRY(lc_cpu_open(job->threads, &job->device, err));
+    lc_log(LC_LOG_INFO, "device: %s", job->device->description);
+    lc_comm_single_init(&job->comm);
+    LC_TRY(open_model(job, err));
+    LC_TRY(lc_trainer_open(job->model, &job->training,
+                           job->has_validation ? &job->validation : NULL, &job->comm, &options,
+                           &job->trainer, err));
+    return first_values(job, err);
+}
+
+void lc_job_unprepare(lc_job *job)
+{
+    lc_trainer_close(job->trainer);
+    job->trainer = NULL;
+    if (job->is_model_open) {
+        lc_model_close(job->model);
+        job->is_model_open = false;
+    }
+    lc_free(job->model);
+    job->model = NULL;
+    if (job->device != NULL) {
+        job->device->ops->close(job->device);
+        job->device = NULL;
+    }
+    lc_dataset_release(&job->training);
+    lc_dataset_release(&job->validation);
+}

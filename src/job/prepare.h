@@ -1,0 +1,59 @@
+/* What a job works with, made ready by prepare.c and data.c for run.c; private to src/job. */
+#ifndef LC_JOB_PREPARE_H
+#define LC_JOB_PREPARE_H
+
+#include <stdatomic.h>
+
+#include "job/directory.h"
+#include "lorac/comm.h"
+#include "lorac/lorac.h"
+#include "train/trainer.h"
+
+struct lc_job {
+    lc_job_spec spec;
+    lc_job_dir dir;
+    int threads;
+    atomic_int stop;
+    lc_event_fn on_event; /* of the running lc_job_run */
+    void *context;
+    lc_progress progress; /* of the last step */
+    bool is_continued;    /* a checkpoint was found: the logs go on after it */
+    bool is_silent;       /* what is said now is in the logs already */
+    lc_device *device;    /* owned */
+    lc_comm comm;
+    lc_model_config config;
+    lc_adapter_spec *adapter; /* owned */
+    lc_dataset training, validation;
+    bool has_validation;
+    lc_model *model; /* owned */
+    bool is_model_open;
+    lc_trainer *trainer; /* owned */
+};
+
+/* Model shape and adapter of a job: what can be wrong with a job file before its directory is made. */
+LC_WARN_UNUSED lc_code lc_job_check(lc_job *job, lc_err *err);
+
+/* An "info" message event, left out while the job is silent. */
+LC_WARN_UNUSED lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, ...)
+    LC_PRINTF(3, 4);
+
+/* Reads both data sets with its "Preprocessing ..." events. The tokenized form is kept in DIR/dataset and taken from
+ * there on resume when the source is unchanged. */
+LC_WARN_UNUSED lc_code lc_job_load_data(lc_job *job, lc_err *err);
+
+/* SHA-256 that stands for the base: config.json and, of each .safetensors file, name, size and contents - all of a
+ * file up to 8 MiB, else its first MiB (the header), its last 64 KiB and 256 blocks of 4 KiB spread evenly. A base
+ * that was replaced, retrained or truncated is noticed; a few flipped bytes in a large file may not be. */
+LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, uint8_t digest[32], lc_err *err);
+
+/* SHA-256 over both files of a PEFT adapter. */
+LC_WARN_UNUSED lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32],
+                                             lc_err *err);
+
+/* Opens device, model and trainer by the resolved values; the adapter's first values are in place. */
+LC_WARN_UNUSED lc_code lc_job_prepare(lc_job *job, lc_err *err);
+
+/* Frees what lc_job_prepare and lc_job_load_data made. */
+void lc_job_unprepare(lc_job *job);
+
+#endif

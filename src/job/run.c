@@ -1,0 +1,339 @@
+/*
+ * The public API: a job from its file to its end. Turns the trainer's hooks into events, rows, checkpoints and
+ * states of job.json. Resuming is the same path: the logs are cut back to the newest checkpoint (or to nothing) and
+ * written again with the same ids, so that an interrupted job leaves the files of an undisturbed one.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/params.h"
+#include "base/thread.h"
+#include "job/prepare.h"
+#include "lorac/log.h"
+
+/* ---- opening ---- */
+
+static lc_code choose_threads(const lc_job_options *options, lc_job *job, lc_err *err)
+{
+    int64_t threads = options->threads;
+    if (threads < 0 || threads > LC_MAX_THREADS) {
+        return lc_fail_param(err, LC_ERR_USAGE, "threads", "threads: expected 1 to %d, found %d",
+                             LC_MAX_THREADS, options->threads);
+    }
+    if (threads == 0) {
+        LC_TRY(lc_param_int(LC_PARAM_THREADS, lc_cpu_count(), &threads, err));
+    }
+    job->threads = (int)threads;
+    return LC_OK;
+}
+
+lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
+{
+    lc_code code;
+    lc_job *job = lc_calloc(1, sizeof *job);
+    *out = NULL;
+    if (job == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for a job");
+    }
+    job->dir.lock_fd = job->dir.events_fd = job->dir.results_fd = -1;
+    LC_TRY_GOTO(choose_threads(options, job, err));
+    LC_TRY_GOTO(lc_job_spec_load(options->job_file, &job->spec, err));
+    LC_TRY_GOTO(lc_job_check(job, err));
+    LC_TRY_GOTO(
+        lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
+    *out = job;
+    return LC_OK;
+fail:
+    lc_job_close(job);
+    return code;
+}
+
+void lc_job_stop(lc_job *job)
+{
+    atomic_store(&job->stop, 1);
+}
+
+void lc_job_close(lc_job *job)
+{
+    if (job == NULL) {
+        return;
+    }
+    lc_job_unprepare(job);
+    lc_job_dir_close(&job->dir);
+    lc_job_spec_release(&job->spec);
+    lc_free(job->adapter);
+    lc_free(job);
+}
+
+/* ---- hooks ---- */
+
+lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, ...)
+{
+    char message[LC_ERR_MESSAGE_BYTES];
+    va_list arguments;
+    if (job->is_silent) {
+        return LC_OK;
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return lc_job_event(&job->dir, "info", job->on_event, job->context, err, "%s", message);
+}
+
+static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progress *progress,
+                       lc_err *err)
+{
+    lc_job *job = context;
+    const int64_t every = job->spec.log_every_steps;
+    const bool is_logged = metrics->step == 1 || metrics->step % every == 0;
+    job->progress = *progress;
+    return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
+}
+
+/* Azure's checkpoint object. The last epoch's model is the fine-tuned model itself. */
+static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_metrics *metrics,
+                                    lc_text *out)
+{
+    char id[LC_JOB_ID_BYTES], what[32], name[LC_JOB_NAME_BYTES];
+    const lc_job_state *state = &job->dir.state;
+    (void)snprintf(what, sizeof what, "epoch-%lld", (long long)epoch);
+    lc_job_derive_id(state->id, "ftchkpt-", what, id);
+    lc_job_model_name(state, &job->spec, name);
+    lc_text_addf(out,
+                 "{\"id\": \"%s\", \"object\": \"fine_tuning.job.checkpoint\", "
+                 "\"fine_tuning_job_id\": \"%s\", "
+                 "\"step_number\": %lld, \"fine_tuned_model_checkpoint\": ",
+                 id, state->id, (long long)metrics->step);
+    lc_text text;
+    lc_text_init(&text);
+    lc_text_addf(&text, "%s", name);
+    if (epoch < state->resolved.n_epochs) {
+        lc_text_addf(&text, ":ckpt-step-%lld", (long long)metrics->step);
+    }
+    out->failed = out->failed || text.failed;
+    if (!text.failed) {
+        lc_text_add_json_string(out, text.data, text.length);
+    }
+    lc_text_release(&text);
+    lc_text_addf(out, ", \"metrics\": ");
+    lc_job_metrics_write(metrics, true, out);
+    lc_text_addf(out, "}\n");
+}
+
+static lc_adapter_meta adapter_meta(const lc_job *job)
+{
+    const lc_adapter_meta meta = {.base_model = job->spec.model, .dropout = job->spec.dropout};
+    return meta;
+}
+
+static lc_code on_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
+                        const float *master, lc_err *err)
+{
+    lc_job *job = context;
+    const lc_adapter_meta meta = adapter_meta(job);
+    lc_text text;
+    lc_text_init(&text);
+    write_checkpoint_object(job, epoch, metrics, &text);
+    lc_code code = lc_text_finish(&text, "a checkpoint object", err);
+    if (code == LC_OK) {
+        code = lc_checkpoint_save_epoch(job->dir.path, epoch, job->spec.keep_checkpoints, text.data,
+                                        job->adapter, &job->config, master, &meta, err);
+    }
+    lc_text_release(&text);
+    return code;
+}
+
+static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
+{
+    lc_job *job = context;
+    LC_TRY(lc_job_dir_sync(&job->dir, err));
+    state->event_count = job->dir.event_count;
+    state->events_bytes = job->dir.events_bytes;
+    state->results_bytes = job->dir.results_bytes;
+    return lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err);
+}
+
+/* ---- running ---- */
+
+/* Identity of everything the job reads, as it is now. */
+static lc_code identify(const lc_job *job, lc_train_identity *now, lc_err *err)
+{
+    memset(now, 0, sizeof *now);
+    memcpy(now->spec_sha256, job->spec.sha256, sizeof now->spec_sha256);
+    memcpy(now->training_sha256, job->training.sha256, sizeof now->training_sha256);
+    if (job->has_validation) {
+        memcpy(now->validation_sha256, job->validation.sha256, sizeof now->validation_sha256);
+    }
+    if (job->spec.init_adapter != NULL) {
+        LC_TRY(lc_job_adapter_sha256(job->spec.init_adapter, now->init_sha256, err));
+    }
+    return lc_job_base_sha256(job->spec.model, now->base_sha256, err);
+}
+
+/* Resolves every "auto" and notes the identity, or checks both against what was noted. */
+static lc_code settle(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    lc_train_identity now;
+    LC_TRY(identify(job, &now, err));
+    if (state->resolved_known) {
+        return lc_train_identity_compare(&state->identity, &now, err);
+    }
+    int64_t longest = job->training.longest;
+    if (job->has_validation && job->validation.longest > longest) {
+        longest = job->validation.longest;
+    }
+    const lc_job_facts facts = {.example_count = job->training.example_count,
+                                .longest_example = longest,
+                                .model_context = job->config.max_position,
+                                .device = LC_DEVICE_CPU};
+    LC_TRY(lc_job_resolve(&job->spec, &facts, state->drawn_seed, &state->resolved, err));
+    state->identity = now;
+    state->resolved_known = true;
+    return LC_OK;
+}
+
+static lc_code begin_training(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    lc_job_derive_id(state->id, "file-", "results.csv", state->result_file);
+    state->status = LC_JOB_RUNNING;
+    LC_TRY(lc_job_dir_save(&job->dir, &job->spec, err));
+    LC_TRY(lc_job_say(job, err, "Job started."));
+    LC_TRY(lc_job_say(job, err, "Training started."));
+    LC_TRY(lc_job_results_begin(&job->dir, err));
+    return lc_job_say(job, err, "Created results file: %s", state->result_file);
+}
+
+/* Before anything is said: cuts the logs back to the newest valid checkpoint, or to nothing. */
+static lc_code rewind_logs(lc_job *job, lc_err *err)
+{
+    lc_train_state counters = {.step = 0}; /* no buffers: only verified and counted */
+    LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, &counters,
+                              &job->is_continued, err));
+    const int64_t epochs =
+        job->is_continued ? counters.step / job->dir.state.resolved.steps_per_epoch : 0;
+    LC_TRY(lc_checkpoint_drop_epochs(job->dir.path, epochs, err));
+    return lc_job_dir_rewind(&job->dir, counters.event_count, counters.events_bytes,
+                             counters.results_bytes, err);
+}
+
+static lc_code restore(lc_job *job, lc_err *err)
+{
+    lc_train_state *state = lc_trainer_state(job->trainer);
+    bool found = false;
+    LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, state, &found, err));
+    if (!found) {
+        return lc_fail(err, LC_ERR_IO, "the checkpoint in %s/resume cannot be read any more",
+                       job->dir.path);
+    }
+    lc_log(LC_LOG_INFO, "resumed after step %lld", (long long)state->step);
+    return lc_trainer_restore(job->trainer, err);
+}
+
+static lc_code finish(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    const lc_adapter_meta meta = adapter_meta(job);
+    const float *master = NULL;
+    state->trained_tokens = lc_trainer_state(job->trainer)->trained_tokens;
+    LC_TRY(lc_trainer_masters(job->trainer, &master, err));
+    LC_TRY(lc_checkpoint_save_final(job->dir.path, job->adapter, &job->config, master, &meta, err));
+    LC_TRY(lc_job_say(job, err, "Job succeeded."));
+    LC_TRY(lc_job_say(job, err, "Completed results file: %s", state->result_file));
+    LC_TRY(lc_job_say(job, err, "Training tokens billed: %lld", (long long)state->trained_tokens));
+    LC_TRY(lc_job_dir_sync(&job->dir, err));
+    state->status = LC_JOB_SUCCEEDED;
+    state->finished_at = lc_unix_seconds();
+    state->estimated_finish = 0;
+    return lc_job_dir_save(&job->dir, &job->spec, err);
+}
+
+/* From the first event to the last. What a checkpoint already has in its logs is not said again. */
+static lc_code run(lc_job *job, lc_err *err)
+{
+    const lc_train_hooks hooks = {
+        .context = job, .on_step = on_step, .on_epoch = on_epoch, .on_checkpoint = on_checkpoint};
+    if (job->dir.resumed) {
+        LC_TRY(rewind_logs(job, err));
+        job->is_silent = job->is_continued;
+    }
+    LC_TRY(lc_job_say(job, err, "Job enqueued. Waiting for jobs ahead to complete."));
+    LC_TRY(lc_job_load_data(job, err));
+    LC_TRY(settle(job, err));
+    LC_TRY(lc_job_prepare(job, err));
+    LC_TRY(begin_training(job, err));
+    if (job->is_continued) {
+        LC_TRY(restore(job, err));
+    }
+    job->is_silent = false;
+    LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
+    return finish(job, err);
+}
+
+/* ---- ends ---- */
+
+static lc_job_status status_after(lc_code code)
+{
+    return code == LC_ERR_INTERRUPTED || code == LC_ERR_DISK_FULL ? LC_JOB_PAUSED : LC_JOB_FAILED;
+}
+
+/* Puts a failed run into job.json as far as that is still possible; the run's own error stays what is returned. */
+static void record_failure(lc_job *job, lc_code code, const lc_err *why)
+{
+    lc_job_state *state = &job->dir.state;
+    lc_err ignored = {.code = LC_OK};
+    state->status = status_after(code);
+    if (code != LC_ERR_INTERRUPTED) {
+        (void)snprintf(state->error_code, sizeof state->error_code, "%s", lc_code_name(code));
+        (void)snprintf(state->error_message, sizeof state->error_message, "%s", why->message);
+        (void)snprintf(state->error_param, sizeof state->error_param, "%s", why->param);
+    }
+    if (state->status == LC_JOB_FAILED) {
+        state->finished_at = lc_unix_seconds();
+        if (lc_job_event(&job->dir, "error", job->on_event, job->context, &ignored,
+                         "Job failed. %s", why->message) != LC_OK) {
+            lc_log(LC_LOG_ERROR, "the last event could not be written: %s", ignored.message);
+        }
+    }
+    if (code == LC_ERR_DISK_FULL) {
+        lc_job_dir_release_reserve(&job->dir);
+    }
+    lc_err_clear(&ignored);
+    if (lc_job_dir_save(&job->dir, &job->spec, &ignored) != LC_OK) {
+        lc_log(LC_LOG_ERROR, "job.json could not be written: %s", ignored.message);
+    }
+}
+
+static lc_code open_log_file(const lc_job *job, lc_err *err)
+{
+    char path[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_path_join(job->dir.path, "log.txt", path, err));
+    return lc_log_open_file(path, err);
+}
+
+lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    lc_err own = {.code = LC_OK};
+    lc_err *why = err != NULL ? err : &own; /* record_failure needs the message */
+    if (state->status == LC_JOB_SUCCEEDED) {
+        return LC_OK;
+    }
+    job->on_event = on_event;
+    job->context = context;
+    state->error_code[0] = state->error_message[0] = state->error_param[0] = '\0';
+    state->finished_at = 0;
+    lc_code code = open_log_file(job, why);
+    if (code == LC_OK) {
+        code = run(job, why);
+    }
+    if (code != LC_OK) {
+        lc_log(code == LC_ERR_INTERRUPTED ? LC_LOG_INFO : LC_LOG_ERROR, "%s", why->message);
+        record_failure(job, code, why);
+    }
+    lc_log_close_file();
+    return code;
+}
