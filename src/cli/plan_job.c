@@ -14,7 +14,8 @@
 #define PROBE_ROWS      512
 #define MAX_PROBE_WIDTH 4096
 #define PROBE_SECONDS   0.25
-#define EVAL_EXAMPLES   256 /* laid out at once by the trainer's evaluation */
+#define RUN_BYTES       (768 << 10) /* code and small tables that a run touches beyond a plan: measured */
+#define EVAL_EXAMPLES   256         /* laid out at once by the trainer's evaluation */
 #define UNKNOWN_EXAMPLES \
     1 /* of a data set that is not there: no buffer of the model depends on it */
 
@@ -269,7 +270,8 @@ static lc_code add_process(lc_job_plan *job, int64_t threads, lc_err *err)
     LC_TRY(lc_engine_threads(threads, &count, err));
     LC_TRY(lc_cpu_open(count, &job->device, err));
     const int64_t resident = lc_system_resident_bytes();
-    return lc_plan_add(&job->plan, LC_PLAN_PROCESS, LC_U8, resident > 0 ? resident : 0, 1, err,
+    return lc_plan_add(&job->plan, LC_PLAN_PROCESS, LC_U8,
+                       RUN_BYTES + (resident > 0 ? resident : 0), 1, err,
                        "program, libraries, threads");
 }
 
