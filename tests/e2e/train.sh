@@ -45,6 +45,25 @@ grep -q "^Adapter: $scratch/a/adapter$" "$scratch/out" || fail "no closing lines
 ! grep -vq '^{.*}$' "$scratch/out" || fail "a line is not an object"
 cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
 
+# ---- what lorac plan says of the peak is within 5 % of what the run takes ----
+# The high-water mark is polled: almost all of it is reached when training starts.
+if [ -z "${LORAC_SANITIZE:-}" ]; then
+    "$lorac" plan "$scratch/long.json" --json >"$scratch/out"
+    planned=$(sed -n 's/.*"total_bytes": \([0-9]*\).*/\1/p' "$scratch/out")
+    "$lorac" train "$scratch/long.json" --out "$scratch/peak" >/dev/null &
+    pid=$! measured=0
+    while kill -0 $pid 2>/dev/null; do
+        now=$(sed -n 's/^VmHWM:[ \t]*\([0-9]*\) kB/\1/p' /proc/$pid/status 2>/dev/null || true)
+        measured=${now:-$measured}
+        sleep 0.01
+    done
+    wait $pid
+    measured=$((measured * 1024))
+    echo "peak: planned $planned, measured $measured bytes"
+    [ $((planned * 100)) -ge $((measured * 95)) ] && [ $((planned * 100)) -le $((measured * 105)) ] ||
+        fail "the plan is more than 5 % off"
+fi
+
 # ---- wrong calls ----
 status=0
 "$lorac" train "$scratch/short.json" --out "$scratch/a" >"$scratch/out" 2>"$scratch/err" || status=$?
