@@ -24,8 +24,10 @@ typedef struct tensor {
     bool is_vector; /* a plain array of rows*cols elements, passed as a pointer */
     int64_t rows, cols, ld;
     lc_dtype dtype;
-    size_t bytes;    /* of data, guards included */
-    uint8_t *data;   /* owned: guard, rows, guard; what the device sees */
+    double
+        least_rms; /* values smaller than this come from cancellation: errors are relative to it */
+    size_t bytes;  /* of data, guards included */
+    uint8_t *data; /* owned: guard, rows, guard; what the device sees */
     uint8_t *before; /* owned: data at the start of every run */
     double *exact;   /* owned: rows x cols for the reference, matrices only */
     uint8_t *plain;  /* owned: the reference's copy of a vector */
