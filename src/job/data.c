@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "job/prepare.h"
+#include "lorac/log.h"
 
 /* One of the job's two data sets. */
 typedef struct source {
@@ -95,6 +96,13 @@ static lc_code load_one(lc_job *job, const source *from, lc_err *err)
     from->data->token_count = from->dataset->token_count;
     from->data->truncated_count = from->dataset->truncated_count;
     from->data->truncated_tokens = from->dataset->truncated_tokens;
+    if (from->dataset->truncated_count > 0) {
+        lc_log(LC_LOG_WARN,
+               "%s: %lld of %lld rows were cut to %lld tokens, %lld tokens are left out",
+               from->what, (long long)from->dataset->truncated_count,
+               (long long)from->dataset->example_count, (long long)max_tokens_of(job),
+               (long long)from->dataset->truncated_tokens);
+    }
     return lc_job_say(job, err, "Preprocessing completed for file %s file.", from->name);
 }
 
