@@ -2,6 +2,7 @@
  * `lorac`: picks the command, prints an error once, ends the process. The only file that calls
  * exit.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,10 @@ int main(int argc, char **argv)
 {
     lc_err err = {.code = LC_OK};
     lc_code code = run(argc, argv, &err);
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == LC_OK) {
-        code = lc_fail_errno(&err, "cannot write to standard output");
+    errno = 0;
+    const bool is_lost = fflush(stdout) != 0 || ferror(stdout) != 0;
+    if (is_lost && errno != EPIPE && code == LC_OK) { /* a reader that went away is no failure */
+        code = lc_fail(&err, LC_ERR_IO, "cannot write to standard output");
     }
     if (code != LC_OK) {
         fprintf(stderr, "lorac: %s\n", err.message[0] != '\0' ? err.message : lc_code_name(code));

@@ -81,25 +81,29 @@ static void add_progress(lc_text *text, const lc_progress *progress)
     lc_text_addf(text, ", \"nonfinite_steps\": %lld}", (long long)progress->nonfinite_steps);
 }
 
+/* "key": "value", left out when there is no text. */
 static void add_text_member(lc_text *text, const char *key, const char *value)
 {
-    if (value != NULL) {
-        lc_text_addf(text, ", \"%s\": ", key);
+    if (value != NULL && value[0] != '\0') {
+        lc_text_addf(text, "%s\"%s\": ", text->length > 1 ? ", " : "", key);
         lc_text_add_json_string(text, value, strlen(value));
     }
 }
 
+/* Members in the order of events.jsonl; a step's progress is no event and has no id. */
 static void show_json(lc_progress_view *view, const lc_event *event)
 {
     lc_text text;
     lc_err ignored = {.code = LC_OK};
     lc_text_init(&text);
-    lc_text_addf(&text, "{\"object\": \"fine_tuning.job.event\"");
+    lc_text_addf(&text, "{");
     add_text_member(&text, "id", event->id);
-    lc_text_addf(&text, ", \"created_at\": %lld", (long long)event->created_at);
+    add_text_member(&text, "object", event->progress == NULL ? "fine_tuning.job.event" : "");
+    lc_text_addf(&text, "%s\"created_at\": %lld", text.length > 1 ? ", " : "",
+                 (long long)event->created_at);
     add_text_member(&text, "level", event->level);
-    add_text_member(&text, "type", event->type);
     add_text_member(&text, "message", event->message);
+    add_text_member(&text, "type", event->type);
     if (event->metrics != NULL) {
         add_metrics(&text, event->metrics);
     }

@@ -144,5 +144,8 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
     const lc_job_options job_options = {
         .job_file = job_file, .out_dir = out_dir, .resume = resume, .threads = (int)threads};
     catch_signals();
-    return explain(run_job(&job_options, json, err), &job_options, json, err);
+    const lc_code code = explain(run_job(&job_options, json, err), &job_options, json, err);
+    (void)fflush(stdout);
+    clearerr(stdout); /* whoever read it may be gone; what counts is the job */
+    return code;
 }

@@ -62,6 +62,13 @@ refused 2 '--threads "0": expected a whole number from 1 to 256' train job.json 
 refused 2 'unexpected argument "b"' plan a b
 LORAC_THREADS=lots refused 2 'LORAC_THREADS' chat --model $golden/model --ids --prompt 1
 
+if [ -c /dev/full ]; then
+    status=0
+    "$lorac" --help >/dev/full 2>"$scratch/err" || status=$?
+    [ $status -eq 1 ] || fail "a full disk behind standard output: $status"
+    err_has 'cannot write to standard output'
+fi
+
 # ---- chat with token ids: no tokenizer files are there ----
 chat() { run 0 chat --model $golden/model --ids --max-tokens 12 "$@"; }
 chat --temperature 0 --prompt "1 2 3"

@@ -175,6 +175,7 @@ static void json_lines_parse(void **state)
     assert_null(lc_json_get(data, "valid_loss")); /* not measured: left out */
     assert_int_equal(lc_json_get(progress, "total_steps")->valueint, 2);
     assert_null(lc_json_get(progress, "grad_norm"));
+    assert_null(lc_json_get(lines[1], "object")); /* progress is no event */
     data = lc_json_get(lines[2], "data");
     assert_null(lc_json_get(data, "train_loss"));
     assert_true(fabs(lc_json_get(data, "valid_loss")->valuedouble - 0.75) < 1e-15);
