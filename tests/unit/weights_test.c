@@ -213,7 +213,7 @@ static void check_rows(lc_mat mat, int64_t row, const char *name)
 
 static void check_vector(const float *values, int64_t count, int32_t layer, const char *leaf)
 {
-    char name[128];
+    char name[192];
     snprintf(name, sizeof(name), "model.%s", leaf);
     if (layer >= 0) {
         snprintf(name, sizeof(name), "model.layers.%d.%s", layer, leaf);
