@@ -44,8 +44,9 @@ done
 # ---- the program and the libraries it finds in the slim image ----
 program=$DESTDIR/opt/lorac/bin/lorac
 "$program" --version
-listed=$(scripts/setup --runtime --list)
-allowed=" ${listed//$'\n'/ } libc6 libgcc-s1 libstdc++6 "
+mapfile -t listed < <(scripts/setup --runtime --list)
+depends=$(dpkg-query -W -f='${Depends}, ' "${listed[@]}" | sed 's/([^)]*)//g; s/[,|]/ /g')
+allowed=" ${listed[*]} $depends "
 ldd "$program" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do
     library=$(readlink -f "$library")
     package=$(dpkg -S "$library" 2>/dev/null || dpkg -S "${library#/usr}" 2>/dev/null || dpkg -S "/usr$library")
