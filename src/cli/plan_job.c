@@ -14,8 +14,9 @@
 #define PROBE_ROWS      512
 #define MAX_PROBE_WIDTH 4096
 #define PROBE_SECONDS   0.25
-#define RUN_BYTES       (768 << 10) /* code and small tables that a run touches beyond a plan: measured */
-#define EVAL_EXAMPLES   256         /* laid out at once by the trainer's evaluation */
+/* Code and small tables that a run touches beyond a plan: measured. */
+#define RUN_BYTES     (768 << 10)
+#define EVAL_EXAMPLES 256 /* laid out at once by the trainer's evaluation */
 #define UNKNOWN_EXAMPLES \
     1 /* of a data set that is not there: no buffer of the model depends on it */
 
