@@ -16,11 +16,13 @@
 /* Floats of a staged weight panel, its strides padded against cache aliasing. */
 #define LC_STAGE_FLOATS (64 * 1024)
 #define LC_STAGE_PAD    16
+#define LC_MAX_PANEL    1024
 #define LC_MAX_TILE     256
 
 /* One worker's scratch; only the task it is running touches it. */
 typedef struct lc_cpu_scratch {
-    float stage[LC_STAGE_FLOATS + LC_STAGE_PAD * 1024]; /* expanded or re-strided weight panel */
+    float stage[LC_STAGE_FLOATS +
+                LC_STAGE_PAD * LC_MAX_PANEL]; /* expanded or re-strided weight panel */
     float scores[LC_SCORE_FLOATS];
     float gradients[LC_SCORE_FLOATS];
     float row_max[LC_QUERY_BLOCK];

@@ -12,6 +12,11 @@
 #define SMALLEST_TILE 64
 /* A stride of a multiple of 4 KiB maps a column of the operand onto a few cache sets: 3 times slower. */
 #define ALIASING_FLOATS 1024
+/* Fewer rows than this do not pay for a copy of b. */
+#define STAGED_ROWS 16
+/* How far ahead of the copy the next lines of b are fetched: they lie a stride apart, often a page. */
+#define LINES_AHEAD 8
+#define FETCH_BYTES 1024 /* longer runs are left to the hardware */
 /* Below this many rows oneDNN's matrix path loses to its vector path, one row at a time. */
 #define VECTOR_ROWS 3
 
@@ -42,7 +47,8 @@ typedef struct gemm_job {
     lc_cpu *cpu;
     const lc_gemm *gemm;
     int64_t tile_m, tile_n, tiles_m, tiles_n;
-    int64_t panel; /* rows of K staged at a time; 0: b is read where it lies */
+    bool stages; /* b goes through the worker's stage, `panel` of K at a time */
+    int64_t panel;
 } gemm_job;
 
 static int64_t minimum(int64_t a, int64_t b)
@@ -62,14 +68,20 @@ static int64_t even_tile(int64_t extent, int64_t tile)
     return minimum(tile, (even + 15) / 16 * 16);
 }
 
+/* Small enough for TASKS_WANTED tiles, but not below SMALLEST_TILE. Staging a panel pays by the rows that use
+ * it, so staged tiles lose columns first. */
 static void choose_tiles(gemm_job *job, int64_t m, int64_t n)
 {
-    int64_t tile = LC_MAX_TILE;
-    while (tile > SMALLEST_TILE && tiles(m, tile) * tiles(n, tile) < TASKS_WANTED) {
-        tile /= 2;
+    int64_t tile_m = LC_MAX_TILE, tile_n = LC_MAX_TILE;
+    while (tile_n > SMALLEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < TASKS_WANTED) {
+        tile_n /= 2;
+        tile_m = job->stages ? tile_m : tile_n;
     }
-    job->tile_m = even_tile(m, tile);
-    job->tile_n = even_tile(n, tile);
+    while (tile_m > SMALLEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < TASKS_WANTED / 2) {
+        tile_m /= 2;
+    }
+    job->tile_m = even_tile(m, tile_m);
+    job->tile_n = even_tile(n, tile_n);
     job->tiles_m = tiles(m, job->tile_m);
     job->tiles_n = tiles(n, job->tile_n);
 }
@@ -106,6 +118,15 @@ static void multiply(lc_cpu *cpu, const lc_sgemm *g)
     }
 }
 
+static void fetch(lc_mat mat, int64_t row, int64_t col, int64_t count)
+{
+    const size_t size = lc_dtype_bytes(mat.dtype);
+    const char *from = (const char *)mat.data + (size_t)(row * mat.ld + col) * size;
+    for (size_t at = 0; at < (size_t)count * size && at < FETCH_BYTES; at += 64) {
+        __builtin_prefetch(from + at);
+    }
+}
+
 /* Copies op(b)'s window K first..first+depth-1, columns col..col+cols-1 into the stage, as F32. */
 static int64_t stage_panel(const gemm_job *job, int64_t first, int64_t depth, int64_t col,
                            int64_t cols, float *stage)
@@ -115,6 +136,10 @@ static int64_t stage_panel(const gemm_job *job, int64_t first, int64_t depth, in
     const int64_t lines = transposed ? cols : depth, length = transposed ? depth : cols;
     const int64_t stride = length + LC_STAGE_PAD;
     for (int64_t i = 0; i < lines; i++) {
+        if (i + LINES_AHEAD < lines) {
+            fetch(gemm->b, (transposed ? col : first) + i + LINES_AHEAD, transposed ? first : col,
+                  length);
+        }
         lc_cpu_expand(job->cpu, gemm->b, (transposed ? col : first) + i, transposed ? first : col,
                       length, stage + i * stride);
     }
@@ -144,7 +169,7 @@ static void tile_task(void *context, int64_t index, int worker)
                      .lda = gemm->a.ld,
                      .c = lc_row_f32(gemm->c, row) + col,
                      .ldc = gemm->c.ld};
-    if (job->panel == 0) {
+    if (!job->stages) {
         tile.b = (const float *)gemm->b.data + (gemm->tb == 'T' ? col * gemm->b.ld : col);
         tile.ldb = gemm->b.ld;
         multiply(job->cpu, &tile);
@@ -166,7 +191,7 @@ const float *lc_cpu_restride(lc_cpu_scratch *scratch, const float *from, int64_t
 {
     const int64_t stride = cols + LC_STAGE_PAD,
                   room = (int64_t)(sizeof scratch->stage / sizeof(float));
-    if (*ld % ALIASING_FLOATS != 0 || rows < SMALLEST_TILE / 2 || rows > room / stride) {
+    if (*ld % ALIASING_FLOATS != 0 || rows < STAGED_ROWS || rows > room / stride) {
         return from;
     }
     for (int64_t i = 0; i < rows; i++) {
@@ -181,15 +206,10 @@ void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
     if (gemm->m == 0 || gemm->n == 0 || gemm->k == 0) { /* k is 0 for a batch without rows only */
         return;
     }
-    gemm_job job = {.cpu = cpu, .gemm = gemm};
-    choose_tiles(&job, gemm->m, gemm->n);
     const bool aliases =
-        gemm->tb == 'N' && gemm->m >= SMALLEST_TILE && gemm->b.ld % ALIASING_FLOATS == 0;
-    if (gemm->b.dtype == LC_BF16 || aliases) {
-        job.panel = LC_STAGE_FLOATS / job.tile_n;
-        if (job.panel > 1024) {
-            job.panel = 1024;
-        }
-    }
+        gemm->tb == 'N' && gemm->m >= STAGED_ROWS && gemm->b.ld % ALIASING_FLOATS == 0;
+    gemm_job job = {.cpu = cpu, .gemm = gemm, .stages = gemm->b.dtype == LC_BF16 || aliases};
+    choose_tiles(&job, gemm->m, gemm->n);
+    job.panel = minimum(LC_STAGE_FLOATS / job.tile_n, LC_MAX_PANEL);
     lc_cpu_run(cpu, job.tiles_m * job.tiles_n, tile_task, &job);
 }

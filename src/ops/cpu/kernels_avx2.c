@@ -39,6 +39,31 @@ static inline vf vf_sqrt(vf a)
     return (vf)_mm256_sqrt_ps((__m256)a);
 }
 
+static inline vf vf_max(vf a, vf b)
+{
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+
+static inline vf vf_min(vf a, vf b)
+{
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+}
+
+static inline vw vw_set(uint64_t value)
+{
+    return (vw)_mm256_set1_epi64x((long long)value);
+}
+
+static inline vw vw_zip_even(vw a, vw b)
+{
+    return (vw)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
+}
+
+static inline vw vw_zip_odd(vw a, vw b)
+{
+    return (vw)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+}
+
 static inline vw vw_multiply_low(vw a, uint32_t b)
 {
     return (vw)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)b));

@@ -40,6 +40,31 @@ static inline vf vf_sqrt(vf a)
     return (vf)_mm512_sqrt_ps((__m512)a);
 }
 
+static inline vf vf_max(vf a, vf b)
+{
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+static inline vf vf_min(vf a, vf b)
+{
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
+
+static inline vw vw_set(uint64_t value)
+{
+    return (vw)_mm512_set1_epi64((long long)value);
+}
+
+static inline vw vw_zip_even(vw a, vw b)
+{
+    return (vw)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+}
+
+static inline vw vw_zip_odd(vw a, vw b)
+{
+    return (vw)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+}
+
 static inline vw vw_multiply_low(vw a, uint32_t b)
 {
     return (vw)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)b));

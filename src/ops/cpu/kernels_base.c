@@ -27,6 +27,33 @@ static inline vf vf_sqrt(vf a)
     return (vf){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])};
 }
 
+static inline vf vf_max(vf a, vf b)
+{
+    const vi first = (vi)(a > b);
+    return (vf)(((vi)a & first) | ((vi)b & ~first));
+}
+
+static inline vf vf_min(vf a, vf b)
+{
+    const vi first = (vi)(a < b);
+    return (vf)(((vi)a & first) | ((vi)b & ~first));
+}
+
+static inline vw vw_set(uint64_t value)
+{
+    return (vw){value, value};
+}
+
+static inline vw vw_zip_even(vw a, vw b)
+{
+    return (vw){a[0], b[0]};
+}
+
+static inline vw vw_zip_odd(vw a, vw b)
+{
+    return (vw){a[1], b[1]};
+}
+
 static inline vw vw_multiply_low(vw a, uint32_t b)
 {
     return (a & 0xFFFFFFFFu) * (uint64_t)b;

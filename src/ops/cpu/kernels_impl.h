@@ -1,7 +1,9 @@
 /*
  * The bodies of the kernels, compiled once per instruction set. The including file has defined LANES, the
- * vector types vf (float), vu (uint32_t), vi (int32_t), vw (uint64_t) of one width, and vf_set, vf_fma,
- * vf_sqrt, vw_multiply_low (low halves to 64-bit products). No contraction, so what is fused is written.
+ * vector types vf (float), vu (uint32_t), vi (int32_t), vw (uint64_t) of one width, vh (uint16_t) of half,
+ * and vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either gives the second), vw_set, vw_multiply_low
+ * (low halves to 64-bit products), vw_zip_even and _odd (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No
+ * contraction, so what is fused is written.
  */
 
 static inline vf load(const float *from, int64_t left)
@@ -29,11 +31,6 @@ static inline vf choose(vi mask, vf yes, vf no)
     return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
-static inline vf larger(vf a, vf b)
-{
-    return choose((vi)(a > b), a, b);
-}
-
 /* All ones in the first `left` lanes. */
 static inline vi first_lanes(int64_t left)
 {
@@ -57,17 +54,18 @@ static inline float sum_lanes(vf value)
 }
 
 /*
- * exp(x), about 1 ulp (Cephes' polynomial): n = round(x/ln2), r = x - n*ln2 in two parts, 2^n applied in two
- * halves so that results underflow gradually and overflow to infinity. NaN stays NaN.
+ * exp(x), about 1 ulp (Cephes' polynomial) up to 88.37: n = round(x/ln2), r = x - n*ln2 in two parts, times
+ * 2^n. Larger x give infinity, x below -87.33 (results under the smallest normal number) 0, NaN stays NaN.
  */
 static inline vf exponential(vf x)
 {
     const vf magic = vf_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = choose((vi)(x < vf_set(-104.0f)), vf_set(-104.0f), x);
-    x = choose((vi)(x > vf_set(89.0f)), vf_set(89.0f), x);
-    const vf shifted = vf_fma(x, vf_set(1.44269504088896341f), magic);
+    const vf lowest = vf_set(-87.33654f);
+    const vi normal = (vi) ~(vi)(x < lowest);
+    const vf bounded = vf_max(lowest, vf_min(vf_set(89.0f), x));
+    const vf shifted = vf_fma(bounded, vf_set(1.44269504088896341f), magic);
     const vf n = shifted - magic;
-    vf r = vf_fma(n, vf_set(-0.693359375f), x);
+    vf r = vf_fma(n, vf_set(-0.693359375f), bounded);
     r = vf_fma(n, vf_set(2.12194440e-4f), r);
     vf p = vf_set(1.9875691500e-4f);
     p = vf_fma(p, r, vf_set(1.3981999507e-3f));
@@ -76,10 +74,8 @@ static inline vf exponential(vf x)
     p = vf_fma(p, r, vf_set(1.6666665459e-1f));
     p = vf_fma(p, r, vf_set(5.0000001201e-1f));
     p = vf_fma(p, r * r, r) + vf_set(1.0f);
-    const vu exponent = (vu)shifted - (vu)magic;
-    const vu half = (vu)((vi)exponent >> 1);
-    const vu rest = exponent - half;
-    return p * (vf)((half + 127u) << 23) * (vf)((rest + 127u) << 23);
+    const vu power = ((vu)shifted << 23) + (127u << 23); /* the low bits of shifted are n */
+    return (vf)((vi)(p * (vf)power) & normal);
 }
 
 static float dot(const float *a, const float *b, int64_t count)
@@ -103,14 +99,14 @@ static float maximum(const float *x, int64_t count)
     vf most[2] = {lowest, lowest};
     int64_t i = 0;
     for (; i + 2 * LANES <= count; i += 2 * LANES) {
-        most[0] = larger(load(x + i, LANES), most[0]);
-        most[1] = larger(load(x + i + LANES, LANES), most[1]);
+        most[0] = vf_max(load(x + i, LANES), most[0]);
+        most[1] = vf_max(load(x + i + LANES, LANES), most[1]);
     }
     for (; i < count; i += LANES) {
         const vf value = choose(first_lanes(count - i), load(x + i, count - i), lowest);
-        most[0] = larger(value, most[0]);
+        most[0] = vf_max(value, most[0]);
     }
-    const vf both = larger(most[0], most[1]);
+    const vf both = vf_max(most[0], most[1]);
     float result = both[0];
     for (int lane = 1; lane < LANES; lane++) {
         result = both[lane] > result ? both[lane] : result;
@@ -296,50 +292,57 @@ static lc_row_loss cross_entropy(float *logits, int64_t count, int64_t target, f
 
 #define BLOCKS (LANES / 2) /* Philox blocks of four words made together */
 
-static inline void mask_words(const lc_mask_row *mask, uint64_t first_block,
-                              uint32_t words[4 * BLOCKS])
+/* Block numbers 0..BLOCKS-1 in the order that makes vw_zip give consecutive blocks. */
+static inline vw block_order(void)
 {
-    vw c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0};
+    uint64_t order[BLOCKS];
     for (int i = 0; i < BLOCKS; i++) {
-        c0[i] = mask->counter[0];
-        c1[i] = mask->counter[1];
-        c2[i] = mask->counter[2];
-        c3[i] = first_block + (uint64_t)i;
+        order[i] = (uint64_t)(i % 2 == 0 ? i / 2 : BLOCKS / 2 + i / 2);
     }
+    vw lanes;
+    memcpy(&lanes, order, sizeof lanes);
+    return lanes;
+}
+
+/* Philox4x32-10 (rng.h) in 64-bit lanes, one block of four words per lane; words come out in order. */
+static inline void mask_words(const lc_mask_row *mask, vw blocks, uint32_t words[4 * BLOCKS])
+{
+    vw c0 = vw_set(mask->counter[0]), c1 = vw_set(mask->counter[1]), c2 = vw_set(mask->counter[2]);
+    vw c3 = blocks;
     uint32_t key0 = mask->key[0], key1 = mask->key[1];
     for (int round = 0; round < 10; round++) {
         /* Upper halves hold garbage; products read lower halves only. */
         const vw product0 = vw_multiply_low(c0, 0xD2511F53u);
         const vw product1 = vw_multiply_low(c2, 0xCD9E8D57u);
-        c0 = (product1 >> 32) ^ c1 ^ (uint64_t)key0;
+        c0 = (product1 >> 32) ^ c1 ^ vw_set(key0);
         c1 = product1;
-        c2 = (product0 >> 32) ^ c3 ^ (uint64_t)key1;
+        c2 = (product0 >> 32) ^ c3 ^ vw_set(key1);
         c3 = product0;
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    const vw low = (c0 & 0xFFFFFFFFu) | (c1 << 32), high = (c2 & 0xFFFFFFFFu) | (c3 << 32);
-    uint64_t pairs[2 * BLOCKS];
-    for (int i = 0; i < BLOCKS; i++) {
-        pairs[2 * i] = low[i];
-        pairs[2 * i + 1] = high[i];
-    }
-    memcpy(words, pairs, sizeof pairs);
+    const vw lower = vw_set(0xFFFFFFFFu);
+    const vw left = (c0 & lower) | (c1 << 32), right = (c2 & lower) | (c3 << 32);
+    const vw even = vw_zip_even(left, right), odd = vw_zip_odd(left, right);
+    memcpy(words, &even, sizeof even);
+    memcpy(words + 2 * BLOCKS, &odd, sizeof odd);
 }
 
 static void dropout(const float *x, float *y, int64_t count, const lc_mask_row *mask,
                     bool accumulate)
 {
-    const vf by = vf_set(mask->scale), zero = vf_set(0.0f);
+    const vf by = vf_set(mask->scale);
+    vw blocks = block_order();
     uint32_t words[4 * BLOCKS];
     for (int64_t first = 0; first < count; first += 4 * BLOCKS) {
-        mask_words(mask, (uint64_t)first / 4, words);
+        mask_words(mask, blocks, words);
+        blocks += vw_set(BLOCKS);
         for (int64_t i = first; i < first + 4 * BLOCKS && i < count; i += LANES) {
             const int64_t left = count - i;
             vu word;
             memcpy(&word, words + (i - first), sizeof word);
             const vi kept = (vi)(word >= mask->threshold);
-            const vf value = choose(kept, load(x + i, left) * by, zero);
+            const vf value = (vf)((vi)(load(x + i, left) * by) & kept);
             store(y + i, accumulate ? load(y + i, left) + value : value, left);
         }
     }
