@@ -17,6 +17,7 @@
 #endif
 
 #define LANES 8
+#define ONES  -1, -1, -1, -1, -1, -1, -1, -1
 
 typedef float vf __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
@@ -37,6 +38,37 @@ static inline vf vf_fma(vf a, vf b, vf c)
 static inline vf vf_sqrt(vf a)
 {
     return (vf)_mm256_sqrt_ps((__m256)a);
+}
+
+static inline vf vf_load_masked(const float *from, vi mask)
+{
+    return (vf)_mm256_maskload_ps(from, (__m256i)mask);
+}
+
+static inline void vf_store_masked(float *to, vi mask, vf value)
+{
+    _mm256_maskstore_ps(to, (__m256i)mask, (__m256)value);
+}
+
+static inline float vf_sum(vf a)
+{
+    const __m256 v = (__m256)a;
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static inline float vf_largest(vf a)
+{
+    const __m256 v = (__m256)a;
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+static inline bool vi_any(vi mask)
+{
+    return _mm256_movemask_ps((__m256)mask) != 0;
 }
 
 static inline vf vf_max(vf a, vf b)

@@ -18,6 +18,7 @@
 #endif
 
 #define LANES 16
+#define ONES  -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
 
 typedef float vf __attribute__((vector_size(64)));
 typedef uint32_t vu __attribute__((vector_size(64)));
@@ -38,6 +39,39 @@ static inline vf vf_fma(vf a, vf b, vf c)
 static inline vf vf_sqrt(vf a)
 {
     return (vf)_mm512_sqrt_ps((__m512)a);
+}
+
+static inline vf vf_load_masked(const float *from, vi mask)
+{
+    return (vf)_mm512_maskz_loadu_ps(_mm512_movepi32_mask((__m512i)mask), from);
+}
+
+static inline void vf_store_masked(float *to, vi mask, vf value)
+{
+    _mm512_mask_storeu_ps(to, _mm512_movepi32_mask((__m512i)mask), (__m512)value);
+}
+
+static inline float vf_sum(vf a)
+{
+    const __m512 v = (__m512)a;
+    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static inline float vf_largest(vf a)
+{
+    const __m512 v = (__m512)a;
+    const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+static inline bool vi_any(vi mask)
+{
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
 }
 
 static inline vf vf_max(vf a, vf b)

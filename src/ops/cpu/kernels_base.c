@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define LANES 4
+#define ONES  -1, -1, -1, -1
 
 typedef float vf __attribute__((vector_size(16)));
 typedef uint32_t vu __attribute__((vector_size(16)));
@@ -25,6 +26,38 @@ static inline vf vf_fma(vf a, vf b, vf c)
 static inline vf vf_sqrt(vf a)
 {
     return (vf){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])};
+}
+
+static inline vf vf_load_masked(const float *from, vi mask)
+{
+    vf value = {0};
+    for (int i = 0; i < LANES && mask[i] != 0; i++) {
+        value[i] = from[i];
+    }
+    return value;
+}
+
+static inline void vf_store_masked(float *to, vi mask, vf value)
+{
+    for (int i = 0; i < LANES && mask[i] != 0; i++) {
+        to[i] = value[i];
+    }
+}
+
+static inline float vf_sum(vf a)
+{
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
+
+static inline float vf_largest(vf a)
+{
+    const float left = a[0] > a[2] ? a[0] : a[2], right = a[1] > a[3] ? a[1] : a[3];
+    return left > right ? left : right;
+}
+
+static inline bool vi_any(vi mask)
+{
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 }
 
 static inline vf vf_max(vf a, vf b)

@@ -1,20 +1,29 @@
 /*
  * The bodies of the kernels, compiled once per instruction set. The including file has defined LANES, the
  * vector types vf (float), vu (uint32_t), vi (int32_t), vw (uint64_t) of one width, vh (uint16_t) of half,
- * and vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either gives the second), vw_set, vw_multiply_low
+ * ONES (LANES times -1), and vf_load_masked, vf_store_masked, vf_sum and vf_largest (across lanes), vi_any, vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either gives the second), vw_set, vw_multiply_low
  * (low halves to 64-bit products), vw_zip_even and _odd (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No
  * contraction, so what is fused is written.
  */
 
+/* All ones in the first `left` lanes, 0 <= left <= LANES. */
+static inline vi first_lanes(int64_t left)
+{
+    static const int32_t ones[2 * LANES] = {ONES};
+    vi lanes;
+    memcpy(&lanes, ones + LANES - left, sizeof lanes);
+    return lanes;
+}
+
+/* The next lanes of a row of which `left` are left; lanes behind its end are 0. */
 static inline vf load(const float *from, int64_t left)
 {
-    vf value = {0};
     if (__builtin_expect(left >= LANES, 1)) {
+        vf value;
         memcpy(&value, from, sizeof value);
-    } else {
-        memcpy(&value, from, (size_t)left * sizeof *from);
+        return value;
     }
-    return value;
+    return vf_load_masked(from, first_lanes(left));
 }
 
 static inline void store(float *to, vf value, int64_t left)
@@ -22,35 +31,13 @@ static inline void store(float *to, vf value, int64_t left)
     if (__builtin_expect(left >= LANES, 1)) {
         memcpy(to, &value, sizeof value);
     } else {
-        memcpy(to, &value, (size_t)left * sizeof *to);
+        vf_store_masked(to, first_lanes(left), value);
     }
 }
 
 static inline vf choose(vi mask, vf yes, vf no)
 {
     return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
-}
-
-/* All ones in the first `left` lanes. */
-static inline vi first_lanes(int64_t left)
-{
-    vi lane;
-    for (int i = 0; i < LANES; i++) {
-        lane[i] = i < left ? -1 : 0;
-    }
-    return lane;
-}
-
-static inline float sum_lanes(vf value)
-{
-    float lanes[LANES];
-    memcpy(lanes, &value, sizeof value);
-    for (int width = LANES / 2; width > 0; width /= 2) {
-        for (int i = 0; i < width; i++) {
-            lanes[i] += lanes[i + width];
-        }
-    }
-    return lanes[0];
 }
 
 /*
@@ -90,7 +77,7 @@ static float dot(const float *a, const float *b, int64_t count)
     for (; i < count; i += LANES) {
         sum[0] = vf_fma(load(a + i, count - i), load(b + i, count - i), sum[0]);
     }
-    return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static float maximum(const float *x, int64_t count)
@@ -106,12 +93,7 @@ static float maximum(const float *x, int64_t count)
         const vf value = choose(first_lanes(count - i), load(x + i, count - i), lowest);
         most[0] = vf_max(value, most[0]);
     }
-    const vf both = vf_max(most[0], most[1]);
-    float result = both[0];
-    for (int lane = 1; lane < LANES; lane++) {
-        result = both[lane] > result ? both[lane] : result;
-    }
-    return result;
+    return vf_largest(vf_max(most[0], most[1]));
 }
 
 static float exp_sum(float *x, int64_t count, float shift)
@@ -129,7 +111,7 @@ static float exp_sum(float *x, int64_t count, float shift)
         store(x + i, value, count - i);
         sum += choose(first_lanes(count - i), value, vf_set(0.0f));
     }
-    return sum_lanes(sum);
+    return vf_sum(sum);
 }
 
 static void scale(float *x, int64_t count, float factor)
@@ -172,7 +154,7 @@ static void rmsnorm_backward(const float *dy, const float *x, const float *weigh
         const int64_t left = count - i;
         sum[0] = vf_fma(load(weight + i, left) * load(dy + i, left), load(x + i, left), sum[0]);
     }
-    const float mean = sum_lanes(sum[0] + sum[1]) / (float)count;
+    const float mean = vf_sum(sum[0] + sum[1]) / (float)count;
     const vf by = vf_set(rstd), pull = vf_set(-mean * rstd * rstd * rstd);
     for (i = 0; i < count; i += LANES) {
         const int64_t left = count - i;
@@ -249,7 +231,7 @@ static double exp_sum_long(float *x, int64_t count, float shift, bool keep)
             }
             sum += value;
         }
-        total += (double)sum_lanes(sum);
+        total += (double)vf_sum(sum);
     }
     return total;
 }
@@ -262,11 +244,7 @@ static bool any_equal(const float *x, int64_t count, float wanted)
         if (count - i < LANES) {
             hit &= first_lanes(count - i);
         }
-        int32_t found = 0;
-        for (int lane = 0; lane < LANES; lane++) {
-            found |= hit[lane];
-        }
-        if (found != 0) {
+        if (vi_any(hit)) {
             return true;
         }
     }
