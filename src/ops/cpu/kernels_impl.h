@@ -6,12 +6,12 @@
  * contraction, so what is fused is written.
  */
 
-/* All ones in the first `left` lanes, 0 <= left <= LANES. */
+/* All ones in the first `left` lanes, in all of them from LANES on; left >= 0. */
 static inline vi first_lanes(int64_t left)
 {
     static const int32_t ones[2 * LANES] = {ONES};
     vi lanes;
-    memcpy(&lanes, ones + LANES - left, sizeof lanes);
+    memcpy(&lanes, ones + LANES - (left < LANES ? left : LANES), sizeof lanes);
     return lanes;
 }
 

@@ -1,0 +1,326 @@
+/* The CPU device itself: opening, memory, copies, and its kernels where the op table does not look. */
+#include "base/fault.h"
+#include "base/rng.h"
+#include "base/thread.h"
+#include "ops/cpu/cpu.h"
+#include "testing.h"
+
+#include <math.h>
+
+static lc_device *device;
+
+static int open_device(void **state)
+{
+    (void)state;
+    assert_ok(lc_cpu_open(2, &device, &test_err));
+    return 0;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    device->ops->close(device);
+    return 0;
+}
+
+static void test_open_limits(void **state)
+{
+    (void)state;
+    lc_device *other = NULL;
+    assert_fails(lc_cpu_open(0, &other, &test_err), LC_ERR_USAGE, "threads is 0, expected 1..256");
+    assert_fails(lc_cpu_open(LC_MAX_THREADS + 1, &other, &test_err), LC_ERR_USAGE,
+                 "threads is 257");
+    assert_null(other);
+    assert_ok(lc_cpu_open(1, &other, &test_err));
+    assert_string_equal(other->ops->name, "cpu");
+    assert_memory_equal(other->description, "cpu, 1 thread, ", 15);
+    other->ops->close(other);
+    device->ops->close(NULL);
+    assert_memory_equal(device->description, "cpu, 2 threads, ", 16);
+}
+
+/* Every allocation of opening fails once; nothing leaks, the device opens when none fails. */
+static void test_open_out_of_memory(void **state)
+{
+    (void)state;
+    lc_device *other = NULL;
+    int failures = 0;
+    for (int64_t at = 1; at < 100; at++) {
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        const lc_code code = lc_cpu_open(2, &other, &test_err);
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        if (code == LC_OK) {
+            other->ops->close(other);
+            break;
+        }
+        assert_int_equal(code, LC_ERR_MEMORY);
+        failures++;
+    }
+    assert_true(failures >= 3 && failures < 90);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    const lc_ops *ops = device->ops;
+    static const size_t sizes[] = {0, 1, 255, 256, 257, 100000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *memory = NULL;
+        assert_ok(ops->alloc(device, sizes[i], &memory, &test_err));
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % 256, 0);
+        for (size_t j = 0; j < sizes[i]; j++) {
+            assert_int_equal(((unsigned char *)memory)[j], 0);
+        }
+        ops->free(device, memory);
+    }
+    void *memory = NULL;
+    assert_fails(ops->alloc(device, SIZE_MAX - 100, &memory, &test_err), LC_ERR_MEMORY,
+                 "out of memory");
+    assert_fails(ops->alloc(device, SIZE_MAX / 4, &memory, &test_err), LC_ERR_MEMORY,
+                 "bytes on the CPU");
+    lc_fault_set(LC_FAULT_ALLOC, 1, 0, false);
+    assert_fails(ops->alloc(device, 64, &memory, &test_err), LC_ERR_MEMORY, "64 bytes on the CPU");
+    lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+    assert_null(memory);
+    ops->free(device, NULL);
+}
+
+static void test_move_and_zero(void **state)
+{
+    (void)state;
+    const lc_ops *ops = device->ops;
+    unsigned char from[100], to[100] = {0};
+    for (int i = 0; i < 100; i++) {
+        from[i] = (unsigned char)test_int(1, 255);
+    }
+    assert_ok(ops->upload(device, to, from, 99, &test_err));
+    assert_memory_equal(to, from, 99);
+    assert_int_equal(to[99], 0);
+    assert_ok(ops->download(device, to, from, 100, &test_err));
+    assert_memory_equal(to, from, 100);
+    assert_ok(ops->zero(device, to, 50, &test_err));
+    assert_int_equal(to[49], 0);
+    assert_memory_equal(to + 50, from + 50, 50);
+    assert_ok(ops->upload(device, NULL, NULL, 0, &test_err));
+    assert_ok(ops->zero(device, NULL, 0, &test_err));
+    assert_fails(ops->upload(device, NULL, from, 1, &test_err), LC_ERR_INTERNAL, "to is NULL");
+    assert_fails(ops->download(device, to, NULL, 1, &test_err), LC_ERR_INTERNAL, "from is NULL");
+    assert_fails(ops->zero(device, NULL, 1, &test_err), LC_ERR_INTERNAL, "expected 1 bytes");
+    assert_ok(ops->sync(device, &test_err));
+}
+
+/* Copies between strides and between F32 and BF16; the columns behind the window stay. */
+static void test_copy(void **state)
+{
+    (void)state;
+    float from[7 * 13], back[7 * 11];
+    uint16_t half[7 * 10];
+    test_fill(from, 7 * 13, -3, 3);
+    memset(half, 0x55, sizeof half);
+    memset(back, 0x55, sizeof back);
+    const lc_mat source = lc_mat_f32(from, 7, 9, 13), target = lc_mat_f32(back, 7, 9, 11);
+    const lc_mat narrow = {half, 7, 9, 10, LC_BF16};
+    assert_ok(device->ops->copy(device, narrow, source, &test_err));
+    assert_ok(device->ops->copy(device, target, source, &test_err));
+    for (int i = 0; i < 7; i++) {
+        assert_memory_equal(back + (ptrdiff_t)i * 11, from + (ptrdiff_t)i * 13, 9 * sizeof(float));
+        assert_int_equal(half[i * 10 + 9], 0x5555);
+        for (int j = 0; j < 9; j++) {
+            assert_int_equal(half[i * 10 + j], lc_f32_to_bf16(from[i * 13 + j]));
+        }
+    }
+    assert_ok(device->ops->copy(device, target, narrow, &test_err));
+    for (int i = 0; i < 7 * 9; i++) {
+        const float expected = lc_bf16_to_f32(half[i / 9 * 10 + i % 9]);
+        assert_memory_equal(&back[i / 9 * 11 + i % 9], &expected, sizeof expected);
+    }
+    lc_mat wrong = target;
+    wrong.rows = 6;
+    assert_fails(device->ops->copy(device, wrong, source, &test_err), LC_ERR_INTERNAL,
+                 "copy: to.rows is 6, expected 7");
+    wrong = target;
+    wrong.dtype = LC_I32;
+    assert_fails(device->ops->copy(device, wrong, source, &test_err), LC_ERR_INTERNAL,
+                 "to has dtype I32");
+}
+
+/* ---- kernels, each instruction set ---- */
+
+typedef void (*kernel_test)(const lc_kernels *kernels);
+
+static void for_each_set(kernel_test test)
+{
+    const lc_kernels *all[] = {&lc_kernels_base, lc_kernels_avx2(), lc_kernels_avx512()};
+    for (int i = 0; i < 3; i++) {
+        if (all[i] != NULL) {
+            test(all[i]);
+        }
+    }
+}
+
+/* Distance in units of the last place of the exact value. */
+static double ulps(float found, double exact)
+{
+    int exponent;
+    (void)frexp(exact, &exponent);
+    return fabs((double)found - exact) / ldexp(1.0, exponent - 24);
+}
+
+static void check_exp(const lc_kernels *kernels)
+{
+    float x[256], y[256];
+    double worst = 0.0;
+    for (int round = 0; round < 400; round++) {
+        test_fill(x, 256, round % 2 == 0 ? -87.3 : -1.0, round % 2 == 0 ? 88.3 : 1.0);
+        memcpy(y, x, sizeof y);
+        (void)kernels->exp_sum(y, 256, 0.0f);
+        for (int i = 0; i < 256; i++) {
+            worst = fmax(worst, ulps(y[i], exp((double)x[i])));
+        }
+    }
+    print_message("%s: exp within %.2f ulp\n", kernels->name, worst);
+    assert_true(worst < 2.0);
+    float special[] = {-INFINITY, -200.0f, -88.0f, 0.0f, -0.0f, 89.0f, 200.0f, INFINITY, NAN, 1.0f};
+    (void)kernels->exp_sum(special, 10, 0.0f);
+    const float expected[] = {0, 0, 0, 1, 1, INFINITY, INFINITY, INFINITY};
+    assert_memory_equal(special, expected, sizeof expected);
+    assert_true(isnan(special[8]));
+    assert_true(ulps(special[9], exp(1.0)) < 2.0);
+}
+
+static void test_exp(void **state)
+{
+    (void)state;
+    for_each_set(check_exp);
+}
+
+/* Every length around the lane counts: sums and maxima take the row's values and none behind it. */
+static void check_lengths(const lc_kernels *kernels)
+{
+    float x[80], y[80];
+    for (int64_t count = 0; count < 70; count++) {
+        test_fill(x, 80, -2, 2);
+        double exact = 0.0, sum = 0.0;
+        float most = -INFINITY;
+        for (int64_t i = 0; i < count; i++) {
+            exact += (double)x[i] * (double)x[i];
+            sum += exp((double)x[i] - 1.0);
+            most = x[i] > most ? x[i] : most;
+        }
+        for (int64_t i = count; i < 80; i++) {
+            x[i] = NAN;
+        }
+        memcpy(y, x, sizeof y);
+        assert_true(fabs((double)kernels->dot(x, x, count) - exact) <= 1e-5 * exact);
+        assert_true(fabs(kernels->sum_squares(x, count) - exact) <= 1e-12 * exact);
+        const float found = kernels->maximum(x, count);
+        assert_memory_equal(&found, &most, sizeof most);
+        assert_true(fabs((double)kernels->exp_sum(y, count, 1.0f) - sum) <= 1e-5 * sum);
+        assert_memory_equal(y + count, x + count, (size_t)(80 - count) * sizeof *x);
+    }
+    const float holes[] = {-1.0f, NAN, 3.0f, NAN};
+    assert_true(fabsf(kernels->maximum(holes, 4) - 3.0f) < 1e-6f);
+    const float infinite[] = {1.0f, INFINITY}, broken[] = {1.0f, NAN};
+    assert_true(isinf(kernels->sum_squares(infinite, 2)) && isnan(kernels->sum_squares(broken, 2)));
+}
+
+static void test_lengths(void **state)
+{
+    (void)state;
+    for_each_set(check_lengths);
+}
+
+/* The mask is the one rng.h and ops.h define, feature by feature, and y may be x. */
+static void check_dropout(const lc_kernels *kernels)
+{
+    float x[150], y[150];
+    for (int64_t count = 0; count < 140; count++) {
+        test_fill(x, 150, 1, 2);
+        memcpy(y, x, sizeof y);
+        const lc_mask_row mask = {
+            .key = {(uint32_t)test_int(0, UINT32_MAX), (uint32_t)test_int(0, UINT32_MAX)},
+            .counter = {(uint32_t)test_int(0, UINT32_MAX), (uint32_t)test_int(0, UINT32_MAX),
+                        (uint32_t)test_int(0, 700)},
+            .threshold = (uint32_t)test_int(0, UINT32_MAX),
+            .scale = 2.0f};
+        kernels->dropout(y, y, count, &mask, false);
+        for (int64_t i = 0; i < 150; i++) {
+            uint32_t words[4];
+            const uint32_t counter[4] = {mask.counter[0], mask.counter[1], mask.counter[2],
+                                         (uint32_t)(i / 4)};
+            lc_philox(mask.key, counter, words);
+            const float kept = words[i % 4] < mask.threshold ? 0.0f : 2.0f * x[i];
+            const float expected = i < count ? kept : x[i];
+            assert_memory_equal(&y[i], &expected, sizeof expected);
+        }
+    }
+}
+
+static void test_dropout(void **state)
+{
+    (void)state;
+    for_each_set(check_dropout);
+}
+
+static void check_expand(const lc_kernels *kernels)
+{
+    uint16_t from[1037];
+    float to[1037];
+    for (int start = 0; start < 65536; start += 1024) {
+        for (int i = 0; i < 1037; i++) {
+            from[i] = (uint16_t)(start + i);
+        }
+        kernels->expand_bf16(from, to, 1037);
+        for (int i = 0; i < 1037; i++) {
+            uint32_t bits;
+            memcpy(&bits, &to[i], sizeof bits);
+            assert_int_equal(bits, (uint32_t)from[i] << 16);
+        }
+    }
+}
+
+static void test_expand(void **state)
+{
+    (void)state;
+    for_each_set(check_expand);
+}
+
+/* Extreme inputs: far gates give 0 or the value itself, huge logits stay finite. */
+static void check_extremes(const lc_kernels *kernels)
+{
+    float gate[] = {-1000.0f, -90.0f, 0.0f, 1000.0f}, up[] = {1.0f, 1.0f, 1.0f, 1.0f}, y[4];
+    kernels->swiglu(gate, up, y, 4);
+    assert_true(fabsf(y[0]) < 1e-30f && fabsf(y[1]) < 1e-30f && fabsf(y[2]) < 1e-30f);
+    assert_true(fabsf(y[3] - 1000.0f) < 1e-3f);
+    const float ones[] = {1.0f, 1.0f, 1.0f, 1.0f};
+    kernels->swiglu_backward(ones, gate, up, 4);
+    assert_true(fabsf(gate[0]) < 1e-30f && fabsf(gate[2] - 0.5f) < 1e-6f &&
+                fabsf(gate[3] - 1.0f) < 1e-6f);
+    float logits[] = {1e30f, -1e30f, 0.0f};
+    lc_row_loss loss = kernels->cross_entropy(logits, 3, 0, 1.0f, true);
+    assert_true(fabsf(loss.nll) < 1e-6f && loss.correct > 0.5f);
+    assert_true(fabsf(logits[0]) < 1e-6f && fabsf(logits[1]) < 1e-6f);
+    float broken[] = {0.0f, NAN, 1.0f};
+    loss = kernels->cross_entropy(broken, 3, 0, 1.0f, false);
+    assert_true(isnan(loss.nll));
+}
+
+static void test_extremes(void **state)
+{
+    (void)state;
+    for_each_set(check_extremes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open_limits), cmocka_unit_test(test_open_out_of_memory),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_move_and_zero),
+        cmocka_unit_test(test_copy),        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_expand),      cmocka_unit_test(test_extremes),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
