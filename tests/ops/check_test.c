@@ -1,0 +1,501 @@
+/*
+ * Bad calls: every op refuses what its check names, through the device, before anything is written. Each line
+ * breaks one field of a good call and expects op, field, found and expected in the message.
+ */
+#include "lorac/ops.h"
+#include "ops/check.h"
+#include "testing.h"
+
+#include <math.h>
+
+static lc_device *device;
+/* Enough for every small matrix below; the good calls really run. */
+static float data[16][4096];
+
+static int open_device(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        test_fill(data[i], 4096, 0.1, 1);
+    }
+    assert_ok(lc_cpu_open(2, &device, &test_err));
+    return 0;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    device->ops->close(device);
+    return 0;
+}
+
+static lc_mat mat(int index, int64_t rows, int64_t cols)
+{
+    return lc_mat_f32(data[index], rows, cols, cols + 1);
+}
+
+/* `change` is applied to `bad`, a copy of `good`; the call must name `field` and contain `text`. */
+#define REFUSES(op, change, field, text)                                                        \
+    do {                                                                                        \
+        lc_##op##_args bad = good;                                                              \
+        change;                                                                                 \
+        assert_fails(device->ops->op(device, &bad, &test_err), LC_ERR_INTERNAL, #op ": " text); \
+        assert_string_equal(test_err.param, field);                                             \
+    } while (0)
+
+#define ACCEPTS(op, change)                                    \
+    do {                                                       \
+        lc_##op##_args other = good;                           \
+        change;                                                \
+        assert_ok(device->ops->op(device, &other, &test_err)); \
+    } while (0)
+
+/* What every F32 matrix is checked for. */
+#define REFUSES_MAT(op, field)                                                                \
+    do {                                                                                      \
+        REFUSES(op, bad.field.data = NULL, #field, #field " is NULL, expected memory");       \
+        REFUSES(op, bad.field.ld = bad.field.cols - 1, #field, #field ".ld is ");             \
+        REFUSES(op, bad.field.dtype = LC_F16, #field, #field " has dtype F16, expected F32"); \
+        REFUSES(op, bad.field.dtype = (lc_dtype)77, #field, #field " has dtype (none)");      \
+        REFUSES(op, bad.field.ld = INT64_MAX / 4, #field, #field ".ld is ");                  \
+    } while (0)
+
+/* ... and one whose shape follows from the others. */
+#define REFUSES_SHAPE(op, field)                                      \
+    do {                                                              \
+        REFUSES_MAT(op, field);                                       \
+        REFUSES(op, bad.field.rows += 1, #field, #field ".rows is "); \
+        REFUSES(op, bad.field.cols -= 1, #field, #field ".cols is "); \
+    } while (0)
+
+#define REFUSES_NULL(op, field) REFUSES(op, bad.field = NULL, #field, #field " is NULL")
+
+static void test_embed(void **state)
+{
+    (void)state;
+    int32_t ids[] = {0, 4, 2};
+    const lc_embed_args good = {.ids = ids, .table = mat(0, 5, 8), .out = mat(1, 3, 8)};
+    ACCEPTS(embed, other.out.rows = 0; other.out.data = NULL; other.ids = NULL);
+    ACCEPTS(embed, other.table.dtype = LC_BF16);
+    REFUSES_MAT(embed, table);
+    REFUSES_MAT(embed, out);
+    REFUSES_NULL(embed, ids);
+    REFUSES(embed, bad.out.cols = 7, "out", "out.cols is 7, expected 8");
+    REFUSES(embed, bad.out.rows = -1, "out", "out.rows is -1, expected at least 0");
+    REFUSES(embed, bad.table.cols = 0, "table", "table.cols is 0, expected at least 1");
+    ids[1] = 5;
+    REFUSES(embed, (void)bad, "ids", "ids[1] is 5, expected 0..4");
+    ids[1] = -1;
+    REFUSES(embed, (void)bad, "ids", "ids[1] is -1, expected 0..4");
+}
+
+static void test_norms(void **state)
+{
+    (void)state;
+    {
+        const lc_rmsnorm_args good = {
+            .x = mat(0, 3, 8), .weight = data[1], .eps = 0, .y = mat(2, 3, 8), .rstd = data[3]};
+        ACCEPTS(rmsnorm, other.rstd = NULL);
+        ACCEPTS(rmsnorm, other.x.rows = other.y.rows = 0);
+        REFUSES_MAT(rmsnorm, x);
+        REFUSES_SHAPE(rmsnorm, y);
+        REFUSES_NULL(rmsnorm, weight);
+        REFUSES(rmsnorm, bad.eps = -1.0f, "eps", "eps is -1, expected at least 0");
+        REFUSES(rmsnorm, bad.eps = NAN, "eps", "eps is nan");
+    }
+    const lc_rmsnorm_backward_args good = {.dy = mat(0, 3, 8),
+                                           .x = mat(1, 3, 8),
+                                           .weight = data[2],
+                                           .rstd = data[3],
+                                           .dx = mat(4, 3, 8)};
+    ACCEPTS(rmsnorm_backward, (void)other);
+    REFUSES_MAT(rmsnorm_backward, dy);
+    REFUSES_SHAPE(rmsnorm_backward, x);
+    REFUSES_SHAPE(rmsnorm_backward, dx);
+    REFUSES_NULL(rmsnorm_backward, weight);
+    REFUSES_NULL(rmsnorm_backward, rstd);
+}
+
+static void test_linear(void **state)
+{
+    (void)state;
+    {
+        const lc_linear_args good = {.x = mat(0, 3, 8),
+                                     .w = mat(1, 5, 8),
+                                     .bias = data[2],
+                                     .addend = mat(3, 3, 5),
+                                     .y = mat(4, 3, 5)};
+        ACCEPTS(linear, other.bias = NULL; other.addend.data = NULL);
+        ACCEPTS(linear, other.w.dtype = LC_BF16);
+        ACCEPTS(linear, other.x.rows = other.y.rows = other.addend.rows = 0);
+        REFUSES_MAT(linear, x);
+        REFUSES_MAT(linear, w);
+        REFUSES_SHAPE(linear, y);
+        REFUSES(linear, bad.w.cols = 9, "w", "w.cols is 9, expected 8");
+        REFUSES(linear, bad.addend.cols = 4, "addend", "addend.cols is 4, expected 5");
+        REFUSES(linear, bad.addend.dtype = LC_BF16, "addend",
+                "addend has dtype BF16, expected F32");
+        REFUSES(linear, bad.x.dtype = LC_BF16, "x", "x has dtype BF16, expected F32");
+    }
+    const lc_linear_backward_args good = {
+        .dy = mat(0, 3, 5), .w = mat(1, 5, 8), .dx = mat(2, 3, 8)};
+    ACCEPTS(linear_backward, other.accumulate = true; other.w.dtype = LC_BF16);
+    REFUSES_MAT(linear_backward, dy);
+    REFUSES_MAT(linear_backward, w);
+    REFUSES_SHAPE(linear_backward, dx);
+    REFUSES(linear_backward, bad.w.rows = 4, "w", "w.rows is 4, expected 5");
+}
+
+static const int64_t examples[3] = {1, 2, 3};
+static const int32_t positions[3] = {4, 5, 6};
+
+#define REFUSES_DROPOUT(op)                                                                    \
+    do {                                                                                       \
+        REFUSES(op, bad.dropout.p = 1.0f, "dropout.p", "dropout.p is 1, expected 0 <= p < 1"); \
+        REFUSES(op, bad.dropout.p = -0.5f, "dropout.p", "dropout.p is -0.5");                  \
+        REFUSES(op, bad.dropout.p = NAN, "dropout.p", "dropout.p is nan");                     \
+        REFUSES_NULL(op, dropout.example);                                                     \
+        REFUSES_NULL(op, dropout.position);                                                    \
+        REFUSES(op, bad.dropout.layer = -1, "dropout.layer", "dropout.layer is -1");           \
+        REFUSES(op, bad.dropout.module = -1, "dropout.module", "dropout.module is -1");        \
+    } while (0)
+
+static void test_lora(void **state)
+{
+    (void)state;
+    const lc_dropout dropout = {.p = 0.5f, .example = examples, .position = positions};
+    {
+        const lc_lora_forward_args good = {.x = mat(0, 3, 8),
+                                           .a = mat(1, 2, 8),
+                                           .s = mat(2, 3, 2),
+                                           .dropout = dropout,
+                                           .x_dropped = mat(3, 3, 8)};
+        ACCEPTS(lora_forward, other.dropout.p = 0; other.x_dropped.data = NULL;
+                other.dropout.example = NULL);
+        REFUSES_MAT(lora_forward, x);
+        REFUSES_MAT(lora_forward, a);
+        REFUSES_SHAPE(lora_forward, s);
+        REFUSES_SHAPE(lora_forward, x_dropped);
+        REFUSES_DROPOUT(lora_forward);
+    }
+    {
+        const lc_lora_dy_args good = {.dy = mat(0, 3, 5),
+                                      .sb = mat(1, 5, 2),
+                                      .s = mat(2, 3, 2),
+                                      .scale = 2,
+                                      .ds = mat(3, 3, 2),
+                                      .db = mat(4, 5, 2)};
+        ACCEPTS(lora_dy, other.dy.rows = other.s.rows = other.ds.rows = 0);
+        REFUSES_MAT(lora_dy, dy);
+        REFUSES_MAT(lora_dy, sb);
+        REFUSES_SHAPE(lora_dy, s);
+        REFUSES_SHAPE(lora_dy, ds);
+        REFUSES_SHAPE(lora_dy, db);
+        REFUSES(lora_dy, bad.sb.rows = 4, "sb", "sb.rows is 4, expected 5");
+        REFUSES(lora_dy, bad.scale = INFINITY, "scale", "scale is inf, expected a finite number");
+    }
+    {
+        const lc_lora_dx_args good = {.x = mat(0, 3, 8),
+                                      .ds = mat(1, 3, 2),
+                                      .da = mat(2, 2, 8),
+                                      .dropout = dropout,
+                                      .x_dropped = mat(3, 3, 8)};
+        ACCEPTS(lora_dx, other.dropout.p = 0; other.x_dropped.data = NULL);
+        REFUSES_MAT(lora_dx, x);
+        REFUSES_MAT(lora_dx, ds);
+        REFUSES_SHAPE(lora_dx, da);
+        REFUSES_SHAPE(lora_dx, x_dropped);
+        REFUSES_DROPOUT(lora_dx);
+    }
+    const lc_lora_dropout_backward_args good = {.ds = mat(0, 3, 2),
+                                                .a = mat(1, 2, 8),
+                                                .dropout = dropout,
+                                                .product = mat(2, 3, 8),
+                                                .dx = mat(3, 3, 8)};
+    ACCEPTS(lora_dropout_backward, other.a.dtype = LC_BF16);
+    REFUSES_MAT(lora_dropout_backward, ds);
+    REFUSES_MAT(lora_dropout_backward, a);
+    REFUSES_SHAPE(lora_dropout_backward, product);
+    REFUSES_SHAPE(lora_dropout_backward, dx);
+    REFUSES_DROPOUT(lora_dropout_backward);
+    REFUSES(lora_dropout_backward, bad.dropout.p = 0.0f, "dropout.p",
+            "dropout.p is 0, expected above 0");
+}
+
+static void test_publish(void **state)
+{
+    (void)state;
+    const lc_lora_publish_args good = {
+        .a = mat(0, 2, 8), .b = mat(1, 5, 2), .scale = 2, .w_a = mat(2, 2, 8), .w_b = mat(3, 5, 2)};
+    ACCEPTS(lora_publish, other.w_a.dtype = other.w_b.dtype = LC_BF16);
+    REFUSES_MAT(lora_publish, a);
+    REFUSES_MAT(lora_publish, b);
+    REFUSES_SHAPE(lora_publish, w_a);
+    REFUSES_SHAPE(lora_publish, w_b);
+    REFUSES(lora_publish, bad.b.cols = 3, "b", "b.cols is 3, expected 2");
+    REFUSES(lora_publish, bad.scale = NAN, "scale", "scale is nan");
+}
+
+static void test_rope(void **state)
+{
+    (void)state;
+    {
+        const lc_qk_rope_args good = {.x = mat(0, 3, 12),
+                                      .y = mat(1, 3, 12),
+                                      .q_heads = 2,
+                                      .k_heads = 1,
+                                      .head_dim = 4,
+                                      .q_norm = data[2],
+                                      .k_norm = data[3],
+                                      .cos = data[4],
+                                      .sin = data[5],
+                                      .rstd = data[6]};
+        ACCEPTS(qk_rope, other.q_norm = other.k_norm = NULL; other.rstd = NULL; other.y = other.x);
+        ACCEPTS(qk_rope, other.cos = other.sin = NULL);
+        REFUSES_SHAPE(qk_rope, y);
+        REFUSES(qk_rope, bad.x.cols = 13, "x", "x.cols is 13, expected 12");
+        REFUSES(qk_rope, bad.x.data = NULL, "x", "x is NULL");
+        REFUSES(qk_rope, bad.y = bad.x, "y", "y is x, expected other memory where there is a norm");
+        REFUSES(qk_rope, bad.head_dim = 3, "head_dim",
+                "head_dim is 3, expected an even number in 1..512");
+        REFUSES(qk_rope, bad.head_dim = LC_MAX_HEAD_DIM + 2, "head_dim", "head_dim is 514");
+        REFUSES(qk_rope, bad.q_heads = -1, "q_heads", "q_heads is -1, expected at least 0");
+        REFUSES(qk_rope, bad.k_heads = -1, "k_heads", "k_heads is -1");
+        REFUSES(qk_rope, bad.eps = -1.0f, "eps", "eps is -1");
+        REFUSES_NULL(qk_rope, cos);
+        REFUSES_NULL(qk_rope, sin);
+        REFUSES_NULL(qk_rope, rstd);
+    }
+    const lc_qk_rope_backward_args good = {.x = mat(0, 3, 12),
+                                           .dy = mat(1, 3, 12),
+                                           .q_heads = 2,
+                                           .k_heads = 1,
+                                           .head_dim = 4,
+                                           .q_norm = data[2],
+                                           .cos = data[4],
+                                           .sin = data[5],
+                                           .rstd = data[6]};
+    ACCEPTS(qk_rope_backward, other.q_norm = NULL; other.rstd = NULL; other.x.data = NULL);
+    REFUSES_SHAPE(qk_rope_backward, x);
+    REFUSES(qk_rope_backward, bad.dy.cols = 8, "dy", "dy.cols is 8, expected 12");
+    REFUSES(qk_rope_backward, bad.head_dim = 0, "head_dim", "head_dim is 0");
+    REFUSES_NULL(qk_rope_backward, sin);
+    REFUSES_NULL(qk_rope_backward, rstd);
+}
+
+/* The checks that both attention ops make of their shape. */
+#define REFUSES_HEADS(op, where)                                                               \
+    do {                                                                                       \
+        REFUSES(op, bad.where heads = 0, "heads", "heads is 0, expected at least 1");          \
+        REFUSES(op, bad.where heads = 3, "heads",                                              \
+                "heads is 3, expected a multiple of kv_heads = 2");                            \
+        REFUSES(op, bad.where kv_heads = 0, "kv_heads", "kv_heads is 0, expected at least 1"); \
+        REFUSES(op, bad.where head_dim = 0, "head_dim", "head_dim is 0, expected 1..512");     \
+        REFUSES(op, bad.where head_dim = 513, "head_dim", "head_dim is 513, expected 1..512"); \
+        REFUSES(op, bad.where window = -1, "window", "window is -1, expected at least 0");     \
+        REFUSES(op, bad.where scale = NAN, "scale", "scale is nan, expected a finite number"); \
+    } while (0)
+
+static const int32_t not_first[] = {1, 1, 3}, falling[] = {0, 4, 3}, too_short[] = {0, 1, 2};
+
+#define REFUSES_DOCUMENTS(op)                                                               \
+    do {                                                                                    \
+        REFUSES(op, bad.shape.document_count = 0, "document_count", "document_count is 0"); \
+        REFUSES(op, bad.shape.cu_seqlens = NULL, "cu_seqlens", "cu_seqlens is NULL");       \
+        REFUSES(op, bad.shape.cu_seqlens = not_first, "cu_seqlens",                         \
+                "cu_seqlens[0] is 1, expected 0");                                          \
+        REFUSES(op, bad.shape.cu_seqlens = falling, "cu_seqlens",                           \
+                "cu_seqlens[2] is 3, expected at least cu_seqlens[1] = 4");                 \
+        REFUSES(op, bad.shape.cu_seqlens = too_short, "cu_seqlens",                         \
+                "cu_seqlens at its end is 2, expected 3");                                  \
+    } while (0)
+
+static void test_attention(void **state)
+{
+    (void)state;
+    const int32_t cu_seqlens[] = {0, 1, 3}, none[] = {0};
+    const lc_attention_shape shape = {.heads = 4,
+                                      .kv_heads = 2,
+                                      .head_dim = 3,
+                                      .scale = 1,
+                                      .document_count = 2,
+                                      .cu_seqlens = cu_seqlens};
+    {
+        const lc_attention_args good = {.shape = shape,
+                                        .q = mat(0, 3, 12),
+                                        .k = mat(1, 3, 6),
+                                        .v = mat(2, 3, 6),
+                                        .out = mat(3, 3, 12),
+                                        .lse = data[4]};
+        ACCEPTS(attention, other.lse = NULL);
+        ACCEPTS(attention, other.q.rows = other.k.rows = other.v.rows = other.out.rows = 0;
+                other.shape.document_count = 0; other.shape.cu_seqlens = none);
+        REFUSES_HEADS(attention, shape.);
+        REFUSES_DOCUMENTS(attention);
+        REFUSES_SHAPE(attention, k);
+        REFUSES_SHAPE(attention, v);
+        REFUSES_SHAPE(attention, out);
+        REFUSES(attention, bad.q.cols = 11, "q", "q.cols is 11, expected 12");
+    }
+    const lc_attention_backward_args good = {.shape = shape,
+                                             .q = mat(0, 3, 12),
+                                             .k = mat(1, 3, 6),
+                                             .v = mat(2, 3, 6),
+                                             .out = mat(3, 3, 12),
+                                             .dout = mat(4, 3, 12),
+                                             .lse = data[5],
+                                             .delta = data[6],
+                                             .dq = mat(7, 3, 12),
+                                             .dk = mat(8, 3, 6),
+                                             .dv = mat(9, 3, 6)};
+    ACCEPTS(attention_backward, (void)other);
+    REFUSES_HEADS(attention_backward, shape.);
+    REFUSES_DOCUMENTS(attention_backward);
+    REFUSES_SHAPE(attention_backward, k);
+    REFUSES_SHAPE(attention_backward, v);
+    REFUSES_SHAPE(attention_backward, out);
+    REFUSES_SHAPE(attention_backward, dout);
+    REFUSES_SHAPE(attention_backward, dq);
+    REFUSES_SHAPE(attention_backward, dk);
+    REFUSES_SHAPE(attention_backward, dv);
+    REFUSES_NULL(attention_backward, lse);
+    REFUSES_NULL(attention_backward, delta);
+    REFUSES(attention_backward, bad.q.dtype = LC_BF16, "q", "q has dtype BF16");
+}
+
+static void test_attention_cached(void **state)
+{
+    (void)state;
+    int32_t slots[] = {0, 1}, places[] = {3, 0};
+    const lc_attention_cached_args good = {.heads = 4,
+                                           .kv_heads = 2,
+                                           .head_dim = 3,
+                                           .scale = 1,
+                                           .slots = slots,
+                                           .positions = places,
+                                           .slot_rows = 4,
+                                           .q = mat(0, 2, 12),
+                                           .k_cache = mat(1, 8, 6),
+                                           .v_cache = mat(2, 8, 6),
+                                           .out = mat(3, 2, 12)};
+    ACCEPTS(attention_cached, (void)other);
+    REFUSES_HEADS(attention_cached, );
+    REFUSES_SHAPE(attention_cached, out);
+    REFUSES_SHAPE(attention_cached, v_cache);
+    REFUSES_NULL(attention_cached, slots);
+    REFUSES_NULL(attention_cached, positions);
+    REFUSES(attention_cached, bad.slot_rows = 0, "slot_rows",
+            "slot_rows is 0, expected at least 1");
+    REFUSES(attention_cached, bad.slot_rows = 3, "k_cache",
+            "k_cache.rows is 8, expected a multiple of slot_rows = 3");
+    slots[1] = 2;
+    REFUSES(attention_cached, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    slots[1] = 0;
+    places[0] = 4;
+    REFUSES(attention_cached, (void)bad, "positions", "positions[0] is 4, expected 0..3");
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    int32_t rows[] = {0, 4};
+    {
+        const lc_swiglu_args good = {.gate_up = mat(0, 3, 10), .y = mat(1, 3, 5)};
+        ACCEPTS(swiglu, (void)other);
+        REFUSES_MAT(swiglu, y);
+        REFUSES_SHAPE(swiglu, gate_up);
+    }
+    {
+        const lc_swiglu_backward_args good = {.gate_up = mat(0, 3, 10), .dy = mat(1, 3, 5)};
+        ACCEPTS(swiglu_backward, (void)other);
+        REFUSES_MAT(swiglu_backward, dy);
+        REFUSES_SHAPE(swiglu_backward, gate_up);
+    }
+    {
+        const lc_gather_rows_args good = {.x = mat(0, 5, 4), .rows = rows, .y = mat(1, 2, 4)};
+        ACCEPTS(gather_rows, (void)other);
+        REFUSES_MAT(gather_rows, x);
+        REFUSES_MAT(gather_rows, y);
+        REFUSES_NULL(gather_rows, rows);
+        REFUSES(gather_rows, bad.y.cols = 3, "y", "y.cols is 3, expected 4");
+        REFUSES(gather_rows, bad.x.rows = 4, "rows", "rows[1] is 4, expected 0..3");
+    }
+    const lc_scatter_rows_args good = {.x = mat(0, 2, 4), .rows = rows, .y = mat(1, 5, 4)};
+    ACCEPTS(scatter_rows, (void)other);
+    REFUSES_MAT(scatter_rows, x);
+    REFUSES_MAT(scatter_rows, y);
+    REFUSES_NULL(scatter_rows, rows);
+    REFUSES(scatter_rows, bad.y.cols = 3, "y", "y.cols is 3, expected 4");
+    REFUSES(scatter_rows, bad.y.rows = 4, "rows", "rows[1] is 4, expected 0..3");
+    rows[0] = 4;
+    REFUSES(scatter_rows, (void)bad, "rows", "rows[1] is 4, expected above rows[0] = 4");
+}
+
+static void test_cross_entropy(void **state)
+{
+    (void)state;
+    int32_t targets[] = {0, 6};
+    const lc_cross_entropy_args good = {.logits = mat(0, 2, 7),
+                                        .targets = targets,
+                                        .weights = data[1],
+                                        .nll = data[2],
+                                        .correct = data[3]};
+    ACCEPTS(cross_entropy, other.gradient = true);
+    ACCEPTS(cross_entropy, other.logits.rows = 0; other.targets = NULL; other.nll = NULL);
+    REFUSES_MAT(cross_entropy, logits);
+    REFUSES_NULL(cross_entropy, targets);
+    REFUSES_NULL(cross_entropy, weights);
+    REFUSES_NULL(cross_entropy, nll);
+    REFUSES_NULL(cross_entropy, correct);
+    REFUSES(cross_entropy, bad.logits.cols = 6, "targets", "targets[1] is 6, expected 0..5");
+}
+
+static void test_optimizer(void **state)
+{
+    (void)state;
+    double sum;
+    {
+        const lc_sum_squares_args good = {.values = data[0], .count = 4, .sum_squares = &sum};
+        ACCEPTS(sum_squares, other.count = 0; other.values = NULL);
+        REFUSES_NULL(sum_squares, values);
+        REFUSES_NULL(sum_squares, sum_squares);
+        REFUSES(sum_squares, bad.count = -1, "count", "count is -1, expected at least 0");
+    }
+    const lc_adamw_args good = {.param = data[0],
+                                .grad = data[1],
+                                .m = data[2],
+                                .v = data[3],
+                                .count = 4,
+                                .t = 1,
+                                .grad_scale = 1,
+                                .lr = 1e-3,
+                                .beta1 = 0.9,
+                                .beta2 = 0.999,
+                                .eps = 1e-8};
+    ACCEPTS(adamw, other.count = 0; other.param = NULL);
+    REFUSES_NULL(adamw, param);
+    REFUSES_NULL(adamw, grad);
+    REFUSES_NULL(adamw, m);
+    REFUSES_NULL(adamw, v);
+    REFUSES(adamw, bad.count = -1, "count", "count is -1, expected at least 0");
+    REFUSES(adamw, bad.t = 0, "t", "t is 0, expected at least 1");
+    REFUSES(adamw, bad.beta1 = 1.0, "beta1", "beta1 is 1, expected 0 <= beta1 < 1");
+    REFUSES(adamw, bad.beta2 = -0.1, "beta2", "beta2 is -0.1");
+    REFUSES(adamw, bad.lr = INFINITY, "lr", "lr is inf");
+    REFUSES(adamw, bad.eps = NAN, "eps", "eps is nan");
+    REFUSES(adamw, bad.weight_decay = -1.0, "weight_decay", "weight_decay is -1");
+    REFUSES(adamw, bad.grad_scale = NAN, "grad_scale", "grad_scale is nan");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_embed),     cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_linear),    cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_publish),   cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_optimizer),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
