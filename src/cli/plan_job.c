@@ -15,10 +15,11 @@
 #define MAX_PROBE_WIDTH 4096
 #define PROBE_SECONDS   0.25
 /* Code and small tables that a run touches beyond a plan: measured. */
-#define RUN_BYTES     (768 << 10)
-#define EVAL_EXAMPLES 256 /* laid out at once by the trainer's evaluation */
-#define UNKNOWN_EXAMPLES \
-    1 /* of a data set that is not there: no buffer of the model depends on it */
+#define RUN_BYTES (768 << 10)
+/* Laid out at once by the trainer's evaluation. */
+#define EVAL_EXAMPLES 256
+/* Of a data set that is not there; no buffer of the model depends on it. */
+#define UNKNOWN_EXAMPLES 1
 
 /* ---- what the job says ---- */
 
