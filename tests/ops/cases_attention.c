@@ -1,0 +1,284 @@
+/* Op cases: rotation with q/k norm, attention packed and cached. */
+#include "cases_draw.h"
+
+/* 8..256 and odd multiples of 8; `even` for rope. */
+static int64_t any_head_dim(bool even)
+{
+    static const int64_t dims[] = {8, 16, 24, 32, 40, 64, 72, 80, 96, 128, 136, 256};
+    const int64_t drawn = test_int(0, 3) == 0 ? test_int(1, 50) : dims[test_int(0, 11)];
+    return even ? (drawn + 1) / 2 * 2 : drawn;
+}
+
+/* norms: bit 0 q, bit 1 k. rotates: with cos and sin. Without a norm y may be x. */
+typedef struct rope_shape {
+    int64_t rows, q_heads, k_heads, dim;
+    int norms;
+    bool rotates;
+} rope_shape;
+
+static rope_shape draw_rope_shape(op_case *c)
+{
+    const rope_shape s = {.rows = any_size(100),
+                          .q_heads = test_int(1, 6),
+                          .k_heads = test_int(0, 3),
+                          .dim = any_head_dim(true),
+                          .norms = (int)(test_int(0, 1) * test_int(1, 3)),
+                          .rotates = test_int(0, 4) > 0};
+    c->number[0] = s.q_heads;
+    c->number[1] = s.k_heads;
+    c->number[2] = s.dim;
+    DESCRIBE(c, "N %d heads %d+%d D %d norms %d rotates %d", (int)s.rows, (int)s.q_heads,
+             (int)s.k_heads, (int)s.dim, s.norms, s.rotates);
+    return s;
+}
+
+/* Norm weights and angles at number[3..6] (q_norm, k_norm, cos, sin), -1 where there is none. */
+static void draw_rope_arrays(op_case *c, const rope_shape *s)
+{
+    c->number[3] =
+        (s->norms & 1) != 0 ? add_array(c, "q_norm", ROLE_IN, LC_F32, s->dim, -1, 2) : -1;
+    c->number[4] =
+        (s->norms & 2) != 0 ? add_array(c, "k_norm", ROLE_IN, LC_F32, s->dim, -1, 2) : -1;
+    c->number[5] = c->number[6] = -1;
+    if (!s->rotates) {
+        return;
+    }
+    const int64_t angles = s->rows * (s->dim / 2);
+    c->number[5] = add_array(c, "cos", ROLE_IN, LC_F32, angles, -1, 1);
+    c->number[6] = add_array(c, "sin", ROLE_IN, LC_F32, angles, -1, 1);
+    for (int64_t i = 0; i < angles; i++) {
+        const double angle = test_uniform(-3.0, 3.0);
+        set_element(&c->tensors[c->number[5]], 0, i, cos(angle));
+        set_element(&c->tensors[c->number[6]], 0, i, sin(angle));
+    }
+}
+
+void draw_qk_rope(op_case *c)
+{
+    const rope_shape s = draw_rope_shape(c);
+    const int64_t width = (s.q_heads + s.k_heads) * s.dim;
+    const bool in_place = s.norms == 0 && test_int(0, 1) == 0;
+    (void)add_mat(c, "x", in_place ? ROLE_ACC : ROLE_IN, LC_F32, s.rows, width, -2, 2);
+    c->real[0] = in_place ? 0 : add_mat(c, "y", ROLE_OUT, LC_F32, s.rows, width, 0, 0);
+    c->number[7] = -1;
+    if (s.norms != 0) { /* heads without a norm have no factor, then the array is not compared */
+        const bool all = s.norms == 3 || (s.norms == 1 && s.k_heads == 0);
+        c->number[7] = add_array(c, "rstd", all ? ROLE_OUT : ROLE_SCRATCH, LC_F32,
+                                 s.rows * (s.q_heads + s.k_heads), 0, 0);
+    }
+    draw_rope_arrays(c, &s);
+}
+
+lc_code run_qk_rope(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_qk_rope_args args = {.x = view(c, 0),
+                                  .y = view(c, (int)c->real[0]),
+                                  .q_heads = (int32_t)c->number[0],
+                                  .k_heads = (int32_t)c->number[1],
+                                  .head_dim = (int32_t)c->number[2],
+                                  .q_norm = pointer(c, (int)c->number[3]),
+                                  .k_norm = pointer(c, (int)c->number[4]),
+                                  .eps = 1e-6f,
+                                  .cos = pointer(c, (int)c->number[5]),
+                                  .sin = pointer(c, (int)c->number[6]),
+                                  .rstd = pointer(c, (int)c->number[7])};
+    ON_DEVICE(qk_rope, args)
+    ref_qk_rope(&args);
+    return LC_OK;
+}
+
+void draw_qk_rope_backward(op_case *c)
+{
+    const rope_shape s = draw_rope_shape(c);
+    const int64_t heads = s.q_heads + s.k_heads;
+    (void)add_mat(c, "x", ROLE_IN, LC_F32, s.rows, heads * s.dim, -2, 2);
+    (void)add_mat(c, "dy", ROLE_ACC, LC_F32, s.rows, heads * s.dim, -1, 1);
+    c->number[7] = add_array(c, "rstd", ROLE_IN, LC_F32, s.rows * heads, 0, 1);
+    for (int64_t i = 0; i < s.rows * heads; i++) {
+        const double rstd = saved_rstd(&c->tensors[0], i / heads, i % heads * s.dim, s.dim, 1e-6);
+        set_element(&c->tensors[c->number[7]], 0, i, rstd);
+    }
+    draw_rope_arrays(c, &s);
+}
+
+lc_code run_qk_rope_backward(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_qk_rope_backward_args args = {.x = view(c, 0),
+                                           .dy = view(c, 1),
+                                           .q_heads = (int32_t)c->number[0],
+                                           .k_heads = (int32_t)c->number[1],
+                                           .head_dim = (int32_t)c->number[2],
+                                           .q_norm = pointer(c, (int)c->number[3]),
+                                           .k_norm = pointer(c, (int)c->number[4]),
+                                           .cos = pointer(c, (int)c->number[5]),
+                                           .sin = pointer(c, (int)c->number[6]),
+                                           .rstd = pointer(c, (int)c->number[7])};
+    ON_DEVICE(qk_rope_backward, args)
+    ref_qk_rope_backward(&args, 1e-6);
+    return LC_OK;
+}
+
+/* Documents of 0..60 tokens, sometimes one of up to 330 among them (longer than a key block), cut at `n`
+ * rows. Tensor `at` holds the boundaries. */
+static int64_t draw_documents(op_case *c)
+{
+    int32_t ends[64] = {0};
+    const int documents = (int)test_int(1, 8), long_one = (int)test_int(-8, documents - 1);
+    for (int i = 0; i < documents; i++) {
+        const int64_t length = i == long_one ? test_int(200, 330) : test_int(i == 0 ? 1 : 0, 60);
+        ends[i + 1] = ends[i] + (int32_t)length;
+    }
+    const int at = add_array(c, "cu_seqlens", ROLE_IN, LC_I32, documents + 1, 0, 1);
+    for (int i = 0; i <= documents; i++) {
+        set_element(&c->tensors[at], 0, i, ends[i]);
+    }
+    c->attention.document_count = documents;
+    return ends[documents];
+}
+
+static void draw_attention_shape(op_case *c, int64_t rows)
+{
+    static const int32_t windows[] = {0, 0, 0, 1, 2, 7, 64, 65, 100, 256, 300, 4096};
+    c->attention.kv_heads = (int32_t)test_int(1, 3);
+    c->attention.heads = c->attention.kv_heads * (int32_t)test_int(1, 3);
+    c->attention.head_dim = (int32_t)any_head_dim(false);
+    if (rows * c->attention.head_dim > 8000 && c->attention.head_dim > 48) {
+        c->attention.head_dim = 40;
+    }
+    c->attention.window = windows[test_int(0, 11)];
+    c->attention.scale = (float)test_uniform(0.05, 1.0);
+    DESCRIBE(c, "N %d documents %d heads %d/%d D %d window %d", (int)rows,
+             c->attention.document_count, c->attention.heads, c->attention.kv_heads,
+             c->attention.head_dim, c->attention.window);
+}
+
+static lc_attention_shape attention_shape(const op_case *c)
+{
+    lc_attention_shape shape = c->attention;
+    shape.cu_seqlens = pointer(c, 0);
+    return shape;
+}
+
+void draw_attention(op_case *c)
+{
+    const int64_t rows = draw_documents(c);
+    draw_attention_shape(c, rows);
+    const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
+    const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
+    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
+    add_mat(c, "k", ROLE_IN, LC_F32, rows, kv_width, -2, 2);
+    add_mat(c, "v", ROLE_IN, LC_F32, rows, kv_width, -1, 1);
+    add_mat(c, "out", ROLE_OUT, LC_F32, rows, width, 0, 0);
+    c->number[0] = -1;
+    if (test_int(0, 3) > 0) {
+        c->number[0] = add_array(c, "lse", ROLE_OUT, LC_F32, rows * c->attention.heads, 0, 0);
+    }
+}
+
+lc_code run_attention(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_attention_args args = {.shape = attention_shape(c),
+                                    .q = view(c, 1),
+                                    .k = view(c, 2),
+                                    .v = view(c, 3),
+                                    .out = view(c, 4),
+                                    .lse = pointer(c, (int)c->number[0])};
+    ON_DEVICE(attention, args)
+    ref_attention(&args);
+    return LC_OK;
+}
+
+/* out and lse are what the reference's forward pass gives, rounded. */
+void draw_attention_backward(op_case *c)
+{
+    const int64_t rows = draw_documents(c);
+    draw_attention_shape(c, rows);
+    const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
+    const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
+    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
+    add_mat(c, "k", ROLE_IN, LC_F32, rows, kv_width, -2, 2);
+    add_mat(c, "v", ROLE_IN, LC_F32, rows, kv_width, -1, 1);
+    add_mat(c, "out", ROLE_IN, LC_F32, rows, width, -1, 1);
+    add_mat(c, "dout", ROLE_IN, LC_F32, rows, width, -1, 1);
+    add_mat(c, "dq", ROLE_OUT, LC_F32, rows, width, 0, 0);
+    add_mat(c, "dk", ROLE_OUT, LC_F32, rows, kv_width, 0, 0);
+    add_mat(c, "dv", ROLE_OUT, LC_F32, rows, kv_width, 0, 0);
+    add_array(c, "lse", ROLE_IN, LC_F32, rows * c->attention.heads, 0, 0);
+    add_array(c, "delta", ROLE_SCRATCH, LC_F32, rows * c->attention.heads, 0, 0);
+    /* With a single key p is 1 and ds = dp - delta is 0 exactly, which no fp32 kernel meets. */
+    c->tensors[6].least_rms = c->tensors[7].least_rms =
+        0.03 * (double)c->attention.scale * sqrt((double)c->attention.head_dim);
+    const lc_attention_args forward = {.shape = attention_shape(c),
+                                       .q = view(c, 1),
+                                       .k = view(c, 2),
+                                       .v = view(c, 3),
+                                       .out = view(c, 4),
+                                       .lse = pointer(c, 9)};
+    ref_attention(&forward);
+}
+
+lc_code run_attention_backward(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_attention_backward_args args = {.shape = attention_shape(c),
+                                             .q = view(c, 1),
+                                             .k = view(c, 2),
+                                             .v = view(c, 3),
+                                             .out = view(c, 4),
+                                             .dout = view(c, 5),
+                                             .dq = view(c, 6),
+                                             .dk = view(c, 7),
+                                             .dv = view(c, 8),
+                                             .lse = pointer(c, 9),
+                                             .delta = pointer(c, 10)};
+    ON_DEVICE(attention_backward, args)
+    ref_attention_backward(&args);
+    return LC_OK;
+}
+
+/* Prefill runs of consecutive positions and single decoding rows in one call. */
+void draw_attention_cached(op_case *c)
+{
+    const int64_t slots = test_int(1, 4), slot_rows = test_int(1, 400), rows = any_size(60);
+    draw_attention_shape(c, rows);
+    const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
+    const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
+    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
+    add_mat(c, "k_cache", ROLE_IN, LC_F32, slots * slot_rows, kv_width, -2, 2);
+    add_mat(c, "v_cache", ROLE_IN, LC_F32, slots * slot_rows, kv_width, -1, 1);
+    add_mat(c, "out", ROLE_OUT, LC_F32, rows, width, 0, 0);
+    add_array(c, "slots", ROLE_IN, LC_I32, rows, 0, (double)slots);
+    add_array(c, "positions", ROLE_IN, LC_I32, rows, 0, (double)slot_rows);
+    c->number[0] = slot_rows;
+    int64_t slot = 0, position = slot_rows;
+    for (int64_t i = 0; i < rows; i++) {
+        position++;
+        if (position >= slot_rows || test_int(0, 9) == 0) {
+            slot = test_int(0, slots - 1);
+            position = test_int(0, slot_rows - 1);
+        }
+        set_element(&c->tensors[4], 0, i, (double)slot);
+        set_element(&c->tensors[5], 0, i, (double)position);
+    }
+    DESCRIBE(c, "N %d slots %d x %d heads %d/%d D %d window %d", (int)rows, (int)slots,
+             (int)slot_rows, c->attention.heads, c->attention.kv_heads, c->attention.head_dim,
+             c->attention.window);
+}
+
+lc_code run_attention_cached(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_attention_cached_args args = {.heads = c->attention.heads,
+                                           .kv_heads = c->attention.kv_heads,
+                                           .head_dim = c->attention.head_dim,
+                                           .scale = c->attention.scale,
+                                           .window = c->attention.window,
+                                           .slot_rows = c->number[0],
+                                           .q = view(c, 0),
+                                           .k_cache = view(c, 1),
+                                           .v_cache = view(c, 2),
+                                           .out = view(c, 3),
+                                           .slots = pointer(c, 4),
+                                           .positions = pointer(c, 5)};
+    ON_DEVICE(attention_cached, args)
+    ref_attention_cached(&args);
+    return LC_OK;
+}

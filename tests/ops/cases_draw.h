@@ -1,0 +1,64 @@
+/* What the files of the op table share: tensors of a case, sizes, and the rows' functions. */
+#ifndef TESTS_OPS_CASES_DRAW_H
+#define TESTS_OPS_CASES_DRAW_H
+
+#include <math.h>
+
+#include "cases.h"
+#include "reference.h"
+#include "testing.h"
+
+#define DESCRIBE(c, ...) (void)snprintf((c)->shape, sizeof(c)->shape, __VA_ARGS__)
+
+/* In a row's run function: the device's op, or go on to the reference. */
+#define ON_DEVICE(op, args)                           \
+    if (!c->reference) {                              \
+        return device->ops->op(device, &(args), err); \
+    }
+
+/* A matrix with values in low..high, or left poisoned when it is an output or scratch; its index. */
+int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
+            double low, double high);
+/* The same for a plain array; whole numbers unless it is F32. */
+int add_array(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t count, double low,
+              double high);
+void set_element(tensor *t, int64_t row, int64_t col, double value);
+double get_element(const tensor *t, int64_t row, int64_t col);
+/* What an op gets: the device's window, or the reference's dense F64 copy. Index -1: none, NULL. */
+lc_mat view(const op_case *c, int index);
+void *pointer(const op_case *c, int index);
+
+/* 1..most, half of the time one of the awkward sizes. */
+int64_t any_size(int64_t most);
+lc_dtype any_weight(void); /* F32 or BF16 */
+/* The rstd that the forward pass would have saved, for columns first..first+count-1. */
+double saved_rstd(const tensor *x, int64_t row, int64_t first, int64_t count, double eps);
+
+#define DECLARE_ROW(op)         \
+    void draw_##op(op_case *c); \
+    lc_code run_##op(op_case *c, lc_device *device, lc_err *err)
+
+DECLARE_ROW(embed);
+DECLARE_ROW(rmsnorm);
+DECLARE_ROW(rmsnorm_backward);
+DECLARE_ROW(linear);
+DECLARE_ROW(linear_backward);
+DECLARE_ROW(lora_forward);
+DECLARE_ROW(lora_dy);
+DECLARE_ROW(lora_dx);
+DECLARE_ROW(lora_dropout_backward);
+DECLARE_ROW(lora_publish);
+DECLARE_ROW(qk_rope);
+DECLARE_ROW(qk_rope_backward);
+DECLARE_ROW(attention);
+DECLARE_ROW(attention_backward);
+DECLARE_ROW(attention_cached);
+DECLARE_ROW(swiglu);
+DECLARE_ROW(swiglu_backward);
+DECLARE_ROW(gather_rows);
+DECLARE_ROW(scatter_rows);
+DECLARE_ROW(cross_entropy);
+DECLARE_ROW(sum_squares);
+DECLARE_ROW(adamw);
+
+#endif
