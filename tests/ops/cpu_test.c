@@ -78,8 +78,6 @@ static void test_memory(void **state)
     void *memory = NULL;
     assert_fails(ops->alloc(device, SIZE_MAX - 100, &memory, &test_err), LC_ERR_MEMORY,
                  "out of memory");
-    assert_fails(ops->alloc(device, SIZE_MAX / 4, &memory, &test_err), LC_ERR_MEMORY,
-                 "bytes on the CPU");
     lc_fault_set(LC_FAULT_ALLOC, 1, 0, false);
     assert_fails(ops->alloc(device, 64, &memory, &test_err), LC_ERR_MEMORY, "64 bytes on the CPU");
     lc_fault_set(LC_FAULT_NONE, 0, 0, false);
