@@ -4,8 +4,8 @@
 /* addend: 0 none, 1 another matrix, 2 y itself. Large K takes more than one panel of a BF16 weight. */
 void draw_linear(op_case *c)
 {
-    const int64_t n = any_size(280), k = test_int(0, 7) == 0 ? test_int(1000, 1300) : any_size(300);
-    const int64_t out = any_size(n > 100 && k > 300 ? 70 : 300);
+    const int64_t n = any_size(280), k = test_int(0, 2) == 0 ? test_int(500, 1300) : any_size(300);
+    const int64_t out = any_size(n > 100 && k > 300 ? 130 : 300);
     const lc_dtype dtype = any_weight();
     const int64_t addend = test_int(0, 2);
     const bool bias = test_int(0, 1) == 0;
@@ -35,8 +35,8 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
 void draw_linear_backward(op_case *c)
 {
     const int64_t n = any_size(280),
-                  out = test_int(0, 7) == 0 ? test_int(1000, 1300) : any_size(300);
-    const int64_t in = any_size(n > 100 && out > 300 ? 70 : 300);
+                  out = test_int(0, 2) == 0 ? test_int(500, 1300) : any_size(300);
+    const int64_t in = any_size(n > 100 && out > 300 ? 130 : 300);
     const lc_dtype dtype = any_weight();
     c->number[0] = test_int(0, 1);
     DESCRIBE(c, "N %d M %d in %d w %s accumulate %d", (int)n, (int)out, (int)in,
