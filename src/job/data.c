@@ -62,22 +62,42 @@ static lc_code load_cache(const lc_job *job, const source *from, const char *pat
     return LC_OK;
 }
 
+/* The cache of an interrupted job was lost and is made again: the same text must give the same
+ * tokens. */
+static lc_code check_same_tokens(const lc_job *job, const source *from, const uint8_t now[32],
+                                 lc_err *err)
+{
+    const uint8_t *before = from->data->cache_sha256;
+    if (!job->dir.state.resolved_known || is_zero(before) || memcmp(before, now, 32) == 0 ||
+        memcmp(from->dataset->sha256, from->sha256, 32) != 0) {
+        return LC_OK;
+    }
+    return lc_fail_param(err, LC_ERR_USAGE, "tokenizer",
+                         "the tokenizer or the chat template of %s has changed since this job was "
+                         "started; restore it, or start a new job in another directory",
+                         job->spec.model);
+}
+
 /* Writes the cache of a text source; a tokenized source needs none. */
 static lc_code save_cache(const lc_job *job, const source *from, const char *path, lc_err *err)
 {
     static const char suffix[] = ".safetensors";
     static const uint8_t no_tokenizer[32];
     char dir[LC_MAX_PATH_BYTES];
+    uint8_t now[32];
     const size_t length = strlen(from->path);
-    memset(from->data->cache_sha256, 0, sizeof from->data->cache_sha256);
     if (length >= sizeof suffix && strcmp(from->path + length - (sizeof suffix - 1), suffix) == 0) {
+        memset(from->data->cache_sha256, 0, sizeof from->data->cache_sha256);
         return LC_OK;
     }
     LC_TRY(lc_path_join(job->dir.path, "dataset", dir, err));
     LC_TRY(lc_mkdir(dir, err));
     LC_TRY(lc_remove_tree(path, err));
     LC_TRY(lc_dataset_save(from->dataset, path, no_tokenizer, err));
-    return lc_sha256_file(path, from->data->cache_sha256, NULL, err);
+    LC_TRY(lc_sha256_file(path, now, NULL, err));
+    LC_TRY(check_same_tokens(job, from, now, err));
+    memcpy(from->data->cache_sha256, now, sizeof now);
+    return LC_OK;
 }
 
 static lc_code load_one(lc_job *job, const source *from, lc_err *err)

@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/params.h"
 #include "base/thread.h"
 #include "job/prepare.h"
 #include "lorac/log.h"
+
+static lc_code check_unchanged(const lc_job *job, lc_err *err);
 
 /* ---- opening ---- */
 
@@ -43,6 +46,7 @@ lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
     LC_TRY_GOTO(lc_job_check(job, err));
     LC_TRY_GOTO(
         lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
+    LC_TRY_GOTO(check_unchanged(job, err));
     *out = job;
     return LC_OK;
 fail:
@@ -157,19 +161,32 @@ static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
 
 /* ---- running ---- */
 
-/* Identity of everything the job reads, as it is now. */
+/* Identity of what the job reads but for its data, as it is now. */
 static lc_code identify(const lc_job *job, lc_train_identity *now, lc_err *err)
 {
     memset(now, 0, sizeof *now);
     memcpy(now->spec_sha256, job->spec.sha256, sizeof now->spec_sha256);
-    memcpy(now->training_sha256, job->training.sha256, sizeof now->training_sha256);
-    if (job->has_validation) {
-        memcpy(now->validation_sha256, job->validation.sha256, sizeof now->validation_sha256);
-    }
     if (job->spec.init_adapter != NULL) {
         LC_TRY(lc_job_adapter_sha256(job->spec.init_adapter, now->init_sha256, err));
     }
     return lc_job_base_sha256(job->spec.model, now->base_sha256, err);
+}
+
+/* On resume, before anything in the job directory is touched: a job that may not go on with these
+ * files stays as it is, to be resumed once they are back. */
+static lc_code check_unchanged(const lc_job *job, lc_err *err)
+{
+    const lc_job_state *state = &job->dir.state;
+    lc_train_identity now;
+    if (!state->resolved_known || state->status == LC_JOB_SUCCEEDED) {
+        return LC_OK;
+    }
+    LC_TRY(identify(job, &now, err));
+    LC_TRY(lc_sha256_file(job->spec.training_file, now.training_sha256, NULL, err));
+    if (job->spec.validation_file != NULL) {
+        LC_TRY(lc_sha256_file(job->spec.validation_file, now.validation_sha256, NULL, err));
+    }
+    return lc_train_identity_compare(&state->identity, &now, err);
 }
 
 /* Resolves every "auto" and notes the identity, or checks both against what was noted. */
@@ -178,6 +195,10 @@ static lc_code settle(lc_job *job, lc_err *err)
     lc_job_state *state = &job->dir.state;
     lc_train_identity now;
     LC_TRY(identify(job, &now, err));
+    memcpy(now.training_sha256, job->training.sha256, sizeof now.training_sha256);
+    if (job->has_validation) {
+        memcpy(now.validation_sha256, job->validation.sha256, sizeof now.validation_sha256);
+    }
     if (state->resolved_known) {
         return lc_train_identity_compare(&state->identity, &now, err);
     }

@@ -119,6 +119,26 @@ esac
 "$lorac" train "$scratch/long.json" --out "$out" --resume >"$scratch/out" 2>"$scratch/err" || fail "resume after two signals"
 cmp "$scratch/whole/adapter/adapter_model.safetensors" "$out/adapter/adapter_model.safetensors"
 
+# ---- a job whose files have changed is refused by name and left as it is; with them back it goes on ----
+cp -r $golden "$scratch/files"
+sed "s|$golden|$scratch/files|g" "$scratch/short.json" >"$scratch/changed.json"
+LORAC_FAULT=kill:190 "$lorac" train "$scratch/changed.json" --out "$scratch/changed" >/dev/null 2>&1 || true
+[ -e "$scratch/changed/resume" ] && [ ! -e "$scratch/changed/adapter" ] || fail "killed too early or late"
+cp -r "$scratch/changed" "$scratch/changed-before"
+for change in "data.safetensors:the training file has changed" "model/model.safetensors:the base model has changed"; do
+    file=$scratch/files/${change%%:*}
+    cp "$file" "$scratch/kept"
+    [ "$file" = "$scratch/files/data.safetensors" ] && echo broken >"$file" ||
+        printf '\001' | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") - 1)) conv=notrunc 2>/dev/null
+    status=0
+    "$lorac" train "$scratch/changed.json" --out "$scratch/changed" --resume >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ $status -eq 2 ] && grep -q "${change#*:}" "$scratch/err" || fail "${change#*:}: exit status $status"
+    diff -r -x .lock -x .reserve "$scratch/changed-before" "$scratch/changed" || fail "a refused resume changes the job"
+    cp "$scratch/kept" "$file"
+done
+"$lorac" train "$scratch/changed.json" --out "$scratch/changed" --resume >"$scratch/out" 2>"$scratch/err" || fail "files back"
+cmp "$scratch/a/results.csv" "$scratch/changed/results.csv"
+
 # ---- a bar on a terminal ----
 if command -v script >/dev/null; then
     for columns in 120 50; do
