@@ -88,7 +88,8 @@ static lc_code open_chat(lc_chat *chat, lc_err *err)
     const lc_chat_options *o = chat->options;
     LC_TRY(lc_engine_load(o->model_dir, o->adapter_dir, &chat->engine, err));
     if (!o->ids) {
-        LC_TRY(lc_tokenizer_load(o->model_dir, &chat->tokenizer, err));
+        LC_TRY(
+            lc_tokenizer_load_for(o->model_dir, chat->engine.config.vocab, &chat->tokenizer, err));
         LC_TRY(lc_chat_template_load(o->model_dir, &chat->chat_template, err));
     }
     int64_t context = o->context > 0 ? o->context : DEFAULT_CONTEXT;

@@ -238,7 +238,7 @@ static lc_code read_file(lc_eval *eval, lc_err *err)
         return lc_dataset_load_tokenized(o->file, eval->engine.config.vocab, max_tokens,
                                          &eval->tokenized, err);
     }
-    LC_TRY(lc_tokenizer_load(o->model_dir, &eval->tokenizer, err));
+    LC_TRY(lc_tokenizer_load_for(o->model_dir, eval->engine.config.vocab, &eval->tokenizer, err));
     LC_TRY(lc_chat_template_load(o->model_dir, &eval->chat_template, err));
     const lc_eval_reading reading = {.path = o->file,
                                      .tokenizer = eval->tokenizer,

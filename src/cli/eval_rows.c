@@ -186,11 +186,17 @@ lc_code lc_eval_rows_read(const lc_eval_reading *reading, lc_eval_rows *out, lc_
         const char *line = NULL;
         size_t bytes = 0;
         int64_t number = 0;
-        LC_TRY_GOTO(lc_line_reader_next(reader, &line, &bytes, &number, err));
+        code = lc_line_reader_next(reader, &line, &bytes, &number, err);
+        if (code == LC_OK && line != NULL) {
+            code = add_row(reading, line, bytes, number, out, err);
+        }
+        if (code != LC_OK) {
+            (void)lc_err_context(err, "%s", reading->path);
+            goto fail;
+        }
         if (line == NULL) {
             break;
         }
-        LC_TRY_GOTO(add_row(reading, line, bytes, number, out, err));
     }
     code = out->count > 0 ? LC_OK : lc_fail(err, LC_ERR_INVALID, "%s has no rows", reading->path);
 fail:

@@ -31,8 +31,21 @@ typedef struct lc_validation {
     lc_finding findings[MAX_FINDINGS];
 } lc_validation;
 
+/* The line stands before a message already: errors of rows begin with it. */
+static const char *after_line(const char *message, int64_t line)
+{
+    char prefix[40];
+    (void)snprintf(prefix, sizeof prefix, "line %lld", (long long)line);
+    const size_t length = strlen(prefix);
+    if (strncmp(message, prefix, length) != 0 || strspn(message + length, ":, ") == 0) {
+        return message;
+    }
+    return message + length + strspn(message + length, ":, ");
+}
+
 static void note_finding(lc_validation *v, int64_t line, const char *message)
 {
+    message = after_line(message, line);
     if (v->finding_count < MAX_FINDINGS) {
         lc_finding *finding = &v->findings[v->finding_count];
         finding->line = line;
@@ -57,6 +70,24 @@ static lc_code note_length(lc_validation *v, int64_t length, lc_err *err)
     return LC_OK;
 }
 
+static const char untrained[] =
+    "no token of the row is trained: it needs an assistant message with weight 1";
+
+static bool has_trained_message(const lc_chat_row *row)
+{
+    const cJSON *message = NULL;
+    cJSON_ArrayForEach(message, row->messages)
+    {
+        const cJSON *role = cJSON_GetObjectItemCaseSensitive(message, "role");
+        const cJSON *weight = cJSON_GetObjectItemCaseSensitive(message, "weight");
+        const bool is_left_out = cJSON_IsNumber(weight) && weight->valuedouble <= 0.0;
+        if (cJSON_IsString(role) && strcmp(role->valuestring, "assistant") == 0 && !is_left_out) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Tokens of a good row; one that has nothing to train on is a finding. */
 static lc_code count_tokens(lc_validation *v, const lc_chat_row *row, int64_t line, lc_err *err)
 {
@@ -78,8 +109,7 @@ static lc_code count_tokens(lc_validation *v, const lc_chat_row *row, int64_t li
             note_finding(
                 v, line,
                 kept < all ? "no trained token is left after cutting the row to the maximum length"
-                           : "no token of the row is trained: it needs an assistant message with "
-                             "weight 1");
+                           : untrained);
         }
         code = note_length(v, kept, err);
     }
@@ -100,7 +130,9 @@ static lc_code validate_row(lc_validation *v, const char *line, size_t bytes, in
     if (code == LC_OK) {
         v->messages += cJSON_GetArraySize(row.messages);
         v->tools_rows += row.tools != NULL;
-        if (v->tokenizer != NULL) {
+        if (!has_trained_message(&row)) {
+            note_finding(v, number, untrained);
+        } else if (v->tokenizer != NULL) {
             code = count_tokens(v, &row, number, &row_err);
         }
         lc_chat_row_release(&row);
@@ -228,7 +260,7 @@ static lc_code load_text_parts(const char *model_dir, int64_t max_tokens, lc_val
 {
     lc_model_config config;
     LC_TRY(lc_model_config_load(model_dir, &config, err));
-    LC_TRY(lc_tokenizer_load(model_dir, tokenizer, err));
+    LC_TRY(lc_tokenizer_load_for(model_dir, config.vocab, tokenizer, err));
     LC_TRY(lc_chat_template_load(model_dir, chat_template, err));
     v->tokenizer = *tokenizer;
     v->chat_template = *chat_template;

@@ -207,13 +207,7 @@ lc_code lc_dataset_load(const char *path, const char *what, const char *model_di
     *out = (lc_dataset){0};
     lc_tokenizer *tokenizer = NULL;
     lc_chat_template *chat_template = NULL;
-    lc_code code = lc_tokenizer_load(model_dir, &tokenizer, err);
-    if (code == LC_OK && lc_tokenizer_vocab_size(tokenizer) > vocab_size) {
-        code =
-            lc_fail_param(err, LC_ERR_INVALID, "tokenizer.json",
-                          "%s: its tokenizer has ids up to %d, the model a vocabulary of %" PRId64,
-                          model_dir, lc_tokenizer_vocab_size(tokenizer) - 1, vocab_size);
-    }
+    lc_code code = lc_tokenizer_load_for(model_dir, vocab_size, &tokenizer, err);
     if (code == LC_OK) {
         code = lc_chat_template_load(model_dir, &chat_template, err);
     }

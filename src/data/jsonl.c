@@ -113,17 +113,23 @@ static lc_code read_row(builder *b, const char *line, size_t bytes, int64_t line
     return append_row(b, line_number);
 }
 
-static lc_code read_rows(builder *b, lc_line_reader *reader, const char *what)
+static lc_code read_rows(builder *b, lc_line_reader *reader, const char *path, const char *what)
 {
     const char *line = NULL;
     size_t bytes = 0;
     int64_t line_number = 0;
     for (;;) {
-        LC_TRY(lc_line_reader_next(reader, &line, &bytes, &line_number, b->err));
+        lc_code code = lc_line_reader_next(reader, &line, &bytes, &line_number, b->err);
+        if (code == LC_OK && line != NULL) {
+            code = read_row(b, line, bytes, line_number);
+        }
+        if (code != LC_OK) {
+            (void)lc_err_context(b->err, "%s", path);
+            return code;
+        }
         if (line == NULL) {
             break;
         }
-        LC_TRY(read_row(b, line, bytes, line_number));
     }
     if (b->example_count < LC_MIN_JSONL_EXAMPLES) {
         return lc_fail_line(b->err, LC_ERR_INVALID, line_number,
@@ -162,7 +168,7 @@ lc_code lc_dataset_load_jsonl(const char *path, const char *what, const lc_token
     lc_line_reader *reader = NULL;
     lc_code code = lc_line_reader_open(path, &reader, err);
     if (code == LC_OK) {
-        code = read_rows(&b, reader, what);
+        code = read_rows(&b, reader, path, what);
     }
     if (code == LC_OK) {
         code = finish(&b, out);

@@ -61,6 +61,22 @@ lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err
     return LC_OK;
 }
 
+lc_code lc_tokenizer_load_for(const char *model_dir, int64_t vocab_size, lc_tokenizer **out,
+                              lc_err *err)
+{
+    LC_TRY(lc_tokenizer_load(model_dir, out, err));
+    const int32_t last = lc_tokenizer_vocab_size(*out) - 1;
+    if (last < vocab_size) {
+        return LC_OK;
+    }
+    lc_tokenizer_free(*out);
+    *out = NULL;
+    return lc_fail_param(err, LC_ERR_INVALID, "tokenizer.json",
+                         "%s: its tokenizer has ids up to %" PRId32
+                         ", the model a vocabulary of %" PRId64,
+                         model_dir, last, vocab_size);
+}
+
 void lc_tokenizer_free(lc_tokenizer *tokenizer)
 {
     if (tokenizer == NULL) {

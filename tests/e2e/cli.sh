@@ -175,6 +175,10 @@ out_has 'ready for training'
 sed -e '3s/assistant/robot/' -e '7s/}$//' "$scratch/rows.jsonl" >"$scratch/broken.jsonl"
 refused 3 'has 2 error(s)' validate "$scratch/broken.jsonl"
 grep -q '^line 3: ' "$scratch/out" && grep -q '^line 7: ' "$scratch/out" || fail "findings"
+! grep -q 'line 3: line 3' "$scratch/out" || fail "a finding names its line twice"
+sed '5s/, {"role": "assistant".*/]}/; 6s/"content": "6"/"content": "6", "weight": 0/' "$scratch/rows.jsonl" >"$scratch/untrained.jsonl"
+refused 3 'has 2 error(s)' validate "$scratch/untrained.jsonl"
+out_has 'line 5: no token of the row is trained: it needs an assistant message with weight 1'
 head -n 9 "$scratch/rows.jsonl" >"$scratch/nine.jsonl"
 refused 3 'has 1 error(s)' validate "$scratch/nine.jsonl"
 out_has 'the file has 9 example(s), but must have at least 10 examples'
@@ -211,4 +215,24 @@ cp "$scratch/out" "$scratch/answer"
 printf 'Repeat: window\nRepeat: water\n' | "$lorac" chat --model $sprout --temperature 0 --max-tokens 16 >"$scratch/out"
 [ "$(wc -l <"$scratch/out")" -eq 2 ] || fail "two turns"
 head -n 1 "$scratch/out" | cmp - "$scratch/answer"
+
+# ---- the tokenizer of another model; one that changes under a job whose tokens must be made again ----
+cp -r $sprout "$scratch/sprout"
+sed 's/"vocab_size": [0-9]*/"vocab_size": 300/' $sprout/config.json >"$scratch/sprout/config.json"
+refused 3 'its tokenizer has ids up to' validate "$scratch/rows.jsonl" --model "$scratch/sprout"
+cp $sprout/config.json "$scratch/sprout/config.json"
+cat >"$scratch/text.json" <<JSON
+{ "model": "$scratch/sprout", "training_file": "$scratch/rows.jsonl", "seed": 7,
+  "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}},
+  "lorac": {"rank": 1, "target_modules": ["q_proj"], "checkpoint_every_steps": 1} }
+JSON
+LORAC_FAULT=kill:180 "$lorac" train "$scratch/text.json" --out "$scratch/text" >/dev/null 2>&1 || true
+[ -d "$scratch/text/resume" ] && [ ! -d "$scratch/text/adapter" ] || fail "killed too early or late"
+rm -r "$scratch/text/dataset"
+sed '1609,1612d' $sprout/tokenizer.json >"$scratch/sprout/tokenizer.json" # without its first merge
+refused 2 'the tokenizer or the chat template' train "$scratch/text.json" --out "$scratch/text" --resume
+cp $sprout/tokenizer.json "$scratch/sprout/tokenizer.json"
+run 0 train "$scratch/text.json" --out "$scratch/text" --resume
+run 0 train "$scratch/text.json" --out "$scratch/whole-text"
+cmp "$scratch/text/results.csv" "$scratch/whole-text/results.csv"
 echo "all verbs"

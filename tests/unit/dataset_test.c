@@ -405,6 +405,7 @@ static void refuses_rows(void **state)
         const char *path = write_rows(dir, 12, 4, cases[i].row);
         assert_fails(load_rows(path, 1000, &d), cases[i].code, cases[i].message);
         assert_int_equal(test_err.line, 5);
+        assert_true(strncmp(test_err.message, path, strlen(path)) == 0);
         assert_null(d.input_ids);
     }
 }
