@@ -1,6 +1,6 @@
 /*
- * Job events, as Azure's fine-tuning service words them. The trainer hands each to a callback after it is
- * safely in events.jsonl.
+ * Job events, as Azure's fine-tuning service words them. The trainer hands each to a callback after
+ * it is safely in events.jsonl.
  */
 #ifndef LORAC_EVENT_H
 #define LORAC_EVENT_H
@@ -27,26 +27,26 @@ typedef struct lc_metrics {
 typedef struct lc_progress {
     int64_t step;
     int64_t total_steps;
-    int64_t trained_tokens;     /* tokens of all examples seen so far, epochs included */
-    double tokens_per_second;   /* over the last steps */
+    int64_t trained_tokens;   /* tokens of all examples seen so far, epochs included */
+    double tokens_per_second; /* over the last steps */
     double eta_seconds;
     double learning_rate;
     double grad_norm;
-    int64_t nonfinite_steps;    /* steps skipped so far */
+    int64_t nonfinite_steps; /* steps skipped so far */
 } lc_progress;
 
 typedef struct lc_event {
-    const char *id;      /* "ftevent-" + 32 hex */
-    int64_t created_at;  /* unix seconds */
-    const char *level;   /* "info", "warn", "error" */
-    const char *type;    /* "message" or "metrics"; "progress" see lc_event_fn */
-    const char *message; /* borrowed, valid during the callback */
+    const char *id;              /* "ftevent-" + 32 hex */
+    int64_t created_at;          /* unix seconds */
+    const char *level;           /* "info", "warn", "error" */
+    const char *type;            /* "message" or "metrics"; "progress" see lc_event_fn */
+    const char *message;         /* borrowed, valid during the callback */
     const lc_metrics *metrics;   /* for types "metrics" and "progress", else NULL */
     const lc_progress *progress; /* for type "progress", else NULL */
 } lc_event;
 
-/* Called from the thread that runs the job. Every step also gives a call with type "progress", which is
- * not written to events.jsonl. */
+/* Called from the thread that runs the job. Every step also gives a call with type "progress",
+ * which is not written to events.jsonl. */
 typedef void (*lc_event_fn)(void *context, const lc_event *event);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /*
- * The public C API: open a job, run it with an event callback, stop it. What `lorac train` does, in a
- * program of your own. Link with -llorac.
+ * The public C API: open a job, run it with an event callback, stop it. What `lorac train` does, in
+ * a program of your own. Link with -llorac.
  */
 #ifndef LORAC_LORAC_H
 #define LORAC_LORAC_H
@@ -15,18 +15,21 @@ extern "C" {
 typedef struct lc_job lc_job;
 
 typedef struct lc_job_options {
-    const char *job_file; /* path of the job file (JSON); paths inside are relative to the working directory */
-    const char *out_dir;  /* job directory: must be new or empty, or hold this job when resume is set */
-    int resume;           /* 1: go on from the newest valid checkpoint, or start where there is none */
-    int threads;          /* compute threads; 0: LORAC_THREADS, else all cores of this process */
+    const char *job_file; /* path of the job file (JSON); paths inside are relative to the working
+                             directory */
+    const char
+        *out_dir; /* job directory: must be new or empty, or hold this job when resume is set */
+    int resume;   /* 1: go on from the newest valid checkpoint, or start where there is none */
+    int threads;  /* compute threads; 0: LORAC_THREADS, else all cores of this process */
 } lc_job_options;
 
-/* Reads and checks the job file, resolves every "auto", locks the job directory. *job is owned by the
- * caller; free it with lc_job_close. Nothing is trained yet. */
+/* Reads and checks the job file, resolves every "auto", locks the job directory. *job is owned by
+ * the caller; free it with lc_job_close. Nothing is trained yet. */
 LC_WARN_UNUSED lc_code lc_job_open(const lc_job_options *options, lc_job **job, lc_err *err);
 
-/* Runs to the end. LC_OK: succeeded. LC_ERR_INTERRUPTED: stopped by lc_job_stop, checkpoint kept, run
- * again with resume. Other codes: job.json says failed, or paused when the disk is full. Blocks. */
+/* Runs to the end. LC_OK: succeeded. LC_ERR_INTERRUPTED: stopped by lc_job_stop, checkpoint kept,
+ * run again with resume. Other codes: job.json says failed, or paused when the disk is full.
+ * Blocks. */
 LC_WARN_UNUSED lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err);
 
 /* Asks a running job to stop after the current micro-batch. Async-signal-safe; any thread. */

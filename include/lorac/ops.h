@@ -1,18 +1,21 @@
 /*
- * The table of operations that every backend implements: CPU here, CUDA in cuda/, the same CUDA sources on
- * the emulator. One args struct and one shared check (lc_<op>_check in src/ops/check.c) per op.
+ * The table of operations that every backend implements: CPU here, CUDA in cuda/, the same CUDA
+ * sources on the emulator. One args struct and one shared check (lc_<op>_check in src/ops/check.c)
+ * per op.
  *
- * Rules: ops never allocate, synchronise or log. Tags: [in] read, [out] every element of the view written,
- * [acc] added to, [scratch] contents undefined after. Matrices are row-major views (tensor.h). Unless said
- * otherwise data is F32 on the CPU; a weight matrix may also be BF16 ("base kept in bf16"), products are
- * accumulated in fp32. Results do not depend on the number of threads.
+ * Rules: ops never allocate, synchronise or log. Tags: [in] read, [out] every element of the view
+ * written, [acc] added to, [scratch] contents undefined after. Matrices are row-major views
+ * (tensor.h). Unless said otherwise data is F32 on the CPU; a weight matrix may also be BF16 ("base
+ * kept in bf16"), products are accumulated in fp32. Results do not depend on the number of threads.
  *
- * The bordered weight: each adapted linear (or group that shares its input: q,k,v and gate,up) is ONE matrix
- *     G = [ W (out x in)   sB (out x R) ]    R = sum over adapted modules of the rank rounded up to 16
+ * The bordered weight: each adapted linear (or group that shares its input: q,k,v and gate,up) is
+ * ONE matrix; R is the sum over adapted modules of the rank rounded up to 16.
+ *
+ *     G = [ W (out x in)   sB (out x R) ]
  *         [ A (R  x in)    0            ]
- *     forward   Y  = [X | S] [W | sB]^T      S  = X A^T     in the tail columns of X's own buffer
- *     backward  dX = [dY| dS] [W ; A]        dS = dY (sB)   in the tail columns of dY's own buffer
- *               dA += dS^T X      dB += s dY^T S
+ *     forward   Y  = [X | S] [W | sB]^T    S  = X A^T    in the tail columns of X's own buffer
+ *     backward  dX = [dY| dS] [W ; A]      dS = dY (sB)  in the tail columns of dY's own buffer
+ *               dA += dS^T X               dB += s dY^T S
  */
 #ifndef LORAC_OPS_H
 #define LORAC_OPS_H
@@ -69,8 +72,8 @@ typedef struct lc_linear_backward_args {
 } lc_linear_backward_args;
 
 /* Identity of a dropout mask: Philox4x32-10 with key (seed, step) and counter (example, position,
- * layer*LC_MODULE_COUNT + module, feature/4); feature f takes word f%4, dropped when word < p * 2^32.
- * src/base/rng.h has the function; every backend gives the same mask. */
+ * layer*LC_MODULE_COUNT + module, feature/4); feature f takes word f%4, dropped when word < p *
+ * 2^32. src/base/rng.h has the function; every backend gives the same mask. */
 typedef struct lc_dropout {
     float p; /* 0: no dropout, the pointers are not read */
     uint32_t seed;
@@ -92,12 +95,12 @@ typedef struct lc_lora_forward_args {
 
 /* One module's output side: ds = dy sb; db += scale * dy^T s (sb = scale * B). */
 typedef struct lc_lora_dy_args {
-    lc_mat dy;   /* [in] N x out */
-    lc_mat sb;   /* [in] out x R, F32 or BF16 */
-    lc_mat s;    /* [in] N x R, as in the forward pass */
+    lc_mat dy; /* [in] N x out */
+    lc_mat sb; /* [in] out x R, F32 or BF16 */
+    lc_mat s;  /* [in] N x R, as in the forward pass */
     float scale;
-    lc_mat ds;   /* [out] N x R: tail columns of dy's buffer */
-    lc_mat db;   /* [acc] out x R, F32 */
+    lc_mat ds; /* [out] N x R: tail columns of dy's buffer */
+    lc_mat db; /* [acc] out x R, F32 */
 } lc_lora_dy_args;
 
 /* Input side: da += ds^T drop(x). Without dropout one call may cover all slots of a group. */
@@ -120,15 +123,19 @@ typedef struct lc_lora_dropout_backward_args {
 
 /* Writes masters into the border of G: A and scale*B of one module. */
 typedef struct lc_lora_publish_args {
-    lc_mat a;   /* [in] R x in, F32 master */
-    lc_mat b;   /* [in] out x R, F32 master */
+    lc_mat a; /* [in] R x in, F32 master */
+    lc_mat b; /* [in] out x R, F32 master */
     float scale;
     lc_mat w_a; /* [out] R x in window of G */
     lc_mat w_b; /* [out] out x R window of G */
 } lc_lora_publish_args;
 
-/* q/k norm over the head dimension (optional), then rotation in the half-split form of Hugging Face:
- * y[d] = x[d] cos[d] - x[d+D/2] sin[d];  y[d+D/2] = x[d+D/2] cos[d] + x[d] sin[d],  d < D/2. */
+/* q/k norm over the head dimension (optional), then rotation in the half-split form of Hugging
+ * Face, for d < D/2:
+ *
+ *   y[d]     = x[d] cos[d]     - x[d+D/2] sin[d]
+ *   y[d+D/2] = x[d+D/2] cos[d] + x[d] sin[d]
+ */
 typedef struct lc_qk_rope_args {
     lc_mat x; /* [in] N x (heads*head_dim): q heads first, then k heads */
     lc_mat y; /* [out] same shape; may be x when there is no norm */
@@ -154,7 +161,8 @@ typedef struct lc_qk_rope_backward_args {
 } lc_qk_rope_backward_args;
 
 /* Causal attention inside documents of a packed batch. Query head h reads kv-head h / (H/K).
- * p = softmax(scale q k^T) over keys j <= i of the same document, and j > i - window when window > 0. */
+ * p = softmax(scale q k^T) over keys j <= i of the same document; with a window also j > i - window.
+ */
 typedef struct lc_attention_shape {
     int32_t heads, kv_heads, head_dim; /* H, K, D */
     float scale;
@@ -174,16 +182,17 @@ typedef struct lc_attention_args {
 
 typedef struct lc_attention_backward_args {
     lc_attention_shape shape;
-    lc_mat q, k, v;      /* [in] */
-    lc_mat out;          /* [in] */
-    lc_mat dout;         /* [in] N x H*D */
-    const float *lse;    /* [in] N x H */
-    float *delta;        /* [scratch] N x H: sum_d out*dout */
-    lc_mat dq, dk, dv;   /* [out] */
+    lc_mat q, k, v;    /* [in] */
+    lc_mat out;        /* [in] */
+    lc_mat dout;       /* [in] N x H*D */
+    const float *lse;  /* [in] N x H */
+    float *delta;      /* [scratch] N x H: sum_d out*dout */
+    lc_mat dq, dk, dv; /* [out] */
 } lc_attention_backward_args;
 
-/* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence slots[n]
- * at positions[n]; its own key is already in the cache; it sees cache rows 0..positions[n] of its slot. */
+/* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence
+ * slots[n] at positions[n]; its own key is already in the cache; it sees cache rows 0..positions[n]
+ * of its slot. */
 typedef struct lc_attention_cached_args {
     int32_t heads, kv_heads, head_dim;
     float scale;
@@ -223,16 +232,16 @@ typedef struct lc_scatter_rows_args {
     lc_mat y;            /* [out] N x C */
 } lc_scatter_rows_args;
 
-/* nll[m] = logsumexp(logits[m]) - logits[m, target]; correct[m] = (first argmax == target). With `gradient`
- * the logits become d(sum_m weight*nll)/dlogits = weight * (softmax - onehot). Sums, never means: the
- * optimizer divides by the global weight. */
+/* nll[m] = logsumexp(logits[m]) - logits[m, target]; correct[m] = (first argmax == target). With
+ * `gradient` the logits become d(sum_m weight*nll)/dlogits = weight * (softmax - onehot). Sums,
+ * never means: the optimizer divides by the global weight. */
 typedef struct lc_cross_entropy_args {
     lc_mat logits;          /* [in], or [in,out] with gradient: M x V */
     const int32_t *targets; /* [in] M */
     const float *weights;   /* [in] M */
     bool gradient;
-    float *nll;       /* [out] M, not weighted */
-    float *correct;   /* [out] M, 0 or 1 */
+    float *nll;     /* [out] M, not weighted */
+    float *correct; /* [out] M, 0 or 1 */
 } lc_cross_entropy_args;
 
 /* *sum_squares = sum g^2 in double, fixed order. A non-finite gradient gives a non-finite sum. */
@@ -243,54 +252,80 @@ typedef struct lc_sum_squares_args {
 } lc_sum_squares_args;
 
 /* AdamW as torch does it (decoupled weight decay, bias correction), on fp32 masters:
- *   g = grad * grad_scale;  param *= 1 - lr*weight_decay;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
- *   param -= lr / (1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps) */
+ *
+ *   g = grad * grad_scale
+ *   param *= 1 - lr*weight_decay
+ *   m = b1 m + (1-b1) g
+ *   v = b2 v + (1-b2) g^2
+ *   param -= lr / (1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps)
+ */
 typedef struct lc_adamw_args {
     float *param;      /* [in,out] count */
     const float *grad; /* [in] count: sums */
     float *m;          /* [in,out] count */
     float *v;          /* [in,out] count */
     int64_t count;
-    int64_t t; /* update number, from 1 */
+    int64_t t;         /* update number, from 1 */
     double grad_scale; /* clip coefficient / global weight */
     double lr, beta1, beta2, eps, weight_decay;
 } lc_adamw_args;
 
-/* One per op, named alike; each runs its lc_<op>_check first and returns LC_ERR_INTERNAL on a bad call. */
+/* One per op, named alike; each runs its lc_<op>_check first and returns LC_ERR_INTERNAL on a bad
+ * call. */
 typedef struct lc_ops {
     const char *name; /* "cpu", "cuda", "emu" */
 
     /* Device memory: zeroed, 256-byte aligned. */
     LC_WARN_UNUSED lc_code (*alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
     void (*free)(lc_device *device, void *memory);
-    LC_WARN_UNUSED lc_code (*upload)(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err);
-    LC_WARN_UNUSED lc_code (*download)(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err);
+    LC_WARN_UNUSED lc_code (*upload)(lc_device *device, void *to, const void *from, size_t bytes,
+                                     lc_err *err);
+    LC_WARN_UNUSED lc_code (*download)(lc_device *device, void *to, const void *from, size_t bytes,
+                                       lc_err *err);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
-    LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from, lc_err *err); /* same shape, may convert */
-    LC_WARN_UNUSED lc_code (*sync)(lc_device *device, lc_err *err); /* waits, reports what went wrong */
+    LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from,
+                                   lc_err *err); /* same shape, may convert */
+    LC_WARN_UNUSED lc_code (*sync)(lc_device *device,
+                                   lc_err *err); /* waits, reports what went wrong */
     void (*close)(lc_device *device);
 
     LC_WARN_UNUSED lc_code (*embed)(lc_device *device, const lc_embed_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*rmsnorm)(lc_device *device, const lc_rmsnorm_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*rmsnorm_backward)(lc_device *device, const lc_rmsnorm_backward_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*rmsnorm_backward)(lc_device *device,
+                                               const lc_rmsnorm_backward_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*linear)(lc_device *device, const lc_linear_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*linear_backward)(lc_device *device, const lc_linear_backward_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*lora_forward)(lc_device *device, const lc_lora_forward_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*linear_backward)(lc_device *device,
+                                              const lc_linear_backward_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*lora_forward)(lc_device *device, const lc_lora_forward_args *args,
+                                           lc_err *err);
     LC_WARN_UNUSED lc_code (*lora_dy)(lc_device *device, const lc_lora_dy_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*lora_dx)(lc_device *device, const lc_lora_dx_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*lora_dropout_backward)(lc_device *device, const lc_lora_dropout_backward_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*lora_publish)(lc_device *device, const lc_lora_publish_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*lora_dropout_backward)(lc_device *device,
+                                                    const lc_lora_dropout_backward_args *args,
+                                                    lc_err *err);
+    LC_WARN_UNUSED lc_code (*lora_publish)(lc_device *device, const lc_lora_publish_args *args,
+                                           lc_err *err);
     LC_WARN_UNUSED lc_code (*qk_rope)(lc_device *device, const lc_qk_rope_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*qk_rope_backward)(lc_device *device, const lc_qk_rope_backward_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*attention)(lc_device *device, const lc_attention_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*attention_backward)(lc_device *device, const lc_attention_backward_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*attention_cached)(lc_device *device, const lc_attention_cached_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*qk_rope_backward)(lc_device *device,
+                                               const lc_qk_rope_backward_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*attention)(lc_device *device, const lc_attention_args *args,
+                                        lc_err *err);
+    LC_WARN_UNUSED lc_code (*attention_backward)(lc_device *device,
+                                                 const lc_attention_backward_args *args,
+                                                 lc_err *err);
+    LC_WARN_UNUSED lc_code (*attention_cached)(lc_device *device,
+                                               const lc_attention_cached_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*swiglu)(lc_device *device, const lc_swiglu_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*swiglu_backward)(lc_device *device, const lc_swiglu_backward_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*gather_rows)(lc_device *device, const lc_gather_rows_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*scatter_rows)(lc_device *device, const lc_scatter_rows_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args, lc_err *err);
-    LC_WARN_UNUSED lc_code (*sum_squares)(lc_device *device, const lc_sum_squares_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*swiglu_backward)(lc_device *device,
+                                              const lc_swiglu_backward_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*gather_rows)(lc_device *device, const lc_gather_rows_args *args,
+                                          lc_err *err);
+    LC_WARN_UNUSED lc_code (*scatter_rows)(lc_device *device, const lc_scatter_rows_args *args,
+                                           lc_err *err);
+    LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args,
+                                            lc_err *err);
+    LC_WARN_UNUSED lc_code (*sum_squares)(lc_device *device, const lc_sum_squares_args *args,
+                                          lc_err *err);
     LC_WARN_UNUSED lc_code (*adamw)(lc_device *device, const lc_adamw_args *args, lc_err *err);
 } lc_ops;
 
@@ -301,8 +336,7 @@ struct lc_device {
 };
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
-#define LC_OP(device, op, ...)                                                                     \
-    ((device)->ops->op((device), &(const lc_##op##_args) __VA_ARGS__))
+#define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))
 
 /* The CPU backend with its own pool of `threads` (>= 1) threads. Close with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err);

@@ -1,6 +1,6 @@
 /*
- * The canonical text of a job file, its hash, and the difference between two of them. Called by the parser and by
- * the job directory when a job is resumed.
+ * The canonical text of a job file, its hash, and the difference between two of them. Called by the
+ * parser and by the job directory when a job is resumed.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * The job directory: making, locking, resuming, closing. What goes into its logs is in events.c, job.json in
- * state.c. Called by lc_job_open.
+ * The job directory: making, locking, resuming, closing. What goes into its logs is in events.c,
+ * job.json in state.c. Called by lc_job_open.
  */
 #include "job/directory.h"
 
@@ -103,7 +103,8 @@ static lc_code check_place(const char *path, const contents *found, bool resume,
     return LC_OK;
 }
 
-/* Looks before anything is made, so that a wrong directory stays as it is, and again under the lock. */
+/* Looks before anything is made, so that a wrong directory stays as it is, and again under the
+ * lock. */
 static lc_code take_place(const char *path, bool resume, lc_job_dir *dir, lc_err *err)
 {
     contents found;

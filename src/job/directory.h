@@ -1,10 +1,10 @@
 /*
- * The job directory: the only thing the service reads. job.json, events.jsonl, results.csv, log.txt,
- * checkpoints/, resume/, adapter/, dataset/. One process holds its lock.
+ * The job directory: the only thing the service reads. job.json, events.jsonl, results.csv,
+ * log.txt, checkpoints/, resume/, adapter/, dataset/. One process holds its lock.
  *
- * A job's states: pending -> running -> succeeded or failed; paused when a run was stopped by a signal (error
- * null) or by a full disk (error disk_full). Everything but succeeded can be resumed, failed too (after the cause
- * is gone). A run that was killed leaves pending or running behind.
+ * A job's states: pending -> running -> succeeded or failed; paused when a run was stopped by a
+ * signal (error null) or by a full disk (error disk_full). Everything but succeeded can be resumed,
+ * failed too (after the cause is gone). A run that was killed leaves pending or running behind.
  */
 #ifndef LC_JOB_DIRECTORY_H
 #define LC_JOB_DIRECTORY_H
@@ -39,11 +39,12 @@ typedef struct lc_job_data {
     int64_t truncated_tokens;
 } lc_job_data;
 
-/* What job.json says: Azure's job object plus "lorac": {job (canonical text), spec_sha256, seed, resolved,
- * identity, data}. */
+/* What job.json says: Azure's job object plus "lorac": {job (canonical text), spec_sha256, seed,
+ * resolved, identity, data}. */
 typedef struct lc_job_state {
     char id[LC_JOB_ID_BYTES];          /* "ftjob-" + 32 hex */
-    char result_file[LC_JOB_ID_BYTES]; /* "file-" + 32 hex, derived from the job id; empty until training starts */
+    char result_file[LC_JOB_ID_BYTES]; /* "file-" + 32 hex, derived from the job id; empty until
+                                          training starts */
     int64_t created_at;
     int64_t finished_at;      /* 0: not finished */
     int64_t estimated_finish; /* 0: unknown */
@@ -72,18 +73,20 @@ typedef struct lc_job_dir {
     lc_job_state state;
 } lc_job_dir;
 
-/* Makes or opens the directory and locks it. Not resume: must be absent or empty (LC_ERR_USAGE otherwise;
- * a directory with only the lock file and our own unfinished temporary files counts as empty). Resume with
- * nothing there starts. Held by another process: LC_ERR_BUSY. A job.json of another job file is LC_ERR_USAGE
- * naming the field that differs. A new job draws id and seed and stores job.json before anything else. A job that
- * has succeeded is opened without touching any file but the lock. */
+/* Makes or opens the directory and locks it. Not resume: must be absent or empty (LC_ERR_USAGE
+ * otherwise; a directory with only the lock file and our own unfinished temporary files counts as
+ * empty). Resume with nothing there starts. Held by another process: LC_ERR_BUSY. A job.json of
+ * another job file is LC_ERR_USAGE naming the field that differs. A new job draws id and seed and
+ * stores job.json before anything else. A job that has succeeded is opened without touching any
+ * file but the lock. */
 LC_WARN_UNUSED lc_code lc_job_dir_open(const char *path, const lc_job_spec *spec, bool resume,
                                        lc_job_dir *out, lc_err *err);
 void lc_job_dir_close(lc_job_dir *dir);
 
 /* Writes job.json atomically from dir->state. */
 LC_WARN_UNUSED lc_code lc_job_dir_save(lc_job_dir *dir, const lc_job_spec *spec, lc_err *err);
-/* Frees the reserve, so that lc_job_dir_save can work on a full disk. Made again by the next open. */
+/* Frees the reserve, so that lc_job_dir_save can work on a full disk. Made again by the next open.
+ */
 void lc_job_dir_release_reserve(lc_job_dir *dir);
 
 /* Appends one event line and hands it to on_event (may be NULL). ids: "ftevent-" + first 32 hex of
@@ -91,9 +94,10 @@ void lc_job_dir_release_reserve(lc_job_dir *dir);
 LC_WARN_UNUSED lc_code lc_job_event(lc_job_dir *dir, const char *level, lc_event_fn on_event,
                                     void *context, lc_err *err, const char *format, ...)
     LC_PRINTF(6, 7);
-/* "Step N: training loss=X" with its data keys (NaN values left out), and the results.csv row of every step:
- * write_event false appends the row only. A step whose update was skipped (train_loss NaN) gives a warning
- * instead. After that the callback gets a "progress" call with metrics and progress. */
+/* "Step N: training loss=X" with its data keys (NaN values left out), and the results.csv row of
+ * every step: write_event false appends the row only. A step whose update was skipped (train_loss
+ * NaN) gives a warning instead. After that the callback gets a "progress" call with metrics and
+ * progress. */
 LC_WARN_UNUSED lc_code lc_job_step(lc_job_dir *dir, const lc_metrics *metrics,
                                    const lc_progress *progress, bool write_event,
                                    lc_event_fn on_event, void *context, lc_err *err);
@@ -102,7 +106,8 @@ LC_WARN_UNUSED lc_code lc_job_results_begin(lc_job_dir *dir, lc_err *err);
 
 /* Makes sure events and results are on the disk (before a checkpoint that counts on them). */
 LC_WARN_UNUSED lc_code lc_job_dir_sync(lc_job_dir *dir, lc_err *err);
-/* Cuts both files back to a checkpoint's lengths and numbers. A file that is shorter was damaged: LC_ERR_INVALID. */
+/* Cuts both files back to a checkpoint's lengths and numbers. A file that is shorter was damaged:
+ * LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_job_dir_rewind(lc_job_dir *dir, int64_t event_count, int64_t events_bytes,
                                          int64_t results_bytes, lc_err *err);
 
@@ -112,11 +117,12 @@ void lc_job_derive_id(const char *job_id, const char *prefix, const char *what,
 /* "{last component of model}.ft-{hex of job id}[-{suffix}]". */
 void lc_job_model_name(const lc_job_state *state, const lc_job_spec *spec,
                        char out[LC_JOB_NAME_BYTES]);
-/* The seven keys of an event's data, those that are known; step as 60, or 60.0 (in checkpoint objects). */
+/* The seven keys of an event's data, those that are known; step as 60, or 60.0 (in checkpoint
+ * objects). */
 void lc_job_metrics_write(const lc_metrics *metrics, bool float_step, lc_text *out);
 
-/* job.json from a state and back (state.c). *canonical, when not NULL, receives a copy of the canonical text's
- * object (cJSON_Delete). */
+/* job.json from a state and back (state.c). *canonical, when not NULL, receives a copy of the
+ * canonical text's object (cJSON_Delete). */
 void lc_job_state_write(const lc_job_state *state, const lc_job_spec *spec, lc_text *out);
 LC_WARN_UNUSED lc_code lc_job_state_read(const char *text, size_t bytes, const char *what,
                                          lc_job_state *out, cJSON **canonical, lc_err *err);

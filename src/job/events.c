@@ -1,7 +1,7 @@
 /*
- * events.jsonl and results.csv: lines appended as Azure words them, and both files cut back on resume. Nothing
- * here syncs but lc_job_dir_sync; a killed process loses no line that was written, a power cut at most those after
- * the last checkpoint, which are written again.
+ * events.jsonl and results.csv: lines appended as Azure words them, and both files cut back on
+ * resume. Nothing here syncs but lc_job_dir_sync; a killed process loses no line that was written,
+ * a power cut at most those after the last checkpoint, which are written again.
  */
 #include <inttypes.h>
 #include <math.h>

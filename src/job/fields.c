@@ -1,5 +1,6 @@
 /*
- * The table of job file fields; see fields.h. docs/architecture.md and `lorac train --help` describe the same.
+ * The table of job file fields; see fields.h. docs/architecture.md and `lorac train --help`
+ * describe the same.
  */
 #include "job/fields.h"
 

@@ -1,6 +1,6 @@
 /*
- * The fields of a job file, one row each: where it stands, its kind, bounds and default. The parser (spec.c) and
- * the canonical text (canonical.c) walk this table; private to src/job.
+ * The fields of a job file, one row each: where it stands, its kind, bounds and default. The parser
+ * (spec.c) and the canonical text (canonical.c) walk this table; private to src/job.
  */
 #ifndef LC_JOB_FIELDS_H
 #define LC_JOB_FIELDS_H

@@ -1,6 +1,7 @@
 /*
- * Identity of a base model and of an initial adapter, for the promise that a resume goes on with the same ones. Must
- * be quick for files of many gigabytes: large ones are sampled (prepare.h says how).
+ * Identity of a base model and of an initial adapter, for the promise that a resume goes on with
+ * the same ones. Must be quick for files of many gigabytes: large ones are sampled (prepare.h says
+ * how).
  */
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * From a job file to a trainer that can run: model shape, adapter, device, weights, first adapter values. Everything
- * here is the same for a first run and a resume.
+ * From a job file to a trainer that can run: model shape, adapter, device, weights, first adapter
+ * values. Everything here is the same for a first run and a resume.
  */
 #include "job/prepare.h"
 

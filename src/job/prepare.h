@@ -30,27 +30,30 @@ struct lc_job {
     lc_trainer *trainer; /* owned */
 };
 
-/* Model shape and adapter of a job: what can be wrong with a job file before its directory is made. */
+/* Model shape and adapter of a job: what can be wrong with a job file before its directory is made.
+ */
 LC_WARN_UNUSED lc_code lc_job_check(lc_job *job, lc_err *err);
 
 /* An "info" message event, left out while the job is silent. */
 LC_WARN_UNUSED lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, ...)
     LC_PRINTF(3, 4);
 
-/* Reads both data sets with its "Preprocessing ..." events. The tokenized form is kept in DIR/dataset and taken from
- * there on resume when the source is unchanged. */
+/* Reads both data sets with its "Preprocessing ..." events. The tokenized form is kept in
+ * DIR/dataset and taken from there on resume when the source is unchanged. */
 LC_WARN_UNUSED lc_code lc_job_load_data(lc_job *job, lc_err *err);
 
-/* SHA-256 that stands for the base: config.json and, of each .safetensors file, name, size and contents - all of a
- * file up to 8 MiB, else its first MiB (the header), its last 64 KiB and 256 blocks of 4 KiB spread evenly. A base
- * that was replaced, retrained or truncated is noticed; a few flipped bytes in a large file may not be. */
+/* SHA-256 that stands for the base: config.json and, of each .safetensors file, name, size and
+ * contents - all of a file up to 8 MiB, else its first MiB (the header), its last 64 KiB and 256
+ * blocks of 4 KiB spread evenly. A base that was replaced, retrained or truncated is noticed; a few
+ * flipped bytes in a large file may not be. */
 LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, uint8_t digest[32], lc_err *err);
 
 /* SHA-256 over both files of a PEFT adapter. */
 LC_WARN_UNUSED lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32],
                                              lc_err *err);
 
-/* Opens device, model and trainer by the resolved values; the adapter's first values are in place. */
+/* Opens device, model and trainer by the resolved values; the adapter's first values are in place.
+ */
 LC_WARN_UNUSED lc_code lc_job_prepare(lc_job *job, lc_err *err);
 
 /* Frees what lc_job_prepare and lc_job_load_data made. */

@@ -1,9 +1,10 @@
 /*
- * The rules behind every "auto" (spec.h has them in words), and the resolved values as JSON. They are resolved
- * once, stored in job.json, and read back on resume. Never a function of threads or free memory.
+ * The rules behind every "auto" (spec.h has them in words), and the resolved values as JSON. They
+ * are resolved once, stored in job.json, and read back on resume. Never a function of threads or
+ * free memory.
  *
- * checkpoint_every_steps: about twenty rolling checkpoints in a run, but none more often than every 5 steps (each
- * costs a few fsyncs) and none more seldom than every 50 (what a crash may cost).
+ * checkpoint_every_steps: about twenty rolling checkpoints in a run, but none more often than every
+ * 5 steps (each costs a few fsyncs) and none more seldom than every 50 (what a crash may cost).
  */
 #include <inttypes.h>
 #include <math.h>

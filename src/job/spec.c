@@ -1,6 +1,6 @@
 /*
- * Reads a job file: every field by the table in fields.c, the few with a shape of their own by hand. Called by the
- * command line and by lc_job_open.
+ * Reads a job file: every field by the table in fields.c, the few with a shape of their own by
+ * hand. Called by the command line and by lc_job_open.
  */
 #include "job/spec.h"
 
@@ -390,7 +390,8 @@ static bool is_conflict(double a, double b)
     return a >= 0.0 && b >= 0.0 && (a < b || a > b);
 }
 
-/* The deprecated top-level form and the one in method mean the same fields; both may be there when they agree. */
+/* The deprecated top-level form and the one in method mean the same fields; both may be there when
+ * they agree. */
 static lc_code read_hyperparameters(const cJSON *root, lc_job_spec *spec, lc_err *err)
 {
     const cJSON *method = NULL, *hyper = NULL, *old_form = NULL;
@@ -574,7 +575,8 @@ static lc_code read_integrations(const cJSON *root, lc_job_spec *spec, lc_err *e
     return LC_OK;
 }
 
-/* Azure takes the word in any case, with or without "Tier", and the number 1; it answers in camel case. */
+/* Azure takes the word in any case, with or without "Tier", and the number 1; it answers in camel
+ * case. */
 static lc_code read_training_type(const cJSON *root, lc_job_spec *spec, lc_err *err)
 {
     static const struct {

@@ -1,6 +1,6 @@
 /*
- * job.json: the job's state written as Azure's job object with one "lorac" object, and read back. Called by
- * directory.c; the service reads the file too.
+ * job.json: the job's state written as Azure's job object with one "lorac" object, and read back.
+ * Called by directory.c; the service reads the file too.
  */
 #include <inttypes.h>
 #include <stdio.h>

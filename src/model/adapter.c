@@ -1,6 +1,6 @@
 /*
- * Which linears carry an adapter (PEFT's rules for target_modules), where its matrices lie in the flat
- * master buffer, and their initial values. Files: adapter_peft.c reads, adapter_save.c writes.
+ * Which linears carry an adapter (PEFT's rules for target_modules), where its matrices lie in the
+ * flat master buffer, and their initial values. Files: adapter_peft.c reads, adapter_save.c writes.
  */
 #include "model/adapter.h"
 
@@ -78,8 +78,8 @@ lc_lora_slot lc_lora_slot_make(int32_t rank, double alpha, bool use_rslora)
                           .scale = (float)(alpha / divisor)};
 }
 
-/* Places the slots of one group from `offset` on and returns the end: all A first, one below the other, so that
- * the group's dA is one matrix; then each B. */
+/* Places the slots of one group from `offset` on and returns the end: all A first, one below the
+ * other, so that the group's dA is one matrix; then each B. */
 static int64_t layout_group(const lc_model_config *config, lc_adapter_spec *spec, int32_t layer,
                             lc_group_kind group, int64_t offset)
 {
@@ -185,8 +185,8 @@ static lc_code refuse_others(const lc_model_config *config, const target_rule *t
     return LC_OK;
 }
 
-/* Adapts everything that one target matches. layers_to_transform narrows names, but not a module that is
- * spelled out in full (as in PEFT). */
+/* Adapts everything that one target matches. layers_to_transform narrows names, but not a module
+ * that is spelled out in full (as in PEFT). */
 static lc_code apply_target(const lc_model_config *config, const lc_lora_options *options,
                             const target_rule *target, const bool *is_wanted, lc_adapter_spec *out,
                             lc_err *err)
@@ -271,8 +271,8 @@ lc_code lc_adapter_spec_build(const lc_model_config *config, const lc_lora_optio
     return LC_OK;
 }
 
-/* Uniform in [-bound, bound): key (seed, tag), counter (index of four, layer and module). Nothing depends on
- * what else is adapted. */
+/* Uniform in [-bound, bound): key (seed, tag), counter (index of four, layer and module). Nothing
+ * depends on what else is adapted. */
 static void fill_uniform(uint32_t seed, uint32_t stream, float bound, float *values, int64_t count)
 {
     const uint32_t key[2] = {seed, 0x4c6f5241u}; /* "LoRA" */

@@ -1,6 +1,6 @@
 /*
- * The LoRA adapter: which linears are adapted, with what rank and scale; where each matrix lies in the
- * flat fp32 master buffer; PEFT files in and out.
+ * The LoRA adapter: which linears are adapted, with what rank and scale; where each matrix lies in
+ * the flat fp32 master buffer; PEFT files in and out.
  */
 #ifndef LC_MODEL_ADAPTER_H
 #define LC_MODEL_ADAPTER_H
@@ -27,9 +27,9 @@ const char *lc_module_path(lc_module_kind kind);
 int32_t lc_module_in(const lc_model_config *config, lc_module_kind kind);
 int32_t lc_module_out(const lc_model_config *config, lc_module_kind kind);
 
-/* One adapted linear. Masters are stored padded: A as r16 x in, B as out x r16 (row-major, rows/columns
- * beyond rank are zero and stay zero). Offsets go group by group (weights.h): every A of the group, one below
- * the other, then every B. */
+/* One adapted linear. Masters are stored padded: A as r16 x in, B as out x r16 (row-major,
+ * rows/columns beyond rank are zero and stay zero). Offsets go group by group (weights.h): every A
+ * of the group, one below the other, then every B. */
 typedef struct lc_lora_slot {
     int32_t rank; /* 0: this linear is not adapted */
     int32_t r16;  /* rank rounded up to 16 */
@@ -62,20 +62,21 @@ typedef struct lc_lora_options {
     int32_t layer_count;
 } lc_lora_options;
 
-/* A target that matches nothing, or something that is not an adaptable linear (lm_head, embed_tokens), is an
- * error that names it and lists what there is. */
+/* A target that matches nothing, or something that is not an adaptable linear (lm_head,
+ * embed_tokens), is an error that names it and lists what there is. */
 LC_WARN_UNUSED lc_code lc_adapter_spec_build(const lc_model_config *config,
                                              const lc_lora_options *options, lc_adapter_spec *out,
                                              lc_err *err);
 
-/* From a PEFT adapter directory: tensor names are the truth; ranks from shapes; scale from r, lora_alpha,
- * rank_pattern, alpha_pattern, use_rslora. DoRA, bias, modules_to_save, embedding LoRA and other peft types
- * are refused by name. */
+/* From a PEFT adapter directory: tensor names are the truth; ranks from shapes; scale from r,
+ * lora_alpha, rank_pattern, alpha_pattern, use_rslora. DoRA, bias, modules_to_save, embedding LoRA
+ * and other peft types are refused by name. */
 LC_WARN_UNUSED lc_code lc_adapter_spec_load(const char *adapter_dir, const lc_model_config *config,
                                             lc_adapter_spec *out, lc_err *err);
 
-/* Fills the master buffer (host memory, master_count floats, zeroed by this call) as PEFT initialises: A
- * Kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(in), 1/sqrt(in)), B zero. Keyed (seed, layer, module). */
+/* Fills the master buffer (host memory, master_count floats, zeroed by this call) as PEFT
+ * initialises: A Kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(in), 1/sqrt(in)), B zero.
+ * Keyed (seed, layer, module). */
 void lc_adapter_init(const lc_adapter_spec *spec, const lc_model_config *config, uint32_t seed,
                      float *master);
 
@@ -83,13 +84,14 @@ void lc_adapter_init(const lc_adapter_spec *spec, const lc_model_config *config,
 LC_WARN_UNUSED lc_code lc_adapter_load(const char *adapter_dir, const lc_adapter_spec *spec,
                                        const lc_model_config *config, float *master, lc_err *err);
 
-/* Writes adapter_config.json and adapter_model.safetensors (fp32, metadata format pt) into an existing
- * directory, as PEFT, vLLM and SGLang read them: minimal long-stable keys, sorted, indent 2. One rank and alpha
- * everywhere give plain r/lora_alpha; otherwise (only after loading an adapter that had them) rank_pattern and
- * alpha_pattern with full module names, r being the largest rank. PEFT and SGLang read patterns, vLLM does not:
- * it would apply lora_alpha/r to every module. Modules that are no rectangle of layers and leaf names are listed
- * in target_modules in full. Fails when the tensor file is there already, and with LC_ERR_NUMERIC naming the
- * tensor when a value is not finite (nothing is written then). */
+/* Writes adapter_config.json and adapter_model.safetensors (fp32, metadata format pt) into an
+ * existing directory, as PEFT, vLLM and SGLang read them: minimal long-stable keys, sorted,
+ * indent 2. One rank and alpha everywhere give plain r/lora_alpha; otherwise (only after loading an
+ * adapter that had them) rank_pattern and alpha_pattern with full module names, r being the largest
+ * rank. PEFT and SGLang read patterns, vLLM does not: it would apply lora_alpha/r to every module.
+ * Modules that are no rectangle of layers and leaf names are listed in target_modules in full.
+ * Fails when the tensor file is there already, and with LC_ERR_NUMERIC naming the tensor when a
+ * value is not finite (nothing is written then). */
 typedef struct lc_adapter_meta {
     const char *base_model; /* base_model_name_or_path */
     double dropout;

@@ -1,6 +1,6 @@
 /*
- * adapter_config.json of PEFT: rank, alpha, their patterns, and the refusal of everything that is not plain
- * LoRA on linears.
+ * adapter_config.json of PEFT: rank, alpha, their patterns, and the refusal of everything that is
+ * not plain LoRA on linears.
  */
 #include "model/adapter_peft.h"
 
@@ -29,8 +29,8 @@ static const struct {
     {"fan_in_fan_out", "transposed weights"},
 };
 
-/* Initialisations that leave the base weights alone. With the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA ...)
- * the adapter belongs to a changed base. */
+/* Initialisations that leave the base weights alone. With the others (PiSSA, OLoRA, CorDA, LoftQ,
+ * LoRA-GA ...) the adapter belongs to a changed base. */
 static const char *const plain_inits[] = {"gaussian", "eva", "orthogonal"};
 
 static lc_code refuse_variants(const cJSON *root, lc_err *err)

@@ -1,4 +1,5 @@
-/* What adapter.c, adapter_peft.c and adapter_save.c share: names of modules and the layout of the masters. */
+/* What adapter.c, adapter_peft.c and adapter_save.c share: names of modules and the layout of the
+ * masters. */
 #ifndef LC_MODEL_ADAPTER_LAYOUT_H
 #define LC_MODEL_ADAPTER_LAYOUT_H
 

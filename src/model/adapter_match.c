@@ -1,6 +1,7 @@
 /*
- * PEFT's matching rules over PCRE2. A pattern made of names and dots, which almost all are, is compared
- * directly (a dot still stands for any character, as in the regular expression that it is).
+ * PEFT's matching rules over PCRE2. A pattern made of names and dots, which almost all are, is
+ * compared directly (a dot still stands for any character, as in the regular expression that it
+ * is).
  */
 #include "model/adapter_match.h"
 

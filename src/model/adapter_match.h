@@ -1,6 +1,6 @@
 /*
- * Names of modules against PEFT's patterns. Matching is bounded: a pattern that backtracks too long is an
- * error, never a hang.
+ * Names of modules against PEFT's patterns. Matching is bounded: a pattern that backtracks too long
+ * is an error, never a hang.
  */
 #ifndef LC_MODEL_ADAPTER_MATCH_H
 #define LC_MODEL_ADAPTER_MATCH_H
@@ -13,8 +13,10 @@
 #define LC_PATTERN_STEPS     10000 /* PCRE2's match limit for one name */
 
 typedef enum lc_pattern_rule {
-    LC_PATTERN_WHOLE, /* target_modules given as a string: the whole name matches (Python's re.fullmatch) */
-    LC_PATTERN_TAIL, /* a key of rank_pattern or alpha_pattern: the name, or what follows one of its dots */
+    LC_PATTERN_WHOLE, /* target_modules given as a string: the whole name matches (Python's
+                         re.fullmatch) */
+    LC_PATTERN_TAIL, /* a key of rank_pattern or alpha_pattern: the name, or what follows one of its
+                        dots */
 } lc_pattern_rule;
 
 typedef struct lc_pattern lc_pattern;

@@ -1,6 +1,6 @@
 /*
- * Reads a PEFT adapter directory. The tensor names are the truth about what is adapted; target_modules and
- * layers_to_transform, which may be null, are not looked at.
+ * Reads a PEFT adapter directory. The tensor names are the truth about what is adapted;
+ * target_modules and layers_to_transform, which may be null, are not looked at.
  */
 #include "model/adapter_peft.h"
 

@@ -1,6 +1,6 @@
 /*
- * A PEFT adapter directory as files: adapter_config.json and the names in adapter_model.safetensors. For
- * adapter_peft.c, its tests and its fuzzer.
+ * A PEFT adapter directory as files: adapter_config.json and the names in
+ * adapter_model.safetensors. For adapter_peft.c, its tests and its fuzzer.
  */
 #ifndef LC_MODEL_ADAPTER_PEFT_H
 #define LC_MODEL_ADAPTER_PEFT_H
@@ -27,8 +27,8 @@ typedef struct lc_peft_config {
     lc_peft_patterns ranks, alphas;
 } lc_peft_config;
 
-/* Reads an adapter_config.json. Anything but plain LoRA is refused by name; unknown keys are ignored, as PEFT
- * does. Release with lc_peft_config_release, also after a failure. */
+/* Reads an adapter_config.json. Anything but plain LoRA is refused by name; unknown keys are
+ * ignored, as PEFT does. Release with lc_peft_config_release, also after a failure. */
 LC_WARN_UNUSED lc_code lc_peft_config_parse(const char *text, size_t bytes, const char *what,
                                             lc_peft_config *out, lc_err *err);
 void lc_peft_config_release(lc_peft_config *config);
@@ -44,8 +44,8 @@ typedef struct lc_peft_tensor {
     bool is_b;
 } lc_peft_tensor;
 
-/* "base_model.model.model.layers.I.PATH.lora_A.weight", or ".lora_A.NAME.weight" as a state dict has it.
- * Other names are refused with the reason. */
+/* "base_model.model.model.layers.I.PATH.lora_A.weight", or ".lora_A.NAME.weight" as a state dict
+ * has it. Other names are refused with the reason. */
 LC_WARN_UNUSED lc_code lc_peft_tensor_parse(const char *name, const lc_model_config *config,
                                             lc_peft_tensor *out, lc_err *err);
 

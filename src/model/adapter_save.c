@@ -1,6 +1,6 @@
 /*
- * Writes an adapter as PEFT, vLLM and SGLang read it: the long-stable keys of adapter_config.json, fp32
- * tensors without the adapter's name in theirs.
+ * Writes an adapter as PEFT, vLLM and SGLang read it: the long-stable keys of adapter_config.json,
+ * fp32 tensors without the adapter's name in theirs.
  */
 #include "model/adapter.h"
 
@@ -165,7 +165,8 @@ static lc_code make_config(lc_text *text, const lc_adapter_spec *spec,
     return lc_text_finish(text, "adapter_config.json", err);
 }
 
-/* rows x cols of a padded master, contiguous; copied to memory of the arena unless it is so already. */
+/* rows x cols of a padded master, contiguous; copied to memory of the arena unless it is so
+ * already. */
 static lc_code pack(lc_arena *arena, const char *name, const float *values, lc_mat shape,
                     const void **out, lc_err *err)
 {

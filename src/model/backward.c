@@ -1,9 +1,13 @@
 /*
- * The backward pass, from the gradient of the last layer's output down to the first adapted layer. Gradients of
- * activations flow everywhere above it, gradients of parameters go to the adapter only. Norm outputs and the
- * swiglu product are recomputed (one element-wise pass each); no GEMM is.
+ * The backward pass, from the gradient of the last layer's output down to the first adapted layer.
+ * Gradients of activations flow everywhere above it, gradients of parameters go to the adapter
+ * only. Norm outputs and the swiglu product are recomputed (one element-wise pass each); no GEMM
+ * is.
  *
- * Per group:  dS = dY sB into the tail of dY,  dB += s dY^T S,  dA += dS^T drop(X),  dX = [dY|dS] [W;A].
+ * Per group:
+ *
+ *   dS = dY sB into the tail of dY,  dB += s dY^T S,  dA += dS^T drop(X),  dX = [dY|dS] [W;A]
+ *
  * With dropout the GEMM leaves the tail out and dX += drop(dS A) follows, module by module.
  */
 #include "model/passes.h"
@@ -26,7 +30,8 @@ static lc_code module_dy(lc_model *model, const lc_group *group, lc_module_kind 
                  err);
 }
 
-/* dA of the slots in tail columns first .. first+width-1 of the group, whose masters begin at a_offset. */
+/* dA of the slots in tail columns first .. first+width-1 of the group, whose masters begin at
+ * a_offset. */
 static lc_code slots_dx(lc_model *model, const lc_group *group, int32_t first, int32_t width,
                         int64_t a_offset, lc_mat x, lc_mat dy, const lc_dropout *dropout,
                         lc_err *err)
@@ -44,8 +49,8 @@ static lc_code slots_dx(lc_model *model, const lc_group *group, int32_t first, i
                  err);
 }
 
-/* Adapter gradients of a group. dy: N x (out + border); x: its forward input; s: its saved S. Without dropout
- * the dA of all modules is one product (their masters lie one below the other). */
+/* Adapter gradients of a group. dy: N x (out + border); x: its forward input; s: its saved S.
+ * Without dropout the dA of all modules is one product (their masters lie one below the other). */
 static lc_code adapter_gradients(lc_model *model, const lc_group *group, lc_mat dy, lc_mat x,
                                  lc_mat s, const lc_dropout *dropout, lc_err *err)
 {
@@ -167,8 +172,8 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  {.dy = d_product, .gate_up = lc_rows(pass->saved->gate_up, pass->rows)}, err);
 }
 
-/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output with the border; x, weight,
- * rstd: the norm's. Ends in d_hidden. */
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output with the
+ * border; x, weight, rstd: the norm's. Ends in d_hidden. */
 static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy, lc_mat x,
                                const float *weight, const float *rstd, bool *more, lc_err *err)
 {

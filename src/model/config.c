@@ -1,6 +1,6 @@
 /*
- * Reads a Hugging Face config.json. An absent key has the default of the family's configuration class in
- * transformers; what would be computed differently from transformers is refused by name.
+ * Reads a Hugging Face config.json. An absent key has the default of the family's configuration
+ * class in transformers; what would be computed differently from transformers is refused by name.
  */
 #include "model/config.h"
 
@@ -10,8 +10,8 @@
 #include "lorac/mem.h"
 #include "model/config_json.h"
 
-/* Defaults of transformers' configuration classes. kv_heads 0: as many as heads; head_dim 0: width/heads;
- * token ids -1: none. */
+/* Defaults of transformers' configuration classes. kv_heads 0: as many as heads; head_dim 0:
+ * width/heads; token ids -1: none. */
 typedef struct family_defaults {
     const char *name;
     int64_t vocab, width, mlp, layers, heads, kv_heads, head_dim, max_position;
@@ -86,7 +86,8 @@ static const family_defaults families[] = {
 };
 #define FAMILY_COUNT (sizeof(families) / sizeof(families[0]))
 
-/* Keys of other architectures: a true value (in Python's sense) means mathematics that we do not have. */
+/* Keys of other architectures: a true value (in Python's sense) means mathematics that we do not
+ * have. */
 static const struct {
     const char *key, *what;
 } refused[] = {

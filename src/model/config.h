@@ -1,6 +1,6 @@
 /*
- * A Hugging Face config.json as the model code needs it: shapes and switches of the families llama, mistral,
- * qwen2, qwen3 and smollm3, in the old and the new spelling. Knows nothing of weights.
+ * A Hugging Face config.json as the model code needs it: shapes and switches of the families llama,
+ * mistral, qwen2, qwen3 and smollm3, in the old and the new spelling. Knows nothing of weights.
  */
 #ifndef LC_MODEL_CONFIG_H
 #define LC_MODEL_CONFIG_H
@@ -69,8 +69,9 @@ typedef struct lc_model_config {
     int32_t bos; /* -1: none */
 } lc_model_config;
 
-/* Reads DIR/config.json. Anything this version would compute differently from transformers (an unknown
- * family, activation, rope type, partial rotary, quantisation, softcapping ...) is refused by name. */
+/* Reads DIR/config.json. Anything this version would compute differently from transformers (an
+ * unknown family, activation, rope type, partial rotary, quantisation, softcapping ...) is refused
+ * by name. */
 LC_WARN_UNUSED lc_code lc_model_config_load(const char *model_dir, lc_model_config *out,
                                             lc_err *err);
 

@@ -1,6 +1,7 @@
 /*
- * What differs from layer to layer in a config.json: sliding windows (mistral: all layers; qwen2, qwen3 and
- * smollm3: some) and layers without rotation (smollm3). A `layer_types` list wins over the pattern fields.
+ * What differs from layer to layer in a config.json: sliding windows (mistral: all layers; qwen2,
+ * qwen3 and smollm3: some) and layers without rotation (smollm3). A `layer_types` list wins over
+ * the pattern fields.
  */
 #include "model/config_json.h"
 
@@ -11,7 +12,8 @@
 #define DEFAULT_NOPE_INTERVAL     4    /* smollm3 */
 #define MAX_LAYER_NUMBER          1000000
 
-/* The window that the configuration speaks of, 0: none. fallback: when the key is absent (null means none). */
+/* The window that the configuration speaks of, 0: none. fallback: when the key is absent (null
+ * means none). */
 static lc_code read_window(const cJSON *root, int64_t fallback, int64_t *window, lc_err *err)
 {
     const cJSON *item = lc_config_member(root, "sliding_window");
@@ -57,8 +59,8 @@ static lc_code read_layer_type(const cJSON *element, int32_t layer, bool *is_sli
                          name != NULL ? "\"" : "");
 }
 
-/* The list of layer types against `window`, the only one there is. Families whose attention does not look at
- * the list (is_binding false) must agree with it. */
+/* The list of layer types against `window`, the only one there is. Families whose attention does
+ * not look at the list (is_binding false) must agree with it. */
 static lc_code apply_layer_types(const cJSON *list, int64_t window, bool is_binding,
                                  lc_model_config *out, lc_err *err)
 {

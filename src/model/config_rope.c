@@ -1,7 +1,8 @@
 /*
- * Rotation parameters of a config.json: the old spelling (rope_theta beside rope_scaling {type | rope_type})
- * and the new one (rope_parameters {rope_type, rope_theta}). Where both are there the order of preference is
- * that of transformers 5: rope_scaling before rope_parameters, a theta inside before one beside.
+ * Rotation parameters of a config.json: the old spelling (rope_theta beside rope_scaling {type |
+ * rope_type}) and the new one (rope_parameters {rope_type, rope_theta}). Where both are there the
+ * order of preference is that of transformers 5: rope_scaling before rope_parameters, a theta
+ * inside before one beside.
  */
 #include "model/config_json.h"
 
@@ -64,8 +65,8 @@ static lc_code refuse_partial_rotation(const cJSON *object, lc_err *err)
     return LC_OK;
 }
 
-/* The context that was trained on: the top level key wins (Phi-3's spelling), else the one inside, else
- * max_position_embeddings. The dynamic type looks at max_position_embeddings only. */
+/* The context that was trained on: the top level key wins (Phi-3's spelling), else the one inside,
+ * else max_position_embeddings. The dynamic type looks at max_position_embeddings only. */
 static lc_code read_original_context(const cJSON *root, const cJSON *parameters,
                                      const lc_model_config *config, double *out, lc_err *err)
 {
@@ -128,8 +129,8 @@ static lc_code read_factor(const cJSON *parameters, const lc_model_config *confi
     return LC_OK;
 }
 
-/* The context in tokens: what the scaling stretches the trained one to, as vLLM derives it. The llama3 type
- * has it in max_position_embeddings. */
+/* The context in tokens: what the scaling stretches the trained one to, as vLLM derives it. The
+ * llama3 type has it in max_position_embeddings. */
 static int64_t stretched_context(const lc_model_config *config)
 {
     const lc_rope_config *rope = &config->rope;

@@ -1,7 +1,9 @@
 /*
  * The forward pass, layer by layer:
- *   rmsnorm, qkv + LoRA, (q/k norm) rope, attention, o + LoRA + residual, rmsnorm, gate|up + LoRA, swiglu,
- *   down + LoRA + residual
+ *
+ *   rmsnorm, qkv + LoRA, (q/k norm) rope, attention, o + LoRA + residual,
+ *   rmsnorm, gate|up + LoRA, swiglu, down + LoRA + residual
+ *
  * Each adapted GEMM is one bordered product: S = X A^T is written into the tail of X's buffer, then
  * [X|S] [W|sB]^T gives base and adapter together (ops.h).
  */
@@ -27,7 +29,8 @@ lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
     return group;
 }
 
-/* S = drop(X) A^T into the tail of x, for all slots at once without dropout, else module by module. */
+/* S = drop(X) A^T into the tail of x, for all slots at once without dropout, else module by module.
+ */
 static lc_code lora_tail(lc_model *model, const lc_group *group, lc_mat x,
                          const lc_dropout *dropout, lc_err *err)
 {
@@ -66,8 +69,8 @@ lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kin
     return keyed;
 }
 
-/* y = [x|S] [W|sB]^T + bias + addend; saved_s receives a copy of S when its data is not NULL. x has the
- * group's border behind its columns. */
+/* y = [x|S] [W|sB]^T + bias + addend; saved_s receives a copy of S when its data is not NULL. x has
+ * the group's border behind its columns. */
 static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
                                lc_mat y, lc_mat saved_s, const lc_dropout *dropout, lc_err *err)
 {
@@ -140,8 +143,8 @@ lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
     return shape;
 }
 
-/* Row n of k and v goes to row slots[n]*cache_rows + positions[n] of the cache. Runs of consecutive positions
- * of one slot are copied together. */
+/* Row n of k and v goes to row slots[n]*cache_rows + positions[n] of the cache. Runs of consecutive
+ * positions of one slot are copied together. */
 static lc_code append_cache(lc_model *model, int32_t layer, const lc_decode_args *decode, lc_mat k,
                             lc_mat v, lc_err *err)
 {

@@ -1,6 +1,7 @@
 /*
- * Final norm, output head and cross-entropy, at supervised rows only and in chunks of head_rows rows, so that
- * N x V logits never exist. The gradient goes back through head and norm in the same sweep.
+ * Final norm, output head and cross-entropy, at supervised rows only and in chunks of head_rows
+ * rows, so that N x V logits never exist. The gradient goes back through head and norm in the same
+ * sweep.
  */
 #include "model/passes.h"
 
@@ -53,7 +54,8 @@ static lc_code chunk_loss(lc_model *model, int64_t first, int64_t count, bool gr
                  err);
 }
 
-/* From the gradient of the normed rows (in d_product) to d_hidden, zero at rows without a target. */
+/* From the gradient of the normed rows (in d_product) to d_hidden, zero at rows without a target.
+ */
 static lc_code scatter_gradient(lc_model *model, const lc_batch *batch, lc_err *err)
 {
     const int64_t count = batch->target_count;

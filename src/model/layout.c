@@ -1,6 +1,6 @@
 /*
- * The list of a model's buffers; see layout.h. Strides: a buffer that feeds a bordered GEMM is as wide as its
- * rows plus the border, rounded up to 16 elements.
+ * The list of a model's buffers; see layout.h. Strides: a buffer that feeds a bordered GEMM is as
+ * wide as its rows plus the border, rounded up to 16 elements.
  */
 #include "model/layout.h"
 
@@ -75,7 +75,8 @@ bool lc_model_layer_is_saved(const lc_model *model, int32_t layer)
     return model->training && layer >= model->spec.first_layer;
 }
 
-/* The buffers of one layer, or of the set that unsaved layers share (layer -1: borders as wide as any). */
+/* The buffers of one layer, or of the set that unsaved layers share (layer -1: borders as wide as
+ * any). */
 static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *out)
 {
     const lc_model *model = walk->model;

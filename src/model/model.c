@@ -1,6 +1,7 @@
 /*
- * Opening and closing a model, moving masters in and out, and the two entry points: one packed micro-batch
- * (training, evaluation) and one generation step. The passes themselves are in forward.c, backward.c, head.c.
+ * Opening and closing a model, moving masters in and out, and the two entry points: one packed
+ * micro-batch (training, evaluation) and one generation step. The passes themselves are in
+ * forward.c, backward.c, head.c.
  */
 #include "model/model.h"
 
@@ -207,8 +208,8 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     return LC_OK;
 }
 
-/* Rotation tables of a generation step: rows of one sequence in a row are one document, so that dynamic scaling
- * takes the frequencies of that sequence's length so far. */
+/* Rotation tables of a generation step: rows of one sequence in a row are one document, so that
+ * dynamic scaling takes the frequencies of that sequence's length so far. */
 static void decode_rope(lc_model *model, const lc_decode_args *args)
 {
     const int32_t n = args->token_count;

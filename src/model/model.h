@@ -1,7 +1,7 @@
 /*
- * A model ready to run: config, plan, weights with the adapter in their borders, activations. Forward,
- * backward and the head with its loss work on one packed micro-batch (data/batch.h) and on device memory
- * carved by the plan. Nothing here allocates after open.
+ * A model ready to run: config, plan, weights with the adapter in their borders, activations.
+ * Forward, backward and the head with its loss work on one packed micro-batch (data/batch.h) and on
+ * device memory carved by the plan. Nothing here allocates after open.
  */
 #ifndef LC_MODEL_MODEL_H
 #define LC_MODEL_MODEL_H
@@ -12,9 +12,11 @@
 
 /* Saved by the forward pass of one layer for its backward pass. */
 typedef struct lc_layer_activations {
-    lc_mat input;    /* h_in, N x C */
-    lc_mat qkv;      /* output of the wide projection, N x (H+2K)D; q and k rotated in place unless normed */
-    lc_mat qk;       /* rotated q and k, N x (H+K)D: with q/k norm a buffer of its own, else a window of qkv */
+    lc_mat input; /* h_in, N x C */
+    lc_mat qkv;   /* output of the wide projection, N x (H+2K)D; q and k rotated in place unless
+                     normed */
+    lc_mat qk; /* rotated q and k, N x (H+K)D: with q/k norm a buffer of its own, else a window of
+                  qkv */
     lc_mat attended; /* attention output, N x H*D, its tail columns hold S of o_proj */
     lc_mat middle;   /* h_mid, N x C */
     lc_mat gate_up;  /* N x (2I + border); the backward pass overwrites it with its gradient */
@@ -31,25 +33,25 @@ typedef struct lc_model {
     bool training;
     lc_plan plan;
     lc_weights weights;
-    lc_arena arena; /* host structs */
+    lc_arena arena;                    /* host structs */
     void *blocks[LC_PLAN_CLASS_COUNT]; /* owned device memory */
 
     /* adapter: device, spec.master_count floats each; the last three with training only */
     float *master, *grad, *adam_m, *adam_v;
 
     /* activations and scratch, capacity `tokens` rows */
-    int64_t tokens;    /* N at most */
-    int64_t head_rows; /* rows of one chunk of logits */
+    int64_t tokens;               /* N at most */
+    int64_t head_rows;            /* rows of one chunk of logits */
     lc_layer_activations *layers; /* L; without training all share one set */
-    lc_mat hidden;     /* N x C: output of the last layer */
-    lc_mat normed;     /* N x (C + border) */
-    lc_mat product;    /* N x (I + border): swiglu output */
-    lc_mat dropped;    /* N x max(C, HD, I), with dropout */
-    lc_mat d_hidden;   /* N x (C + border) */
-    lc_mat d_qkv;      /* N x ((H+2K)D + border) */
-    lc_mat d_product;  /* N x max(I, C, HD) */
-    lc_mat head_in, d_head_in; /* N x C: supervised rows of hidden, and their gradient */
-    lc_mat logits;             /* head_rows x V */
+    lc_mat hidden;                /* N x C: output of the last layer */
+    lc_mat normed;                /* N x (C + border) */
+    lc_mat product;               /* N x (I + border): swiglu output */
+    lc_mat dropped;               /* N x max(C, HD, I), with dropout */
+    lc_mat d_hidden;              /* N x (C + border) */
+    lc_mat d_qkv;                 /* N x ((H+2K)D + border) */
+    lc_mat d_product;             /* N x max(I, C, HD) */
+    lc_mat head_in, d_head_in;    /* N x C: supervised rows of hidden, and their gradient */
+    lc_mat logits;                /* head_rows x V */
     float *head_rstd, *nll, *correct;
     float *cos, *sin, *delta;
     int32_t *ids, *positions, *target_rows, *targets; /* device copies of the batch */
@@ -64,20 +66,20 @@ typedef struct lc_model {
 } lc_model;
 
 typedef struct lc_model_options {
-    lc_dtype dtype;     /* LC_F32 or LC_BF16 */
+    lc_dtype dtype; /* LC_F32 or LC_BF16 */
     bool training;
     float dropout;
-    int64_t tokens;     /* capacity of a micro-batch, or of a generation step */
+    int64_t tokens;                  /* capacity of a micro-batch, or of a generation step */
     int64_t cache_slots, cache_rows; /* generation; 0: none */
 } lc_model_options;
 
 /* The plan that lc_model_open would allocate, without allocating it. */
 LC_WARN_UNUSED lc_code lc_model_plan(const lc_model_config *config, const lc_adapter_spec *spec,
-                                     const lc_model_options *options, lc_arena *arena, lc_plan *plan,
-                                     lc_err *err);
+                                     const lc_model_options *options, lc_arena *arena,
+                                     lc_plan *plan, lc_err *err);
 
-/* Allocates by the plan and loads the weights of `files`. config and spec are copied. Masters are zero until
- * lc_model_set_masters. *model is large: allocate it with lc_calloc. */
+/* Allocates by the plan and loads the weights of `files`. config and spec are copied. Masters are
+ * zero until lc_model_set_masters. *model is large: allocate it with lc_calloc. */
 LC_WARN_UNUSED lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec,
                                      const lc_weight_files *files, const lc_model_options *options,
                                      lc_device *device, lc_model *model, lc_err *err);
@@ -98,13 +100,15 @@ typedef struct lc_batch_sums {
     double targets; /* number of positions */
 } lc_batch_sums;
 
-/* Forward pass and loss of a packed micro-batch; with `backward` also the gradient of the summed loss, added
- * to model->grad. seed and step key the dropout masks (used with backward only). */
-LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,
-                                      uint32_t step, lc_batch_sums *sums, lc_err *err);
+/* Forward pass and loss of a packed micro-batch; with `backward` also the gradient of the summed
+ * loss, added to model->grad. seed and step key the dropout masks (used with backward only). */
+LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward,
+                                      uint32_t seed, uint32_t step, lc_batch_sums *sums,
+                                      lc_err *err);
 
-/* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at positions[n];
- * logits [out]: host memory, want_count x V, of the rows listed in want (ascending). */
+/* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at
+ * positions[n]; logits [out]: host memory, want_count x V, of the rows listed in want (ascending).
+ */
 typedef struct lc_decode_args {
     int32_t token_count;
     const int32_t *ids, *positions, *slots; /* host */
@@ -116,13 +120,16 @@ LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *ar
 
 /* ---- parts, one file each, shared by the functions above ---- */
 
-/* Layers 0..L-1 from ids to model->hidden. decode NULL: packed attention by cu_seqlens of `batch`. */
+/* Layers 0..L-1 from ids to model->hidden. decode NULL: packed attention by cu_seqlens of `batch`.
+ */
 LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
-                                        const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err);
+                                        const lc_decode_args *decode, const lc_dropout *dropout,
+                                        lc_err *err);
 /* From model->d_hidden (gradient of model->hidden) down to the first adapted layer. */
-LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropout *dropout,
-                                         lc_err *err);
-/* Final norm, head and cross-entropy in chunks over the supervised rows; with gradient fills d_hidden. */
+LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch,
+                                         const lc_dropout *dropout, lc_err *err);
+/* Final norm, head and cross-entropy in chunks over the supervised rows; with gradient fills
+ * d_hidden. */
 LC_WARN_UNUSED lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
                                           lc_batch_sums *sums, lc_err *err);
 

@@ -24,15 +24,18 @@ lc_mat lc_rows(lc_mat mat, int64_t rows);
 lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module);
 
 /* Rotated q, rotated k and v of a layer, as windows of `rows` rows. */
-void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows, lc_mat *q, lc_mat *k,
-                    lc_mat *v);
+void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows,
+                    lc_mat *q, lc_mat *k, lc_mat *v);
 
-lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer, const lc_batch *batch);
+lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
+                                         const lc_batch *batch);
 
 /* rmsnorm of x into the first columns of y; rstd may be NULL. */
-LC_WARN_UNUSED lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y, float *rstd, lc_err *err);
+LC_WARN_UNUSED lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y,
+                                    float *rstd, lc_err *err);
 
-/* logits of the first `count` entries of model->target_rows into model->logits; count <= head_rows. */
+/* logits of the first `count` entries of model->target_rows into model->logits; count <= head_rows.
+ */
 LC_WARN_UNUSED lc_code lc_model_head_logits(lc_model *model, int32_t count, lc_err *err);
 
 #endif

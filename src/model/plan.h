@@ -1,6 +1,7 @@
 /*
- * The memory plan: every buffer of a run (name, class, dtype, shape, bytes) before anything is allocated.
- * One block per class is allocated; the plan's offsets carve it. `lorac plan` prints this table.
+ * The memory plan: every buffer of a run (name, class, dtype, shape, bytes) before anything is
+ * allocated. One block per class is allocated; the plan's offsets carve it. `lorac plan` prints
+ * this table.
  */
 #ifndef LC_MODEL_PLAN_H
 #define LC_MODEL_PLAN_H
@@ -38,11 +39,11 @@ typedef struct lc_plan {
 
 /* An empty plan; its table lives in the arena. */
 LC_WARN_UNUSED lc_code lc_plan_init(lc_plan *plan, lc_arena *arena, lc_err *err);
-/* Adds a buffer at the end of its class, aligned to 256 bytes; also for callers (data, process). Sizes that
- * overflow are LC_ERR_INVALID naming the buffer. */
-LC_WARN_UNUSED lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype, int64_t rows,
-                                   int64_t cols, lc_err *err, const char *name_format, ...)
-    LC_PRINTF(7, 8);
+/* Adds a buffer at the end of its class, aligned to 256 bytes; also for callers (data, process).
+ * Sizes that overflow are LC_ERR_INVALID naming the buffer. */
+LC_WARN_UNUSED lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype,
+                                   int64_t rows, int64_t cols, lc_err *err, const char *name_format,
+                                   ...) LC_PRINTF(7, 8);
 int64_t lc_plan_total(const lc_plan *plan);
 const lc_plan_buffer *lc_plan_find(const lc_plan *plan, const char *name);
 const char *lc_plan_class_name(lc_plan_class plan_class);

@@ -1,6 +1,6 @@
 /*
- * Rotation tables on the host, once per micro-batch. Follows the fp32 arithmetic of transformers step by
- * step, since at position 100 000 one unit in the last place of a frequency is 0.01 radian.
+ * Rotation tables on the host, once per micro-batch. Follows the fp32 arithmetic of transformers
+ * step by step, since at position 100 000 one unit in the last place of a frequency is 0.01 radian.
  */
 #include "model/rope.h"
 
@@ -23,8 +23,8 @@ static void wavelengths(float theta, int32_t head_dim, float *out)
     }
 }
 
-/* NTK-aware base for a sequence of `length` tokens. Up to the trained length transformers computes it in
- * double once at start; beyond, in fp32 from the length of the sequence. */
+/* NTK-aware base for a sequence of `length` tokens. Up to the trained length transformers computes
+ * it in double once at start; beyond, in fp32 from the length of the sequence. */
 static float dynamic_theta(const lc_rope_config *rope, int32_t head_dim, int64_t length)
 {
     const double exponent = (double)head_dim / (double)(head_dim - 2);
@@ -165,8 +165,8 @@ void lc_rope_tables(const lc_model_config *config, int32_t token_count, const in
 {
     const int32_t half = config->head_dim / 2;
     frequencies usual = {.half = half}, stretched = {.half = half};
-    /* Rows of the longest document so far with the usual frequencies: most positions of the others are there
-     * already, and a copy is 20 times cheaper than sines. */
+    /* Rows of the longest document so far with the usual frequencies: most positions of the others
+     * are there already, and a copy is 20 times cheaper than sines. */
     int32_t known_first = 0, known_count = 0;
     (void)token_count;
     lc_rope_frequencies(config, 0, usual.inv_freq, &usual.attention_factor);

@@ -1,6 +1,6 @@
 /*
- * The frozen base in device memory: shapes of the bordered matrices, sizes, carving of one block, and the
- * adapter's way into the borders. weights_load.c reads the files.
+ * The frozen base in device memory: shapes of the bordered matrices, sizes, carving of one block,
+ * and the adapter's way into the borders. weights_load.c reads the files.
  */
 #include "model/weights.h"
 

@@ -1,6 +1,6 @@
 /*
- * The frozen base in memory: one bordered matrix per linear group (ops.h), norms, embedding and head.
- * Loaded from Hugging Face names straight into place.
+ * The frozen base in memory: one bordered matrix per linear group (ops.h), norms, embedding and
+ * head. Loaded from Hugging Face names straight into place.
  */
 #ifndef LC_MODEL_WEIGHTS_H
 #define LC_MODEL_WEIGHTS_H
@@ -25,13 +25,13 @@ void lc_group_modules(lc_group_kind kind, lc_module_kind *first, int32_t *count)
 /* G of one group: rows out + tail, extent in + tail, stride ld. */
 typedef struct lc_group_shape {
     int32_t in, out;
-    int32_t tail; /* R: sum of r16 over adapted modules; 0: not adapted */
-    int64_t ld;   /* in + 64*ceil(tail/64), rounded up to 16 floats */
-    int64_t rows; /* out + tail */
-    int32_t row_first
-        [LC_MODULE_COUNT]; /* first output row of each module of the group (index: module kind) */
-    int32_t slot_first
-        [LC_MODULE_COUNT]; /* first column of each adapted module, counted from the tail's start */
+    int32_t tail;                        /* R: sum of r16 over adapted modules; 0: not adapted */
+    int64_t ld;                          /* in + 64*ceil(tail/64), rounded up to 16 floats */
+    int64_t rows;                        /* out + tail */
+    int32_t row_first[LC_MODULE_COUNT];  /* first output row of each module of the group (index:
+                                            module kind) */
+    int32_t slot_first[LC_MODULE_COUNT]; /* first column of each adapted module, counted from the
+                                            tail's start */
 } lc_group_shape;
 
 lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter_spec *spec,
@@ -60,10 +60,11 @@ LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_
                                         lc_dtype dtype, void *block, lc_arena *arena,
                                         lc_weights *weights, lc_err *err);
 
-/* Reads the files into the carved matrices; the border beside W becomes zero, so publish afterwards. A missing
- * tensor, a wrong shape or dtype is an error that names the tensor, expected and found. Norms and biases become F32;
- * matrices `dtype` (F32 or BF16). Tensors that the family does not have are an error too, other than rotary inv_freq
- * buffers and, in a tied model, a head equal to the embedding. Holds 8 MiB of host memory while it runs. */
+/* Reads the files into the carved matrices; the border beside W becomes zero, so publish
+ * afterwards. A missing tensor, a wrong shape or dtype is an error that names the tensor, expected
+ * and found. Norms and biases become F32; matrices `dtype` (F32 or BF16). Tensors that the family
+ * does not have are an error too, other than rotary inv_freq buffers and, in a tied model, a head
+ * equal to the embedding. Holds 8 MiB of host memory while it runs. */
 LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *spec,
                                        const lc_weight_files *files, lc_device *device,
                                        lc_weights *weights, lc_err *err);

@@ -1,6 +1,7 @@
 /*
- * Model files into the carved block. Rows travel in blocks through a bounded host buffer, laid out with the
- * matrix's own stride, so that one upload moves a whole block; the border's columns become zero on the way.
+ * Model files into the carved block. Rows travel in blocks through a bounded host buffer, laid out
+ * with the matrix's own stride, so that one upload moves a whole block; the border's columns become
+ * zero on the way.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -245,7 +246,8 @@ static lc_code refuse_unknown(const loader *load, lc_err *err)
     return LC_OK;
 }
 
-/* A tied model may carry its head as well, but then it is the embedding: transformers unties them otherwise. */
+/* A tied model may carry its head as well, but then it is the embedding: transformers unties them
+ * otherwise. */
 static lc_code check_tied_head(const loader *load, lc_err *err)
 {
     const lc_safetensors *head_file = NULL, *embed_file = NULL;

@@ -1,4 +1,5 @@
-/* The checks of all ops; see check.h. Backends call them first, so their code may trust the shapes. */
+/* The checks of all ops; see check.h. Backends call them first, so their code may trust the shapes.
+ */
 #include "ops/check.h"
 
 #include <math.h>

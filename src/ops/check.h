@@ -1,8 +1,8 @@
 /*
- * One check per op, shared by every backend: pointers, shapes, strides, element types. A bad call is a bug of
- * the caller: LC_ERR_INTERNAL that names op and field, says what was found and what was expected, and has the
- * field in err->param. Contents of device arrays (ids, targets, rows) are not read here; cu_seqlens lies in
- * host memory and is.
+ * One check per op, shared by every backend: pointers, shapes, strides, element types. A bad call
+ * is a bug of the caller: LC_ERR_INTERNAL that names op and field, says what was found and what was
+ * expected, and has the field in err->param. Contents of device arrays (ids, targets, rows) are not
+ * read here; cu_seqlens lies in host memory and is.
  */
 #ifndef LC_OPS_CHECK_H
 #define LC_OPS_CHECK_H

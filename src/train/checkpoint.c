@@ -1,6 +1,7 @@
 /*
- * Checkpoints on disk; see checkpoint.h. Every directory is made under a temporary name beside its place, its files
- * synced, then renamed and the parent synced; what it replaces is removed only after that.
+ * Checkpoints on disk; see checkpoint.h. Every directory is made under a temporary name beside its
+ * place, its files synced, then renamed and the parent synced; what it replaces is removed only
+ * after that.
  */
 #include "train/checkpoint.h"
 
@@ -168,7 +169,8 @@ static lc_code parse_manifest(const cJSON *object, manifest *out, lc_err *err)
     return parse_digest(object, "state_sha256", out->state_sha256, err);
 }
 
-/* The body written again from what was read must have the hash that the file gives, and be the file's own bytes. */
+/* The body written again from what was read must have the hash that the file gives, and be the
+ * file's own bytes. */
 static lc_code check_manifest_hash(const char *text, size_t bytes, const char *path, lc_err *err)
 {
     static const char last_key[] = "  \"manifest_sha256\": \"";

@@ -1,6 +1,7 @@
 /*
- * Learning-rate schedules, as transformers' get_*_schedule_with_warmup compute them (optimization.py): the
- * multiplier of optimizer step s, s from 0. Called once per step by the spine.
+ * Learning-rate schedules, as transformers' get_*_schedule_with_warmup compute them
+ * (optimization.py): the multiplier of optimizer step s, s from 0. Called once per step by the
+ * spine.
  */
 #include "train/schedule.h"
 

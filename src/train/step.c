@@ -4,8 +4,9 @@
  *   sampler -> packer -> micro-batch -> forward, loss, backward (sums of gradients) -> ranks
  *           -> divide by the global target weight, norm, clip, AdamW on fp32 masters -> borders
  *
- * Gradients are sums of weight * d nll; dividing once by the global weight at the end makes the result the same
- * however the examples were cut into micro-batches. A non-finite gradient skips the update.
+ * Gradients are sums of weight * d nll; dividing once by the global weight at the end makes the
+ * result the same however the examples were cut into micro-batches. A non-finite gradient skips the
+ * update.
  */
 #include "train/step.h"
 

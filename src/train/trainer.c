@@ -1,6 +1,6 @@
 /*
- * The training loop: steps (step.c), evaluation, hooks, stopping. What a step did is known from the lc_step;
- * what must survive a crash is in lc_train_state and leaves through on_checkpoint.
+ * The training loop: steps (step.c), evaluation, hooks, stopping. What a step did is known from the
+ * lc_step; what must survive a crash is in lc_train_state and leaves through on_checkpoint.
  */
 #include "train/trainer.h"
 
@@ -295,8 +295,8 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     return LC_OK;
 }
 
-/* Stopped: the last whole step is kept. A step whose evaluation was given up is not whole: the checkpoint
- * before it stays the newest. The interruption stays the error unless saving fails. */
+/* Stopped: the last whole step is kept. A step whose evaluation was given up is not whole: the
+ * checkpoint before it stays the newest. The interruption stays the error unless saving fails. */
 static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
 {
     const lc_train_state *state = &trainer->state;

@@ -1,7 +1,7 @@
 /*
- * Speed of every op of the CPU backend on a model's own shapes: bench_ops [threads] [filter]. Prints time,
- * GF/s and the ratio to plain oneDNN sgemm of the same products, or GB/s and the ratio to memcpy of the same
- * bytes by one thread. The best of several runs; nothing is asserted.
+ * Speed of every op of the CPU backend on a model's own shapes: bench_ops [threads] [filter].
+ * Prints time, GF/s and the ratio to plain oneDNN sgemm of the same products, or GB/s and the ratio
+ * to memcpy of the same bytes by one thread. The best of several runs; nothing is asserted.
  */
 #include <dlfcn.h>
 #include <dnnl.h>
@@ -236,7 +236,8 @@ static void bench_lora(bench *b, float p)
     }
 }
 
-/* Forward counts 2 products per visible pair, backward 5. The plain rate is that of 64 x 256 x 64 tiles. */
+/* Forward counts 2 products per visible pair, backward 5. The plain rate is that of 64 x 256 x 64
+ * tiles. */
 static void bench_attention(bench *b, const char *name, int32_t documents, int32_t length)
 {
     if (!wanted(b, name)) {

@@ -1,8 +1,9 @@
 // ctest: slow
 /*
- * A whole small job with every allocation and every I/O call failing in turn: no crash, no leak, a clean error; and
- * once the fault is gone, a resume ends with the bytes of an undisturbed run. By default a sample of the calls,
- * spread evenly from a random start; LORAC_FAULT_FULL=1 takes them all.
+ * A whole small job with every allocation and every I/O call failing in turn: no crash, no leak, a
+ * clean error; and once the fault is gone, a resume ends with the bytes of an undisturbed run. By
+ * default a sample of the calls, spread evenly from a random start; LORAC_FAULT_FULL=1 takes them
+ * all.
  */
 #include "testing.h"
 

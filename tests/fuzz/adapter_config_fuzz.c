@@ -1,6 +1,6 @@
 /*
- * Any bytes as an adapter_config.json. The text before a NUL byte is the configuration, what follows it a
- * tensor's name.
+ * Any bytes as an adapter_config.json. The text before a NUL byte is the configuration, what
+ * follows it a tensor's name.
  */
 #include <stdlib.h>
 #include <string.h>

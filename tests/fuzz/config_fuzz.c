@@ -1,6 +1,6 @@
 /*
- * Any bytes as a config.json. Whatever is accepted must have shapes, sizes and rotation tables that can be
- * computed without overflow.
+ * Any bytes as a config.json. Whatever is accepted must have shapes, sizes and rotation tables that
+ * can be computed without overflow.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Runs a fuzzer's entry on saved inputs, where libFuzzer is not at hand: every file of the folders and every
- * file named as an argument. No input at all is a failure.
+ * Runs a fuzzer's entry on saved inputs, where libFuzzer is not at hand: every file of the folders
+ * and every file named as an argument. No input at all is a failure.
  */
 #include <dirent.h>
 #include <stdint.h>

@@ -1,7 +1,8 @@
 /*
- * The table of op tests, for any backend: a row per op that draws a case (odd shapes, strides wider than the
- * rows, in-place variants, BF16 weights) and can run it on a device or on the fp64 reference. ops_test.c
- * drives it for the CPU backend. Everything around an op's windows is poisoned and compared afterwards.
+ * The table of op tests, for any backend: a row per op that draws a case (odd shapes, strides wider
+ * than the rows, in-place variants, BF16 weights) and can run it on a device or on the fp64
+ * reference. ops_test.c drives it for the CPU backend. Everything around an op's windows is
+ * poisoned and compared afterwards.
  */
 #ifndef TESTS_OPS_CASES_H
 #define TESTS_OPS_CASES_H
@@ -60,8 +61,8 @@ void case_release(op_case *c);
 void case_remember(op_case *c);
 /* Puts every tensor's data back to its first bytes. */
 void case_reset(op_case *c);
-/* After a device run: outputs within `tolerance` (relative L2) of the reference and finite, nothing else
- * changed. Fails the cmocka test with names and shape otherwise. */
+/* After a device run: outputs within `tolerance` (relative L2) of the reference and finite, nothing
+ * else changed. Fails the cmocka test with names and shape otherwise. */
 void case_compare(const op_case *c, const char *op, double tolerance);
 
 #endif

@@ -16,7 +16,8 @@
         return device->ops->op(device, &(args), err); \
     }
 
-/* A matrix with values in low..high, or left poisoned when it is an output or scratch; its index. */
+/* A matrix with values in low..high, or left poisoned when it is an output or scratch; its index.
+ */
 int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
             double low, double high);
 /* The same for a plain array; whole numbers unless it is F32. */

@@ -1,11 +1,20 @@
 /* Op cases: linear layers and their adapters. */
 #include "cases_draw.h"
 
-/* addend: 0 none, 1 another matrix, 2 y itself. Large K takes more than one panel of a BF16 weight. */
+/* Every third case sums over more than the longest panel of a staged weight. */
+static void draw_product(int64_t *rows, int64_t *summed, int64_t *cols)
+{
+    const bool is_long = test_int(0, 2) == 0;
+    *summed = is_long ? test_int(1025, 1400) : any_size(300);
+    *rows = any_size(is_long ? 100 : 280);
+    *cols = any_size(is_long ? 100 : 300);
+}
+
+/* addend: 0 none, 1 another matrix, 2 y itself. */
 void draw_linear(op_case *c)
 {
-    const int64_t n = any_size(280), k = test_int(0, 2) == 0 ? test_int(500, 1300) : any_size(300);
-    const int64_t out = any_size(n > 100 && k > 300 ? 130 : 300);
+    int64_t n, k, out;
+    draw_product(&n, &k, &out);
     const lc_dtype dtype = any_weight();
     const int64_t addend = test_int(0, 2);
     const bool bias = test_int(0, 1) == 0;
@@ -34,9 +43,8 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
 
 void draw_linear_backward(op_case *c)
 {
-    const int64_t n = any_size(280),
-                  out = test_int(0, 2) == 0 ? test_int(500, 1300) : any_size(300);
-    const int64_t in = any_size(n > 100 && out > 300 ? 130 : 300);
+    int64_t n, out, in;
+    draw_product(&n, &out, &in);
     const lc_dtype dtype = any_weight();
     c->number[0] = test_int(0, 1);
     DESCRIBE(c, "N %d M %d in %d w %s accumulate %d", (int)n, (int)out, (int)in,

@@ -149,7 +149,8 @@ lc_code run_scatter_rows(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-/* Half of the cases have whole-number logits, so that several are the largest and the first one counts. */
+/* Half of the cases have whole-number logits, so that several are the largest and the first one
+ * counts. */
 void draw_cross_entropy(op_case *c)
 {
     const int64_t n = any_size(120),

@@ -1,6 +1,7 @@
 /*
- * Bad calls: every op refuses what its check names, through the device, before anything is written. Each line
- * breaks one field of a good call and expects op, field, found and expected in the message.
+ * Bad calls: every op refuses what its check names, through the device, before anything is written.
+ * Each line breaks one field of a good call and expects op, field, found and expected in the
+ * message.
  */
 #include "lorac/ops.h"
 #include "ops/check.h"

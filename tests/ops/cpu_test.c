@@ -1,4 +1,5 @@
-/* The CPU device itself: opening, memory, copies, and its kernels where the op table does not look. */
+/* The CPU device itself: opening, memory, copies, and its kernels where the op table does not look.
+ */
 #include "base/fault.h"
 #include "base/rng.h"
 #include "base/thread.h"

@@ -1,7 +1,7 @@
 /*
- * The CPU backend against the fp64 reference: random cases of every op, everything around the windows
- * poisoned, with the kernels of every instruction set this machine has, and the same bytes at 1, 2, 3 and 8
- * threads.
+ * The CPU backend against the fp64 reference: random cases of every op, everything around the
+ * windows poisoned, with the kernels of every instruction set this machine has, and the same bytes
+ * at 1, 2, 3 and 8 threads.
  */
 // ctest: threads
 #include "cases.h"

@@ -97,7 +97,8 @@ void ref_rmsnorm(const lc_rmsnorm_args *args)
     }
 }
 
-/* Gradient of column `col` of a norm over columns first..first+count-1, dy given as w*dy per column. */
+/* Gradient of column `col` of a norm over columns first..first+count-1, dy given as w*dy per
+ * column. */
 static double norm_gradient(lc_mat x, const double *weighted, int64_t row, int64_t first,
                             int64_t count, double rstd, int64_t col)
 {
@@ -305,8 +306,8 @@ static double head_dot(lc_mat a, int64_t i, int64_t head_a, lc_mat b, int64_t j,
     return sum;
 }
 
-/* One query's attention over key rows first..last (batch or cache rows); p gets the probabilities, the
- * result is the log sum exp. */
+/* One query's attention over key rows first..last (batch or cache rows); p gets the probabilities,
+ * the result is the log sum exp. */
 static double probabilities(lc_mat q, int64_t i, int64_t head, lc_mat k, int64_t kv_head,
                             int64_t first, int64_t last, int64_t dim, double scale, double *p)
 {

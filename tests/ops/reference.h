@@ -1,8 +1,8 @@
 /*
- * Every op in double precision, written from the formulas of ops.h and nothing else: slow, obvious, without
- * blocks or vectors. They take the ops' own args structs, but matrices may be F64, F32 or BF16, and what a
- * backward op could read from the forward pass (rstd, lse) is worked out again. Plain float pointers are read
- * and written as floats.
+ * Every op in double precision, written from the formulas of ops.h and nothing else: slow, obvious,
+ * without blocks or vectors. They take the ops' own args structs, but matrices may be F64, F32 or
+ * BF16, and what a backward op could read from the forward pass (rstd, lse) is worked out again.
+ * Plain float pointers are read and written as floats.
  */
 #ifndef TESTS_OPS_REFERENCE_H
 #define TESTS_OPS_REFERENCE_H

@@ -1,6 +1,7 @@
 /*
- * The fp64 reference itself: what its backward ops give is the derivative of its forward ops, by central
- * differences within 1e-6 relative. Includes the bordered linear as a whole, with and without dropout.
+ * The fp64 reference itself: what its backward ops give is the derivative of its forward ops, by
+ * central differences within 1e-6 relative. Includes the bordered linear as a whole, with and
+ * without dropout.
  */
 #include "reference.h"
 
@@ -73,8 +74,8 @@ static double weighted_sum(lc_mat chosen, lc_mat output)
     return sum;
 }
 
-/* Changes single elements of `input` and compares with `gradient`, `base` being what the gradient had in it
- * before (the [acc] ops). */
+/* Changes single elements of `input` and compares with `gradient`, `base` being what the gradient
+ * had in it before (the [acc] ops). */
 static void check_gradient(const char *what, const probe *p, lc_mat input, lc_mat gradient,
                            const double *base)
 {
@@ -385,7 +386,8 @@ static void test_cross_entropy(void **state)
     release(&p);
 }
 
-/* Cached attention sees what packed attention sees: one document laid into a slot gives the same rows. */
+/* Cached attention sees what packed attention sees: one document laid into a slot gives the same
+ * rows. */
 static void test_cached(void **state)
 {
     (void)state;

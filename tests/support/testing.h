@@ -1,6 +1,6 @@
 /*
- * What every test needs: cmocka with its headers in order, a seeded random stream whose seed is printed,
- * temporary directories, and comparisons.
+ * What every test needs: cmocka with its headers in order, a seeded random stream whose seed is
+ * printed, temporary directories, and comparisons.
  */
 #ifndef TESTS_SUPPORT_TESTING_H
 #define TESTS_SUPPORT_TESTING_H
@@ -19,26 +19,26 @@
 #include "lorac/err.h"
 
 /* Fails the test with the error's message unless the call succeeds. */
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        lc_err_clear(&test_err);                                                                   \
-        if ((call) != LC_OK) {                                                                     \
-            fail_msg("%s: %s", #call, test_err.message);                                           \
-        }                                                                                          \
+#define assert_ok(call)                                  \
+    do {                                                 \
+        lc_err_clear(&test_err);                         \
+        if ((call) != LC_OK) {                           \
+            fail_msg("%s: %s", #call, test_err.message); \
+        }                                                \
     } while (0)
 
 /* The call must fail with `expected` and a message that contains `text`. Uses &test_err. */
-#define assert_fails(call, expected, text)                                                         \
-    do {                                                                                           \
-        lc_err_clear(&test_err);                                                                   \
-        const lc_code got_ = (call);                                                               \
-        if (got_ != (expected)) {                                                                  \
-            fail_msg("%s gave %s (%s), expected %s", #call, lc_code_name(got_), test_err.message,  \
-                     lc_code_name(expected));                                                      \
-        }                                                                                          \
-        if (strstr(test_err.message, (text)) == NULL) {                                            \
-            fail_msg("%s: message \"%s\" lacks \"%s\"", #call, test_err.message, (text));          \
-        }                                                                                          \
+#define assert_fails(call, expected, text)                                                        \
+    do {                                                                                          \
+        lc_err_clear(&test_err);                                                                  \
+        const lc_code got_ = (call);                                                              \
+        if (got_ != (expected)) {                                                                 \
+            fail_msg("%s gave %s (%s), expected %s", #call, lc_code_name(got_), test_err.message, \
+                     lc_code_name(expected));                                                     \
+        }                                                                                         \
+        if (strstr(test_err.message, (text)) == NULL) {                                           \
+            fail_msg("%s: message \"%s\" lacks \"%s\"", #call, test_err.message, (text));         \
+        }                                                                                         \
     } while (0)
 
 extern lc_err test_err;

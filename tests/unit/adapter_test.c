@@ -612,7 +612,8 @@ static void test_file_errors(void **state)
     free(master);
 }
 
-/* Every allocation of writing and reading an adapter fails once: an error, no leak, and then it works. */
+/* Every allocation of writing and reading an adapter fails once: an error, no leak, and then it
+ * works. */
 static void test_failed_allocations(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* config.json: well-known models, defaults of each family, layer patterns, and every refusal by its message. */
+/* config.json: well-known models, defaults of each family, layer patterns, and every refusal by its
+ * message. */
 #include "testing.h"
 
 #include "base/file.h"
@@ -152,7 +153,8 @@ static void test_spellings(void **state)
                     "\"rope_parameters\":{\"rope_type\":\"default\",\"type\":\"yarn\"}}"));
     assert_int_equal(config.rope.type, LC_ROPE_DEFAULT);
     assert_true(config.rope.theta > 4.9 && config.rope.theta < 5.1);
-    /* The stretched context: dynamic and yarn go beyond max_position_embeddings, llama3 does not. */
+    /* The stretched context: dynamic and yarn go beyond max_position_embeddings, llama3 does not.
+     */
     assert_ok(parse(
         "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.5}}"));
     assert_int_equal(config.max_position, 5120);

@@ -1,4 +1,5 @@
-/* Rotation tables: against numbers of transformers (tests/golden/rope.json), and packing against one by one. */
+/* Rotation tables: against numbers of transformers (tests/golden/rope.json), and packing against
+ * one by one. */
 #include "testing.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /*
- * Base weights: shapes of the bordered matrices, carving, loading of every family from files, publishing, and
- * the errors of files that do not fit. The device is a stand-in whose memory only the upload can reach.
+ * Base weights: shapes of the bordered matrices, carving, loading of every family from files,
+ * publishing, and the errors of files that do not fit. The device is a stand-in whose memory only
+ * the upload can reach.
  */
 #include "testing.h"
 
@@ -248,7 +249,8 @@ static void check_layer(int32_t layer)
     }
 }
 
-/* The border is zero, the matrices end where the next begins, biases are where the family has them. */
+/* The border is zero, the matrices end where the next begins, biases are where the family has them.
+ */
 static void check_structure(lc_dtype dtype)
 {
     for (int32_t layer = 0; layer < config.layers; layer++) {

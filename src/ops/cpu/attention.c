@@ -1,7 +1,8 @@
 /*
- * Attention, forward: softmax(scale q k^T) v with a running maximum over blocks of keys (FlashAttention,
- * Dao et al. 2022). A task is 64 rows of the packed batch and one head; it treats the piece of each
- * document in its rows by itself. Only key blocks that some query of the piece sees are touched.
+ * Attention, forward: softmax(scale q k^T) v with a running maximum over blocks of keys
+ * (FlashAttention, Dao et al. 2022). A task is 64 rows of the packed batch and one head; it treats
+ * the piece of each document in its rows by itself. Only key blocks that some query of the piece
+ * sees are touched.
  */
 #include "ops/cpu/attention.h"
 
@@ -193,8 +194,8 @@ lc_code lc_cpu_attention(lc_device *device, const lc_attention_args *args, lc_er
     return lc_cpu_finish(cpu, "attention", err);
 }
 
-/* A single row's query heads of one kv-head are the rows of a segment; a run of consecutive positions is
- * treated head by head instead. */
+/* A single row's query heads of one kv-head are the rows of a segment; a run of consecutive
+ * positions is treated head by head instead. */
 typedef struct cached_job {
     lc_cpu *cpu;
     const lc_attention_cached_args *args;

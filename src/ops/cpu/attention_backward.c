@@ -1,9 +1,10 @@
 /*
  * Attention, backward: p is rebuilt from the saved log sum exp, delta = rowsum(out*dout),
  *   dp = dout v^T,  ds = scale p (dp - delta),  dq = ds k,  dk = ds^T q,  dv = p^T dout.
- * Short documents: one task does all of a document and kv-head, five products per tile. Long ones: one pass
- * by query block for dq, one by key block for dk and dv (seven products), so that one document still feeds
- * many threads. Every output row has one writer, so nothing is added in an order that could change.
+ * Short documents: one task does all of a document and kv-head, five products per tile. Long ones:
+ * one pass by query block for dq, one by key block for dk and dv (seven products), so that one
+ * document still feeds many threads. Every output row has one writer, so nothing is added in an
+ * order that could change.
  */
 #include "ops/cpu/attention.h"
 
@@ -14,7 +15,8 @@
 /* A document up to this length is short: its keys are one block. */
 #define SHORT_DOCUMENT LC_KEY_BLOCK
 
-/* Queries query..+rows-1 by keys key..+cols-1 of one document and head; positions count from its start. */
+/* Queries query..+rows-1 by keys key..+cols-1 of one document and head; positions count from its
+ * start. */
 typedef struct tile {
     int64_t start; /* the document's first row in the batch */
     int64_t query, rows;
@@ -200,8 +202,8 @@ static void long_keys(const backward_job *job, tile t, int64_t length, lc_cpu_sc
 
 typedef enum pass { QUERY_PASS, KEY_PASS, SHORT_PASS } pass;
 
-/* Runs one pass over the 64 batch rows of a block: long documents by the piece inside the block, short ones
- * by the documents that start in it. */
+/* Runs one pass over the 64 batch rows of a block: long documents by the piece inside the block,
+ * short ones by the documents that start in it. */
 static void run_block(const backward_job *job, pass kind, int64_t block, int64_t head,
                       lc_cpu_scratch *scratch)
 {
@@ -234,7 +236,8 @@ static void run_block(const backward_job *job, pass kind, int64_t block, int64_t
     }
 }
 
-/* Tasks: key pass (early blocks have most queries), query pass (late blocks have most keys), short ones. */
+/* Tasks: key pass (early blocks have most queries), query pass (late blocks have most keys), short
+ * ones. */
 static void backward_task(void *context, int64_t index, int worker)
 {
     const backward_job *job = context;

@@ -1,6 +1,6 @@
 /*
- * The CPU backend: opening, memory, copies, the table. Everything runs when it is called, on the device's
- * own thread pool; sync has nothing to wait for.
+ * The CPU backend: opening, memory, copies, the table. Everything runs when it is called, on the
+ * device's own thread pool; sync has nothing to wait for.
  */
 #include "ops/cpu/cpu.h"
 
@@ -18,7 +18,8 @@
 static void cpu_close(lc_device *device);
 static const lc_ops cpu_ops;
 
-/* Looked up by name: the library oneDNN was built with is already loaded, and nothing else needs it. */
+/* Looked up by name: the library oneDNN was built with is already loaded, and nothing else needs
+ * it. */
 static void find_omp(lc_cpu *cpu)
 {
     void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
@@ -27,8 +28,8 @@ static void find_omp(lc_cpu *cpu)
     }
 }
 
-/* oneDNN generates its kernels at first use; do that now, so that a training step meets no allocation of
- * that kind. */
+/* oneDNN generates its kernels at first use; do that now, so that a training step meets no
+ * allocation of that kind. */
 static void warm_up(lc_cpu *cpu)
 {
     lc_cpu_scratch *scratch = &cpu->scratch[0];

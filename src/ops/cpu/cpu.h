@@ -1,6 +1,7 @@
 /*
- * Inside of the CPU backend: its state, the row and GEMM helpers that the op files share, and the ops
- * themselves. Private to src/ops/cpu. How work is cut depends on shapes only, never on the thread count.
+ * Inside of the CPU backend: its state, the row and GEMM helpers that the op files share, and the
+ * ops themselves. Private to src/ops/cpu. How work is cut depends on shapes only, never on the
+ * thread count.
  */
 #ifndef LC_OPS_CPU_CPU_H
 #define LC_OPS_CPU_CPU_H
@@ -52,8 +53,8 @@ static inline float *lc_row_f32(lc_mat mat, int64_t row)
     return (float *)mat.data + row * mat.ld;
 }
 
-/* fn(cpu, args, first, end, worker) over ranges of 0..rows-1; `row_floats` is the work of one row in floats
- * touched, and sets how many rows make a task. */
+/* fn(cpu, args, first, end, worker) over ranges of 0..rows-1; `row_floats` is the work of one row
+ * in floats touched, and sets how many rows make a task. */
 typedef void (*lc_cpu_row_fn)(lc_cpu *cpu, const void *args, int64_t first, int64_t end,
                               int worker);
 void lc_cpu_rows(lc_cpu *cpu, int64_t rows, int64_t row_floats, lc_cpu_row_fn fn, const void *args);
@@ -80,17 +81,18 @@ typedef struct lc_sgemm {
 } lc_sgemm;
 void lc_cpu_sgemm(lc_cpu *cpu, const lc_sgemm *gemm);
 
-/* LC_ERR_DEVICE when a product since the last call failed inside oneDNN (out of memory), naming the op. */
+/* LC_ERR_DEVICE when a product since the last call failed inside oneDNN (out of memory), naming the
+ * op. */
 LC_WARN_UNUSED lc_code lc_cpu_finish(lc_cpu *cpu, const char *op, lc_err *err);
 
-/* `from` (rows x cols, stride *ld) itself, or a copy in the worker's stage, *ld updated, where that stride
- * would make oneDNN slow and the copy pays (products by a row-major right operand). */
+/* `from` (rows x cols, stride *ld) itself, or a copy in the worker's stage, *ld updated, where that
+ * stride would make oneDNN slow and the copy pays (products by a row-major right operand). */
 const float *lc_cpu_restride(lc_cpu_scratch *scratch, const float *from, int64_t rows, int64_t cols,
                              int64_t *ld);
 
 /*
- * c = alpha op(a) op(b) [+ bias] [+ addend], or c += alpha op(a) op(b), cut into fixed output tiles, each
- * on one thread over the whole of K. b may be BF16 (expanded panel by panel).
+ * c = alpha op(a) op(b) [+ bias] [+ addend], or c += alpha op(a) op(b), cut into fixed output
+ * tiles, each on one thread over the whole of K. b may be BF16 (expanded panel by panel).
  */
 typedef struct lc_gemm {
     char ta, tb;

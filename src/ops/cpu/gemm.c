@@ -1,7 +1,8 @@
 /*
  * Matrix products of the CPU backend. The output is cut into tiles by shape alone; each tile is one
- * single-threaded oneDNN sgemm over the whole of K (or a fixed sequence of K panels where the weight is
- * BF16), so the bytes do not depend on the number of threads. Measured rates: docs/performance.md.
+ * single-threaded oneDNN sgemm over the whole of K (or a fixed sequence of K panels where the
+ * weight is BF16), so the bytes do not depend on the number of threads. Measured rates:
+ * docs/performance.md.
  */
 #include "ops/cpu/cpu.h"
 
@@ -10,11 +11,13 @@
 
 #define TASKS_WANTED  32
 #define SMALLEST_TILE 64
-/* A stride of a multiple of 4 KiB maps a column of the operand onto a few cache sets: 3 times slower. */
+/* A stride of a multiple of 4 KiB maps a column of the operand onto a few cache sets: 3 times
+ * slower. */
 #define ALIASING_FLOATS 1024
 /* Fewer rows than this do not pay for a copy of b. */
 #define STAGED_ROWS 16
-/* How far ahead of the copy the next lines of b are fetched: they lie a stride apart, often a page. */
+/* How far ahead of the copy the next lines of b are fetched: they lie a stride apart, often a page.
+ */
 #define LINES_AHEAD 8
 #define FETCH_BYTES 1024 /* longer runs are left to the hardware */
 /* Below this many rows oneDNN's matrix path loses to its vector path, one row at a time. */
@@ -68,8 +71,8 @@ static int64_t even_tile(int64_t extent, int64_t tile)
     return minimum(tile, (even + 15) / 16 * 16);
 }
 
-/* Small enough for TASKS_WANTED tiles, but not below SMALLEST_TILE. Staging a panel pays by the rows that use
- * it, so staged tiles lose columns first. */
+/* Small enough for TASKS_WANTED tiles, but not below SMALLEST_TILE. Staging a panel pays by the
+ * rows that use it, so staged tiles lose columns first. */
 static void choose_tiles(gemm_job *job, int64_t m, int64_t n)
 {
     int64_t tile_m = LC_MAX_TILE, tile_n = LC_MAX_TILE;

@@ -1,7 +1,8 @@
 /*
- * The inner loops of the CPU backend: one table per instruction set, all made from kernels_impl.h. They
- * work on one row or one run of floats, know nothing of matrices or threads, and give the same bytes for
- * the same call. Tables differ in the last bits from one another (lane counts, fused multiply-add).
+ * The inner loops of the CPU backend: one table per instruction set, all made from kernels_impl.h.
+ * They work on one row or one run of floats, know nothing of matrices or threads, and give the same
+ * bytes for the same call. Tables differ in the last bits from one another (lane counts, fused
+ * multiply-add).
  */
 #ifndef LC_OPS_CPU_KERNELS_H
 #define LC_OPS_CPU_KERNELS_H

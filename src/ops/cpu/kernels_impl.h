@@ -1,9 +1,10 @@
 /*
- * The bodies of the kernels, compiled once per instruction set. The including file has defined LANES, the
- * vector types vf (float), vu (uint32_t), vi (int32_t), vw (uint64_t) of one width, vh (uint16_t) of half,
- * ONES (LANES times -1), and vf_load_masked, vf_store_masked, vf_sum and vf_largest (across lanes), vi_any, vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either gives the second), vw_set, vw_multiply_low
- * (low halves to 64-bit products), vw_zip_even and _odd (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No
- * contraction, so what is fused is written.
+ * The bodies of the kernels, compiled once per instruction set. The including file has defined
+ * LANES, the vector types vf (float), vu (uint32_t), vi (int32_t), vw (uint64_t) of one width, vh
+ * (uint16_t) of half, ONES (LANES times -1), and vf_load_masked, vf_store_masked, vf_sum and
+ * vf_largest (across lanes), vi_any, vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either
+ * gives the second), vw_set, vw_multiply_low (low halves to 64-bit products), vw_zip_even and _odd
+ * (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No contraction, so what is fused is written.
  */
 
 /* All ones in the first `left` lanes, in all of them from LANES on; left >= 0. */
@@ -41,8 +42,9 @@ static inline vf choose(vi mask, vf yes, vf no)
 }
 
 /*
- * exp(x), about 1 ulp (Cephes' polynomial) up to 88.37: n = round(x/ln2), r = x - n*ln2 in two parts, times
- * 2^n. Larger x give infinity, x below -87.33 (results under the smallest normal number) 0, NaN stays NaN.
+ * exp(x), about 1 ulp (Cephes' polynomial) up to 88.37: n = round(x/ln2), r = x - n*ln2 in two
+ * parts, times 2^n. Larger x give infinity, x below -87.33 (results under the smallest normal
+ * number) 0, NaN stays NaN.
  */
 static inline vf exponential(vf x)
 {
@@ -282,7 +284,8 @@ static inline vw block_order(void)
     return lanes;
 }
 
-/* Philox4x32-10 (rng.h) in 64-bit lanes, one block of four words per lane; words come out in order. */
+/* Philox4x32-10 (rng.h) in 64-bit lanes, one block of four words per lane; words come out in order.
+ */
 static inline void mask_words(const lc_mask_row *mask, vw blocks, uint32_t words[4 * BLOCKS])
 {
     vw c0 = vw_set(mask->counter[0]), c1 = vw_set(mask->counter[1]), c2 = vw_set(mask->counter[2]);

@@ -1,6 +1,6 @@
 /*
- * RMS norms and rotary positions, row by row (formulas in ops.h). The norms over the head dimension of q and
- * k are done together with the rotation.
+ * RMS norms and rotary positions, row by row (formulas in ops.h). The norms over the head dimension
+ * of q and k are done together with the rotation.
  */
 #include "ops/check.h"
 #include "ops/cpu/cpu.h"

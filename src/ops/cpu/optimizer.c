@@ -12,7 +12,8 @@ static int64_t run_length(int64_t count, int64_t index)
     return left < RUN_FLOATS ? left : RUN_FLOATS;
 }
 
-/* One partial per run; more than LC_MAX_PARTIALS runs share partials, each a fixed range of runs. */
+/* One partial per run; more than LC_MAX_PARTIALS runs share partials, each a fixed range of runs.
+ */
 typedef struct sum_job {
     lc_cpu *cpu;
     const lc_sum_squares_args *args;

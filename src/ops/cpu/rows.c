@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* Index arrays lie in host memory here, so that a wrong one can be refused instead of read through. */
+/* Index arrays lie in host memory here, so that a wrong one can be refused instead of read through.
+ */
 static lc_code check_indices(const char *op, const char *field, const int32_t *indices,
                              int64_t count, int64_t limit, lc_err *err)
 {
