@@ -1,7 +1,8 @@
 /*
- * The public API: a job from its file to its end. Turns the trainer's hooks into events, rows, checkpoints and
- * states of job.json. Resuming is the same path: the logs are cut back to the newest checkpoint (or to nothing) and
- * written again with the same ids, so that an interrupted job leaves the files of an undisturbed one.
+ * The public API: a job from its file to its end. Turns the trainer's hooks into events, rows,
+ * checkpoints and states of job.json. Resuming is the same path: the logs are cut back to the
+ * newest checkpoint (or to nothing) and written again with the same ids, so that an interrupted job
+ * leaves the files of an undisturbed one.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -235,7 +236,9 @@ static lc_code rewind_logs(lc_job *job, lc_err *err)
     LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, &counters,
                               &job->is_continued, err));
     const int64_t epochs =
-        job->is_continued ? counters.step / job->dir.state.resolved.steps_per_epoch : 0;
+        job->is_continued
+            ? (counters.step - counters.is_open) / job->dir.state.resolved.steps_per_epoch
+            : 0;
     LC_TRY(lc_checkpoint_drop_epochs(job->dir.path, epochs, err));
     return lc_job_dir_rewind(&job->dir, counters.event_count, counters.events_bytes,
                              counters.results_bytes, err);
@@ -301,7 +304,8 @@ static lc_job_status status_after(lc_code code)
     return code == LC_ERR_INTERRUPTED || code == LC_ERR_DISK_FULL ? LC_JOB_PAUSED : LC_JOB_FAILED;
 }
 
-/* Puts a failed run into job.json as far as that is still possible; the run's own error stays what is returned. */
+/* Puts a failed run into job.json as far as that is still possible; the run's own error stays what
+ * is returned. */
 static void record_failure(lc_job *job, lc_code code, const lc_err *why)
 {
     lc_job_state *state = &job->dir.state;

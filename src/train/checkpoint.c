@@ -5,6 +5,7 @@
  */
 #include "train/checkpoint.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -73,6 +74,8 @@ static const struct {
     {"updates", offsetof(lc_train_state, updates)},
     {"trained_tokens", offsetof(lc_train_state, trained_tokens)},
     {"nonfinite_steps", offsetof(lc_train_state, nonfinite_steps)},
+    {"nonfinite_in_a_row", offsetof(lc_train_state, nonfinite_in_a_row)},
+    {"is_open", offsetof(lc_train_state, is_open)},
     {"event_count", offsetof(lc_train_state, event_count)},
     {"events_bytes", offsetof(lc_train_state, events_bytes)},
     {"results_bytes", offsetof(lc_train_state, results_bytes)},
@@ -92,6 +95,18 @@ typedef struct manifest {
     uint8_t state_sha256[32];
 } manifest;
 
+/* JSON has no NaN: null. Shortest form, read back bit for bit. */
+static void add_measure(lc_text *text, const char *key, double value)
+{
+    lc_text_addf(text, "  \"%s\": ", key);
+    if (isfinite(value)) {
+        lc_text_add_double(text, value);
+    } else {
+        lc_text_addf(text, "null");
+    }
+    lc_text_addf(text, ",\n");
+}
+
 static void add_digest(lc_text *text, const char *key, const uint8_t digest[32])
 {
     char hex[65];
@@ -108,6 +123,8 @@ static void write_manifest_body(const manifest *content, lc_text *text)
         lc_text_addf(text, "  \"%s\": %" PRId64 ",\n", counter_fields[i].key,
                      *counter_of(&copy.counters, i));
     }
+    add_measure(text, "train_loss", content->counters.train_loss);
+    add_measure(text, "train_accuracy", content->counters.train_accuracy);
     for (size_t i = 0; i < IDENTITY_COUNT; i++) {
         add_digest(text, identity_fields[i].key, digest_of(&content->identity, i));
     }
@@ -161,6 +178,11 @@ static lc_code parse_manifest(const cJSON *object, manifest *out, lc_err *err)
         LC_TRY(lc_json_int(object, counter_fields[i].key, true, 0, (int64_t)1 << 53,
                            counter_of(&out->counters, i), err));
     }
+    out->counters.train_loss = out->counters.train_accuracy = NAN;
+    LC_TRY(
+        lc_json_double(object, "train_loss", false, 0.0, DBL_MAX, &out->counters.train_loss, err));
+    LC_TRY(lc_json_double(object, "train_accuracy", false, 0.0, 1.0, &out->counters.train_accuracy,
+                          err));
     for (size_t i = 0; i < IDENTITY_COUNT; i++) {
         uint8_t *digest = (uint8_t *)&out->identity + identity_fields[i].offset;
         LC_TRY(parse_digest(object, identity_fields[i].key, digest, err));
@@ -423,7 +445,7 @@ lc_code lc_checkpoint_save(const char *job_dir, const lc_train_state *state,
         LC_TRY(write_step(parent, name, state, identity, err));
     }
     range older = {STEP_PREFIX, 0, state->step - 1};
-    return for_each(parent, remove_range, &older, err);
+    return state->is_open != 0 ? LC_OK : for_each(parent, remove_range, &older, err);
 }
 
 /* Numbers of all step-N, largest first. */
@@ -471,6 +493,8 @@ static lc_code load_step(const char *dir, const lc_train_identity *identity, lc_
     for (size_t i = 0; i < COUNTER_COUNT; i++) {
         *counter_of(state, i) = *counter_of(&found.counters, i);
     }
+    state->train_loss = found.counters.train_loss;
+    state->train_accuracy = found.counters.train_accuracy;
     return LC_OK;
 }
 

@@ -14,6 +14,9 @@ typedef struct lc_train_state {
     int64_t updates; /* Adam's t: steps that were applied */
     int64_t trained_tokens;
     int64_t nonfinite_steps;
+    int64_t nonfinite_in_a_row;
+    int64_t is_open; /* 1: the last step is done but not measured; its row is not written yet */
+    double train_loss, train_accuracy; /* of the open step; NaN: its update was skipped */
     int64_t event_count; /* job directory: see lc_job_dir_rewind */
     int64_t events_bytes;
     int64_t results_bytes;
@@ -38,8 +41,8 @@ LC_WARN_UNUSED lc_code lc_train_identity_compare(const lc_train_identity *then,
 
 /* Writes JOB/resume/step-N (state.safetensors with master, m and v; MANIFEST.json with counters,
  * identity, sizes and hashes, its own included) and removes older ones once it is safe on disk.
- * Refuses non-finite tensors (LC_ERR_NUMERIC). A valid one of the same step is kept as it is: a
- * step has one state. On failure the older checkpoint is still there. */
+ * Refuses non-finite tensors (LC_ERR_NUMERIC). A valid one of the same step is kept as it is;
+ * beside an open step the older one stays. On failure the older checkpoint is still there. */
 LC_WARN_UNUSED lc_code lc_checkpoint_save(const char *job_dir, const lc_train_state *state,
                                           const lc_train_identity *identity, lc_err *err);
 

@@ -23,8 +23,6 @@ struct lc_trainer {
     const lc_dataset *validation; /* borrowed; NULL: none */
     lc_packer eval_packer[2];     /* over the training and the validation set */
     lc_train_state state;
-    bool is_whole; /* the last step's row is written; false: its evaluation was given up */
-    int64_t nonfinite_in_a_row;
     double rate_started[LC_RATE_STEPS]; /* ring: when step i began, and its tokens */
     int64_t rate_tokens[LC_RATE_STEPS];
     int64_t run_steps; /* steps of this process */
@@ -81,7 +79,6 @@ lc_code lc_trainer_open(lc_model *model, const lc_dataset *training, const lc_da
     trainer->step.model = model;
     trainer->step.comm = comm;
     trainer->step.options = &trainer->options;
-    trainer->is_whole = true;
     const lc_code code = allocate(trainer, err);
     if (code != LC_OK) {
         lc_trainer_close(trainer);
@@ -188,14 +185,11 @@ static bool is_epoch_end(const lc_trainer *trainer, int64_t steps_done)
 
 static lc_code measure(lc_trainer *trainer, lc_metrics *metrics, lc_err *err)
 {
-    const lc_step *step = &trainer->step;
-    const int64_t done = trainer->state.step;
-    const lc_metrics unknown = {done, NAN, NAN, NAN, NAN, NAN, NAN};
-    *metrics = unknown;
-    if (!step->is_skipped) {
-        metrics->train_loss = step->sums.loss / step->sums.weight;
-        metrics->train_mean_token_accuracy = step->sums.correct / step->sums.targets;
-    }
+    const lc_train_state *state = &trainer->state;
+    const int64_t done = state->step;
+    const lc_metrics unmeasured = {
+        done, state->train_loss, state->train_accuracy, NAN, NAN, NAN, NAN};
+    *metrics = unmeasured;
     if (trainer->validation == NULL) {
         return LC_OK;
     }
@@ -241,14 +235,14 @@ static void report_progress(lc_trainer *trainer, double began, lc_progress *prog
 static lc_code note_skipped(lc_trainer *trainer, lc_err *err)
 {
     if (!trainer->step.is_skipped) {
-        trainer->nonfinite_in_a_row = 0;
+        trainer->state.nonfinite_in_a_row = 0;
         return LC_OK;
     }
     trainer->state.nonfinite_steps++;
-    trainer->nonfinite_in_a_row++;
+    trainer->state.nonfinite_in_a_row++;
     lc_log(LC_LOG_WARN, "step %lld: loss or gradient is not finite, update skipped",
            (long long)trainer->state.step);
-    if (trainer->nonfinite_in_a_row >= LC_MAX_NONFINITE_STEPS) {
+    if (trainer->state.nonfinite_in_a_row >= LC_MAX_NONFINITE_STEPS) {
         return lc_fail(err, LC_ERR_NUMERIC,
                        "loss or gradient was not finite in %d steps in a row, the last one step "
                        "%lld (learning rate "
@@ -265,23 +259,17 @@ static lc_code save(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *er
     return hooks->on_checkpoint(hooks->context, &trainer->state, err);
 }
 
-/* One step and everything around it. */
-static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
+/* What follows an update: measuring, the row, the checkpoints that are due. */
+static lc_code close_step(lc_trainer *trainer, const lc_train_hooks *hooks, double began,
+                          lc_err *err)
 {
     lc_train_state *state = &trainer->state;
     lc_metrics metrics;
     lc_progress progress;
-    const double began = lc_monotonic_seconds();
-    LC_TRY(lc_step_run(&trainer->step, state->step, state->updates + 1, err));
-    state->step++;
-    trainer->is_whole = false;
-    state->updates += trainer->step.is_skipped ? 0 : 1;
-    state->trained_tokens += trainer->step.tokens;
-    LC_TRY(note_skipped(trainer, err));
     LC_TRY(measure(trainer, &metrics, err));
     report_progress(trainer, began, &progress);
     LC_TRY(hooks->on_step(hooks->context, &metrics, &progress, err));
-    trainer->is_whole = true;
+    state->is_open = 0;
     const bool epoch_end = is_epoch_end(trainer, state->step);
     if (epoch_end) {
         const float *master = NULL;
@@ -295,30 +283,45 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     return LC_OK;
 }
 
-/* Stopped: the last whole step is kept. A step whose evaluation was given up is not whole: the
- * checkpoint before it stays the newest. The interruption stays the error unless saving fails. */
+/* One step and everything around it. */
+static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
+{
+    const lc_step *step = &trainer->step;
+    lc_train_state *state = &trainer->state;
+    const double began = lc_monotonic_seconds();
+    LC_TRY(lc_step_run(&trainer->step, state->step, state->updates + 1, err));
+    state->step++;
+    state->updates += step->is_skipped ? 0 : 1;
+    state->trained_tokens += step->tokens;
+    state->train_loss = step->is_skipped ? NAN : step->sums.loss / step->sums.weight;
+    state->train_accuracy = step->is_skipped ? NAN : step->sums.correct / step->sums.targets;
+    state->is_open = 1;
+    LC_TRY(note_skipped(trainer, err));
+    return close_step(trainer, hooks, began, err);
+}
+
+/* Stopped: the last step is kept; one whose evaluation was given up is kept open, and the resume
+ * measures it. The interruption stays the error unless saving fails. */
 static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
 {
     const lc_train_state *state = &trainer->state;
-    const long long total = (long long)trainer->options.total_steps;
     lc_err_clear(err);
-    if (!trainer->is_whole) {
-        return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation after step %lld of %lld",
-                       (long long)state->step, total);
-    }
     LC_TRY(save(trainer, hooks, err));
-    return lc_fail(err, LC_ERR_INTERRUPTED, "stopped after step %lld of %lld, checkpoint written",
-                   (long long)state->step, total);
+    return lc_fail(err, LC_ERR_INTERRUPTED, "stopped %s step %lld of %lld, checkpoint written",
+                   state->is_open != 0 ? "in the evaluation after" : "after",
+                   (long long)state->step, (long long)trainer->options.total_steps);
 }
 
 lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop,
                        lc_err *err)
 {
     trainer->step.stop = stop;
-    while (trainer->state.step < trainer->options.total_steps) {
+    const lc_train_state *state = &trainer->state;
+    while (state->step < trainer->options.total_steps || state->is_open != 0) {
         lc_code code = LC_ERR_INTERRUPTED;
         if (stop == NULL || atomic_load(stop) == 0) {
-            code = run_step(trainer, hooks, err);
+            code = state->is_open != 0 ? close_step(trainer, hooks, lc_monotonic_seconds(), err)
+                                       : run_step(trainer, hooks, err);
         }
         if (code == LC_ERR_INTERRUPTED) {
             return save_interrupted(trainer, hooks, err);

@@ -119,6 +119,42 @@ esac
 "$lorac" train "$scratch/long.json" --out "$out" --resume >"$scratch/out" 2>"$scratch/err" || fail "resume after two signals"
 cmp "$scratch/whole/adapter/adapter_model.safetensors" "$out/adapter/adapter_model.safetensors"
 
+# ---- a signal in an evaluation (most of this job's time) loses no step: the resume measures the last one ----
+sed 's/"checkpoint_every_steps": 5/"checkpoint_every_steps": 1000, "eval_every_steps": 1/; s/"n_epochs": 50/"n_epochs": 20/' \
+    "$scratch/long.json" >"$scratch/watched.json"
+"$lorac" train "$scratch/watched.json" --out "$scratch/watched" >/dev/null || fail "watched job"
+for rows in 1 2 3 4 5; do
+    out=$scratch/watched-$rows
+    "$lorac" train "$scratch/watched.json" --out "$out" >"$scratch/out" 2>"$scratch/err" &
+    pid=$!
+    until [ "$(wc -l 2>/dev/null <"$out/results.csv")" -gt "$rows" ] 2>/dev/null; do sleep 0.01; done
+    kill -TERM $pid 2>/dev/null || true
+    status=0
+    wait $pid || status=$?
+    [ $status -eq 0 ] && continue
+    done=$(($(wc -l <"$out/results.csv") - 1))
+    [ -d "$out/resume/step-$done" ] || [ -d "$out/resume/step-$((done + 1))" ] || fail "$done rows: steps are lost"
+    "$lorac" train "$scratch/watched.json" --out "$out" --resume >"$scratch/out" 2>"$scratch/err" || fail "resume"
+    [ "$(ls "$out/resume")" = step-140 ] || fail "more than one checkpoint is left"
+    for file in adapter/adapter_model.safetensors results.csv; do
+        cmp "$scratch/watched/$file" "$out/$file"
+    done
+done
+
+# ---- steps that are not finite are counted over a resume: the job fails at the same one ----
+cp -r $golden "$scratch/nan"
+printf '\000\000\300\177' | dd of="$scratch/nan/model/model.safetensors" bs=1 conv=notrunc 2>/dev/null \
+    seek=$(($(stat -c %s "$scratch/nan/model/model.safetensors") - 4))
+sed "s|$golden/model|$scratch/nan/model|; s/\"checkpoint_every_steps\": 5/\"checkpoint_every_steps\": 1/" \
+    "$scratch/short.json" >"$scratch/nan.json"
+"$lorac" train "$scratch/nan.json" --out "$scratch/nan-whole" >"$scratch/out" 2>"$scratch/err" && fail "not finite"
+grep -q 'not finite in 3 steps in a row, the last one step 3 ' "$scratch/err" || fail "which steps"
+for call in 130 145 160; do
+    LORAC_FAULT=kill:$call "$lorac" train "$scratch/nan.json" --out "$scratch/nan-$call" >/dev/null 2>&1 || true
+    "$lorac" train "$scratch/nan.json" --out "$scratch/nan-$call" --resume >"$scratch/out" 2>"$scratch/err" && fail "$call"
+    cmp "$scratch/nan-whole/results.csv" "$scratch/nan-$call/results.csv"
+done
+
 # ---- a job whose files have changed is refused by name and left as it is; with them back it goes on ----
 cp -r $golden "$scratch/files"
 sed "s|$golden|$scratch/files|g" "$scratch/short.json" >"$scratch/changed.json"
