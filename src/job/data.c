@@ -1,6 +1,6 @@
 /*
- * The data sets of a job: from the user's files, or from the tokenized cache in DIR/dataset when that is the very
- * file that was written and its source has not changed.
+ * The data sets of a job: from the user's files, or from the tokenized cache in DIR/dataset when
+ * that is the very file that was written and its source has not changed.
  */
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +40,8 @@ static lc_code cache_path(const lc_job *job, const char *name, char path[LC_MAX_
     return lc_path_join(dir, file, path, err);
 }
 
-/* The cache holds what this source gave before. A changed source is left to lc_train_identity_compare. */
+/* The cache holds what this source gave before. A changed source is left to
+ * lc_train_identity_compare. */
 static bool cache_is_valid(const lc_job *job, const source *from, const char *path)
 {
     lc_err ignored = {.code = LC_OK};
