@@ -235,10 +235,9 @@ static lc_code rewind_logs(lc_job *job, lc_err *err)
     lc_train_state counters = {.step = 0}; /* no buffers: only verified and counted */
     LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, &counters,
                               &job->is_continued, err));
-    const int64_t epochs =
-        job->is_continued
-            ? (counters.step - counters.is_open) / job->dir.state.resolved.steps_per_epoch
-            : 0;
+    const int64_t epochs = job->is_continued ? (counters.step - counters.is_open) /
+                                                   job->dir.state.resolved.steps_per_epoch
+                                             : 0;
     LC_TRY(lc_checkpoint_drop_epochs(job->dir.path, epochs, err));
     return lc_job_dir_rewind(&job->dir, counters.event_count, counters.events_bytes,
                              counters.results_bytes, err);
