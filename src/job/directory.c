@@ -221,8 +221,33 @@ static lc_code open_log(const lc_job_dir *dir, const char *name, int *fd, lc_err
     return lc_append_open(path, fd, err);
 }
 
+/* Temporary files of a process that was killed while it wrote: ".NAME.tmp-PID" (file.h). */
+static lc_code remove_stale_files(const char *path, lc_err *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    if (!lc_path_is_dir(path)) {
+        return LC_OK;
+    }
+    LC_TRY(lc_list_dir(path, &names, &count, err));
+    lc_code code = LC_OK;
+    for (size_t i = 0; i < count && code == LC_OK; i++) {
+        char stale[LC_MAX_PATH_BYTES];
+        if (names[i][0] == '.' && strstr(names[i] + 1, ".tmp-") != NULL) {
+            code = lc_path_join(path, names[i], stale, err);
+            code = code == LC_OK ? lc_remove_tree(stale, err) : code;
+        }
+    }
+    lc_list_free(names, count);
+    return code;
+}
+
 static lc_code open_contents(const lc_job_spec *spec, bool resume, lc_job_dir *dir, lc_err *err)
 {
+    char cache[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_path_join(dir->path, "dataset", cache, err));
+    LC_TRY(remove_stale_files(dir->path, err));
+    LC_TRY(remove_stale_files(cache, err));
     if (resume && dir->resumed) {
         LC_TRY(read_existing(spec, dir, err));
         if (dir->state.status == LC_JOB_SUCCEEDED) {

@@ -160,7 +160,9 @@ cp -r $golden "$scratch/files"
 sed "s|$golden|$scratch/files|g" "$scratch/short.json" >"$scratch/changed.json"
 LORAC_FAULT=kill:190 "$lorac" train "$scratch/changed.json" --out "$scratch/changed" >/dev/null 2>&1 || true
 [ -e "$scratch/changed/resume" ] && [ ! -e "$scratch/changed/adapter" ] || fail "killed too early or late"
+mkdir -p "$scratch/changed/dataset"
 cp -r "$scratch/changed" "$scratch/changed-before"
+touch "$scratch/changed/.job.json.tmp-1" "$scratch/changed/dataset/.training.safetensors.tmp-1" # of a killed process
 for change in "data.safetensors:the training file has changed" "model/model.safetensors:the base model has changed"; do
     file=$scratch/files/${change%%:*}
     cp "$file" "$scratch/kept"
