@@ -55,7 +55,7 @@ lc_code lc_fail_line(lc_err *err, lc_code code, int64_t line, const char *format
     LC_PRINTF(4, 5);
 
 /* As lc_fail for a failed system call: appends strerror(errno); ENOSPC and EDQUOT give
- * LC_ERR_DISK_FULL, ENOENT gives LC_ERR_NOT_FOUND, ENOMEM LC_ERR_MEMORY, everything else
+ * LC_ERR_DISK_FULL, ENOENT and ENOTDIR give LC_ERR_NOT_FOUND, ENOMEM LC_ERR_MEMORY, everything else
  * LC_ERR_IO. Returns that code. */
 lc_code lc_fail_errno(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 

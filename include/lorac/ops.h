@@ -161,8 +161,8 @@ typedef struct lc_qk_rope_backward_args {
 } lc_qk_rope_backward_args;
 
 /* Causal attention inside documents of a packed batch. Query head h reads kv-head h / (H/K).
- * p = softmax(scale q k^T) over keys j <= i of the same document; with a window also j > i - window.
- */
+ * p = softmax(scale q k^T) over keys j <= i of the same document; with a window, those of them with
+ * j > i - window. */
 typedef struct lc_attention_shape {
     int32_t heads, kv_heads, head_dim; /* H, K, D */
     float scale;

@@ -93,6 +93,7 @@ static lc_code code_of_errno(int number)
     case EDQUOT:
         return LC_ERR_DISK_FULL;
     case ENOENT:
+    case ENOTDIR:
         return LC_ERR_NOT_FOUND;
     case ENOMEM:
         return LC_ERR_MEMORY;

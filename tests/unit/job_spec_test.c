@@ -564,7 +564,8 @@ static void test_same_job(void **state)
                     job_text("\"metadata\": {\"a\": \"2\", \"b\": \"1\"}", "", ""));
 }
 
-/* A change of any one field is another job, and the difference names that field with both values. */
+/* A change of any one field is another job, and the difference names that field with both values.
+ */
 static void test_difference(void **state)
 {
     (void)state;
@@ -639,7 +640,8 @@ static void test_canonical_is_json(void **state)
                              "\"target_modules\": [\"x\"], \"layers_to_transform\": [0, 7]")));
     assert_ok(lc_json_parse(spec.canonical, strlen(spec.canonical), LC_JSON_DEFAULT, "canonical",
                             &object, &test_err));
-    /* Every field is there but for the two objects, the deprecated form and integrations; method in short. */
+    /* Every field is there but for the two objects, the deprecated form and integrations; method in
+     * short. */
     size_t count = 0;
     cJSON_ArrayForEach(item, object)
     {
