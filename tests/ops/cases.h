@@ -37,6 +37,7 @@ typedef struct tensor {
 typedef struct op_case {
     tensor tensors[MAX_TENSORS];
     int count;
+    int trial;       /* from 0; the first take the paths that chance might miss */
     bool reference;  /* views are those of the reference */
     char shape[256]; /* printed when something fails */
     /* Scalars of the op; each row uses what it needs. */

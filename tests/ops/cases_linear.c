@@ -2,9 +2,9 @@
 #include "cases_draw.h"
 
 /* Every third case sums over more than the longest panel of a staged weight. */
-static void draw_product(int64_t *rows, int64_t *summed, int64_t *cols)
+static void draw_product(const op_case *c, int64_t *rows, int64_t *summed, int64_t *cols)
 {
-    const bool is_long = test_int(0, 2) == 0;
+    const bool is_long = c->trial % 3 == 0;
     *summed = is_long ? test_int(1025, 1400) : any_size(300);
     *rows = any_size(is_long ? 100 : 280);
     *cols = any_size(is_long ? 100 : 300);
@@ -14,10 +14,10 @@ static void draw_product(int64_t *rows, int64_t *summed, int64_t *cols)
 void draw_linear(op_case *c)
 {
     int64_t n, k, out;
-    draw_product(&n, &k, &out);
-    const lc_dtype dtype = any_weight();
-    const int64_t addend = test_int(0, 2);
-    const bool bias = test_int(0, 1) == 0;
+    draw_product(c, &n, &k, &out);
+    const lc_dtype dtype = c->trial == 0 ? LC_BF16 : any_weight();
+    const int64_t addend = c->trial == 0 ? 0 : test_int(0, 2);
+    const bool bias = c->trial > 0 && test_int(0, 1) == 0;
     DESCRIBE(c, "N %d K %d out %d w %s addend %d bias %d", (int)n, (int)k, (int)out,
              lc_dtype_name(dtype), (int)addend, bias);
     add_mat(c, "x", ROLE_IN, LC_F32, n, k, -1, 1);
@@ -44,9 +44,9 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
 void draw_linear_backward(op_case *c)
 {
     int64_t n, out, in;
-    draw_product(&n, &out, &in);
-    const lc_dtype dtype = any_weight();
-    c->number[0] = test_int(0, 1);
+    draw_product(c, &n, &out, &in);
+    const lc_dtype dtype = c->trial == 0 ? LC_BF16 : any_weight();
+    c->number[0] = c->trial == 0 ? 0 : test_int(0, 1);
     DESCRIBE(c, "N %d M %d in %d w %s accumulate %d", (int)n, (int)out, (int)in,
              lc_dtype_name(dtype), (int)c->number[0]);
     add_mat(c, "dy", ROLE_IN, LC_F32, n, out, -1, 1);

@@ -59,9 +59,9 @@ static void keep_results(const op_case *c, uint8_t *results[MAX_TENSORS])
     }
 }
 
-static void run_trial(const op_row *row)
+static void run_trial(const op_row *row, int trial)
 {
-    op_case c = {0};
+    op_case c = {.trial = trial};
     uint8_t *results[MAX_TENSORS] = {0};
     row->draw(&c);
     case_remember(&c);
@@ -93,7 +93,7 @@ static void test_op(void **state)
     const op_row *row = *state;
     for (int trial = 0; trial < TRIALS; trial++) {
         use_kernels(trial);
-        run_trial(row);
+        run_trial(row, trial);
     }
 }
 
