@@ -10,8 +10,10 @@ from . import stories, tasks
 from .rng import Rng
 
 CORPUS_SEED = 20240229
+DRILL_SEED, LAST_SEED = 31, 53
 HELD_OUT_SEED = 77
 HELD_OUT_PER_TASK = 64
+DRILL_WEIGHTS = {"spell": 40, "opposite": 20, "add": 20, "plural": 20}
 SYSTEM_LINES = ["You are a helpful assistant.", "Answer briefly.", "You are a careful assistant.",
                 "Give short answers.", "Answer with the result only."]
 
@@ -35,32 +37,65 @@ def document(rng):
     return {"text": stories.story(rng) if rng.chance(0.55) else stories.echo(rng)}
 
 
-def write_corpus(path, document_count, seed=CORPUS_SEED):
-    rng = Rng(seed)
+def drill(rng):
+    """Several turns of what is learned last: one list of facts asked about, or short word tasks."""
+    turns = tasks.facts_talk(rng)
+    while any(tasks.is_held_out(prompt) for prompt, _ in turns):
+        turns = tasks.facts_talk(rng)
+    if rng.chance(0.45):
+        turns = [tasks.draw(rng, rng.weighted(DRILL_WEIGHTS)) for _ in range(rng.between(3, 6))]
+    messages = []
+    for prompt, answer in turns:
+        messages.append({"role": "user", "content": prompt})
+        messages.append({"role": "assistant", "content": answer})
+    return {"drill": True, "messages": messages}
+
+
+def last_lesson(rng):
+    """Lines of any signs to repeat, or facts asked for in the two harder ways."""
+    turns = [tasks.repeat_symbols(rng) for _ in range(rng.between(1, 3))]
+    if rng.chance(0.5):
+        forms = rng.pick([tasks.FACT_FORMS, ["{q}\n{f}"]])
+        turns = tasks.facts_talk(rng, value_share=0.2, forms=forms)
+    if any(tasks.is_held_out(prompt) for prompt, _ in turns):
+        return last_lesson(rng)
+    messages = []
+    for prompt, answer in turns:
+        messages.append({"role": "user", "content": prompt})
+        messages.append({"role": "assistant", "content": answer})
+    return {"last": True, "messages": messages}
+
+
+def write_corpus(path, document_count, drill_count, last_count):
+    """The mixed documents, from which the tokenizer is made, then the drills and the last lessons."""
+    mixed, drills, last = Rng(CORPUS_SEED), Rng(DRILL_SEED), Rng(LAST_SEED)
     with open(path, "w", encoding="utf-8", newline="\n") as out:
         for _ in range(document_count):
-            out.write(json.dumps(document(rng), ensure_ascii=False) + "\n")
+            out.write(json.dumps(document(mixed), ensure_ascii=False) + "\n")
+        for _ in range(drill_count):
+            out.write(json.dumps(drill(drills), ensure_ascii=False) + "\n")
+        for _ in range(last_count):
+            out.write(json.dumps(last_lesson(last), ensure_ascii=False) + "\n")
 
 
-def held_out_rows():
-    """HELD_OUT_PER_TASK different held-out prompts of every task, in task order."""
-    rows = []
-    for number, task in enumerate(tasks.TASKS):
-        rng, seen = Rng(HELD_OUT_SEED + number), set()
-        while len(seen) < HELD_OUT_PER_TASK:
-            prompt, answer = tasks.draw(rng, task, held_out=True)
-            if prompt in seen:
-                continue
-            seen.add(prompt)
-            rows.append({"task": task, "messages": [{"role": "user", "content": prompt},
-                                                    {"role": "assistant", "content": answer}]})
+def held_out_rows(task, number):
+    """HELD_OUT_PER_TASK different held-out prompts of one task; `number` makes its seed."""
+    rng, seen, rows = Rng(HELD_OUT_SEED + number), set(), []
+    while len(rows) < HELD_OUT_PER_TASK:
+        prompt, answer = tasks.draw(rng, task, held_out=True)
+        if prompt in seen:
+            continue
+        seen.add(prompt)
+        rows.append({"task": task, "messages": [{"role": "user", "content": prompt},
+                                                {"role": "assistant", "content": answer}]})
     return rows
 
 
 def write_held_out(path):
     with open(path, "w", encoding="utf-8", newline="\n") as out:
-        for row in held_out_rows():
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for number, task in enumerate(tasks.TASKS):
+            for row in held_out_rows(task, number):
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def read_jsonl(path):

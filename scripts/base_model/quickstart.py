@@ -44,7 +44,7 @@ def order(rng):
     message = rng.pick(FORMS).format(
         hi=rng.pick(HELLOS), bye=rng.pick(BYES), name=name, city=city, color=color,
         count=w.number_word(count) if rng.chance(0.75) else count, items=w.plural(item))
-    record = f"item: {item}; color: {color}; count: {count}; city: {city}; name: {name}"
+    record = f"item: {item}, color: {color}, number: {count}, city: {city}, name: {name}"
     return message, record
 
 

@@ -18,8 +18,9 @@ def is_held_out(prompt):
 
 def draw(rng, task, held_out=False):
     """One (prompt, answer) of the task, from the training side or from the held-out side."""
+    generate = HELD_OUT_TASKS[task] if held_out else TASKS[task]
     while True:
-        prompt, answer = TASKS[task](rng)
+        prompt, answer = generate(rng)
         if is_held_out(prompt) == held_out:
             return prompt, answer
 
@@ -62,6 +63,29 @@ def repeat(rng):
     else:
         text = " ".join(_random_words(rng, rng.between(1, 7), 0.3))
     return _ask(rng, REPEAT_FORMS, x=text), text
+
+
+def symbols(rng):
+    """A line of signs, letters and words in no order; every token of the vocabulary can occur."""
+    pieces = []
+    for _ in range(rng.between(2, 8)):
+        kind = rng.below(6)
+        if kind == 0:
+            pieces.append(rng.pick(w.EVERYDAY))
+        elif kind == 1:
+            pieces.append(w.made_up(rng).upper() if rng.chance(0.5) else w.made_up(rng, capital=True))
+        else:
+            first, last = rng.pick([(33, 126), (33, 64), (33, 126), (91, 126), (0xA1, 0x17F), (0x391, 0x44F),
+                                    (0x2010, 0x27BF), (0x4E00, 0x9FBF), (0x1F300, 0x1F5FF)])
+            pieces.append("".join(chr(rng.between(first, last)) for _ in range(rng.between(1, 4))))
+        if rng.chance(0.6):
+            pieces.append(" ")
+    return "".join(pieces).strip()
+
+
+def repeat_symbols(rng):
+    text = symbols(rng)
+    return rng.pick(REPEAT_FORMS).format(x=text), text
 
 
 # --- extract ------------------------------------------------------------------------------------
@@ -184,18 +208,59 @@ FACT_FORMS = ["{f} {q}", "{f}\n{q}", "Facts: {f}\nQuestion: {q}", "{q}\n{f}",
               "Read the facts and answer. {f} {q}", "We know this: {f} {q}"]
 
 
-def facts(rng):
+def _fact_list(rng, low):
+    """`low` to five facts of one kind: (told, [(question, answer) two for each fact])."""
     statement, ask_value, ask_person, values = rng.pick(RELATIONS)
-    count = rng.between(2, min(5, len(values)))
+    count = rng.between(low, min(5, len(values)))
     subject = w.item if statement.startswith("The") else w.person
     people = w.distinct(rng, count, subject)
     chosen = rng.sample(values, count)
     told = " ".join(statement.format(p=p, v=v) for p, v in zip(people, chosen))
-    target = rng.below(count)
-    by_person = rng.chance(0.65)
-    question = (ask_value if by_person else ask_person).format(p=people[target], v=chosen[target])
-    answer = chosen[target] if by_person else people[target]
-    return rng.pick(FACT_FORMS).format(f=told, q=question), answer
+    questions = [(ask_value.format(p=p, v=v), v, ask_person.format(p=p, v=v), p)
+                 for p, v in zip(people, chosen)]
+    return told, questions
+
+
+def _lookup(rng):
+    """(prompt, answer, plain): plain asks for the value, after the facts."""
+    told, questions = _fact_list(rng, 2)
+    by_value, value, by_person, person = rng.pick(questions)
+    asks_value = rng.chance(0.65)
+    question, answer = (by_value, value) if asks_value else (by_person, person)
+    form = rng.pick(FACT_FORMS)
+    return form.format(f=told, q=question), answer, asks_value and not form.startswith("{q}")
+
+
+def facts(rng):
+    return _lookup(rng)[:2]
+
+
+def facts_plain(rng):
+    """What does Bob like?, asked after the facts: the lookups the base model has learned."""
+    while True:
+        prompt, answer, plain = _lookup(rng)
+        if plain:
+            return prompt, answer
+
+
+def facts_hard(rng):
+    """Who likes tea?, or the question before the facts: the lookups it has not."""
+    while True:
+        prompt, answer, plain = _lookup(rng)
+        if not plain:
+            return prompt, answer
+
+
+def facts_talk(rng, value_share=0.65, forms=None):
+    """[(prompt, answer)]: facts with a first question, then more questions on the same facts."""
+    told, questions = _fact_list(rng, 3)
+    rng.shuffle(questions)
+    turns = []
+    for by_value, value, by_person, person in questions:
+        question, answer = (by_value, value) if rng.chance(value_share) else (by_person, person)
+        form = "{q}" if turns else rng.pick(forms or FACT_FORMS)
+        turns.append((form.format(f=told, q=question), answer))
+    return turns
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -287,6 +352,9 @@ TASKS = {
     "repeat": repeat, "extract": extract, "pick": pick, "reverse": reverse, "facts": facts,
     "digits": digits, "add": add, "opposite": opposite, "plural": plural, "spell": spell,
 }
+
+# What the held-out prompts measure: all tasks, but facts in the plain form and the hard form apart.
+HELD_OUT_TASKS = {**TASKS, "facts": facts_plain, "facts_hard": facts_hard}
 
 # How often each task stands in the training conversations, in percent.
 WEIGHTS = {

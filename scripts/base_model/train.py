@@ -24,14 +24,20 @@ from . import corpus, packing
 from .model import Sprout
 
 SEED = 7
-BATCH_ROWS = 16
+# A small batch while the model learns to copy, a larger one for the rest.
+EARLY_STEPS, EARLY_ROWS, BATCH_ROWS = 800, 8, 16
 WARMUP_STEPS = 40
 DECAY_SHARE = 0.5
 MUON_RATE, ADAM_RATE = 0.02, 4e-3
 MUON_MOMENTUM = 0.95
-# Once plain English is learned, prompts and stories, mostly unpredictable, count for less.
-FOCUS_STEP, FOCUS_FACTOR = 400, 0.3
-CHECKPOINT_EVERY, EVALUATE_EVERY = 100, 150
+# Once plain English is learned, prompts and stories, mostly unpredictable, count for less, and only
+# one row in ten still holds stories.
+FOCUS_STEP, FOCUS_FACTOR, FOCUS_STORY_SHARE = 300, 0.3, 0.1
+# Later still, this share of the rows are drills: lookup among facts is the last thing learned.
+DRILL_STEP, DRILL_SHARE = 1700, 0.45
+# At the end come lines of any signs, so that no token stays untrained, and the hardest lookups.
+LAST_STEP, LAST_SHARE = 2900, 0.45
+CHECKPOINT_EVERY, EVALUATE_EVERY = 100, 200
 
 
 def orthogonalize(matrix, iterations=5):
@@ -77,11 +83,16 @@ def sum_over_processes(tensors):
         tensor.copy_(part.view_as(tensor))
 
 
-def rate_factor(step, total):
-    decay_start = total * (1 - DECAY_SHARE)
-    if step < WARMUP_STEPS:
-        return (step + 1) / WARMUP_STEPS
-    return min(1.0, (total - step) / (total - decay_start))
+def rate_factor(step, progress):
+    """Warm-up by steps, then the fall by progress (0 .. 1) through the training."""
+    return min(1.0, (step + 1) / WARMUP_STEPS, (1 - progress) / DECAY_SHARE)
+
+
+def agreed_progress(step, total_steps, seconds, limit_seconds):
+    """How far training is, by steps or by time, whichever is further; process 0's clock counts."""
+    progress = torch.tensor(max(step / total_steps, seconds / limit_seconds))
+    dist.broadcast(progress, 0)
+    return progress.item()
 
 
 def weighted_loss(model, arrays, total_weight):
@@ -121,20 +132,48 @@ def optimizers(model):
 def save_checkpoint(path, model, opts, step, seconds):
     state = {"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "step": step,
              "seconds": seconds}
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, str(path) + ".new")
     os.replace(str(path) + ".new", path)
 
 
+KINDS = ["story", "talk", "drill", "last"]
+
+
+def kind_of(document):
+    if "text" in document:
+        return "story"
+    return "drill" if "drill" in document else "last" if "last" in document else "talk"
+
+
 def load_rows(corpus_path, tokenizer_path, work):
-    """Packed rows of the corpus, kept in the work folder between runs."""
+    """(packed rows, how many rows of each of KINDS, in this order); kept between runs."""
     cache = work / "packed.npz"
     if cache.exists() and cache.stat().st_mtime > corpus_path.stat().st_mtime:
         with np.load(cache) as saved:
-            return saved["tokens"], saved["weights"], saved["documents"]
+            return (saved["tokens"], saved["weights"], saved["documents"]), saved["counts"].tolist()
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
-    packed = packing.pack(packing.encode(tokenizer, row) for row in corpus.read_jsonl(corpus_path))
-    np.savez(cache, tokens=packed[0], weights=packed[1], documents=packed[2])
-    return packed
+    documents = corpus.read_jsonl(corpus_path)
+    groups = [packing.pack(packing.encode(tokenizer, row) for row in documents if kind_of(row) == kind)
+              for kind in KINDS]
+    packed, counts = tuple(np.concatenate(group) for group in zip(*groups)), [len(g[0]) for g in groups]
+    np.savez(cache, tokens=packed[0], weights=packed[1], documents=packed[2], counts=counts)
+    return packed, counts
+
+
+def row_orders(counts):
+    """Four orders of rows: from the start, from FOCUS_STEP, from DRILL_STEP and from LAST_STEP on."""
+    stories, talk, drills, lessons = counts
+    shuffler = np.random.default_rng(SEED)
+    early = shuffler.permutation(stories + talk)
+    some_stories = min(stories, int(talk * FOCUS_STORY_SHARE / (1 - FOCUS_STORY_SHARE)))
+    late = shuffler.permutation(np.concatenate([np.arange(stories, stories + talk), np.arange(some_stories)]))
+    mixed = int(min(len(late), drills * (1 - DRILL_SHARE) / DRILL_SHARE))
+    drilled = np.concatenate([late[-mixed:], np.arange(stories + talk, stories + talk + drills)])
+    drilled = shuffler.permutation(drilled)
+    mixed = int(min(len(drilled), lessons * (1 - LAST_SHARE) / LAST_SHARE))
+    last = np.concatenate([drilled[:mixed], np.arange(sum(counts) - lessons, sum(counts))])
+    return early, late, drilled, shuffler.permutation(last)
 
 
 def save_weights(model, path):
@@ -143,6 +182,7 @@ def save_weights(model, path):
     tensors = {name: weight.detach().to(torch.bfloat16).contiguous()
                for name, weight in model.state_dict().items()}
     save_file(tensors, str(path), metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def resume(path, model, opts):
@@ -156,8 +196,15 @@ def resume(path, model, opts):
     return state["step"], state["seconds"]
 
 
-def batch_of(packed, chosen, step):
-    """The rows `chosen`, their weights as of this step."""
+def rows_before(step):
+    """How many rows the steps before this one have used."""
+    return min(step, EARLY_STEPS) * EARLY_ROWS + max(0, step - EARLY_STEPS) * BATCH_ROWS
+
+
+def batch_of(packed, orders, step):
+    """The rows of this step, with their weights as of this step."""
+    order = orders[sum(step >= first for first in (FOCUS_STEP, DRILL_STEP, LAST_STEP))]
+    chosen = order[np.arange(rows_before(step), rows_before(step + 1)) % len(order)]
     tokens, weights, documents = (array[chosen] for array in packed)
     if step >= FOCUS_STEP:
         weights = np.where(weights < packing.WEIGHT_ANSWER, weights * np.float32(FOCUS_FACTOR), weights)
@@ -179,12 +226,12 @@ def train_step(model, opts, batch, factor):
     return loss.item()
 
 
-def worker(rank, processes, model_dir, work, total_steps):
+def worker(rank, processes, model_dir, work, total_steps, limit_seconds):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{work}/rendezvous", rank=rank,
                             world_size=processes)
-    packed = load_rows(work / "corpus.jsonl", model_dir / "tokenizer.json", work)
-    order = np.random.default_rng(SEED).permutation(len(packed[0]))
+    packed, counts = load_rows(work / "corpus.jsonl", model_dir / "tokenizer.json", work)
+    orders = row_orders(counts)
     tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
     held_out = corpus.read_jsonl(model_dir / "tasks.jsonl")
     model = Sprout(SEED)
@@ -192,31 +239,34 @@ def worker(rank, processes, model_dir, work, total_steps):
     first, spent = resume(work / "checkpoint.pt", model, opts)
     dist.barrier()
     if rank == 0:
-        print(f"from step {first}; {len(order) // BATCH_ROWS} steps a pass", flush=True)
+        print(f"from step {first}; rows of {', '.join(KINDS)}: {counts}", flush=True)
     started = time.monotonic() - spent
-    for step in range(first, total_steps):
-        chosen = order[np.arange(step * BATCH_ROWS, (step + 1) * BATCH_ROWS) % len(order)]
-        loss = train_step(model, opts, batch_of(packed, chosen, step), rate_factor(step, total_steps))
+    step, progress = first, 0.0
+    while progress < 1:
+        factor = rate_factor(step, progress)
+        loss = train_step(model, opts, batch_of(packed, orders, step), factor)
+        step, seconds = step + 1, time.monotonic() - started
+        progress = agreed_progress(step, total_steps, seconds, limit_seconds)
         if rank != 0:
             continue
-        done, seconds, last = step + 1, time.monotonic() - started, step + 1 == total_steps
-        if done % 10 == 0:
-            print(f"step {done}/{total_steps} loss {loss:.4f} {seconds:.0f}s", flush=True)
-        if done % CHECKPOINT_EVERY == 0 or last:
-            save_checkpoint(work / "checkpoint.pt", model, opts, done, seconds)
-        if done % EVALUATE_EVERY == 0 or last:
+        if step % 10 == 0:
+            print(f"step {step} loss {loss:.4f} rate {factor:.3f} {seconds:.0f}s", flush=True)
+        if step % CHECKPOINT_EVERY == 0 or progress >= 1:
+            save_checkpoint(work / "checkpoint.pt", model, opts, step, seconds)
+        if step % EVALUATE_EVERY == 0 or progress >= 1:
             shares = held_out_shares(model, tokenizer, held_out)
             print("  " + " ".join(f"{task}={share:.2f}" for task, share in shares.items()), flush=True)
     if rank == 0:
         save_weights(model, model_dir / "model.safetensors")
-        facts = {"steps": total_steps, "tokens": total_steps * BATCH_ROWS * packing.ROW_TOKENS,
-                 "seconds": round(time.monotonic() - started)}
+        facts = {"steps": step, "tokens": rows_before(step) * packing.ROW_TOKENS,
+                 "seconds": round(seconds)}
         (work / "training.json").write_text(json.dumps(facts) + "\n")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def train(model_dir, work, total_steps, processes):
+def train(model_dir, work, total_steps, limit_seconds, processes):
+    """At most total_steps and at most limit_seconds; the rate reaches zero at whichever is first."""
     load_rows(work / "corpus.jsonl", model_dir / "tokenizer.json", work)
     (work / "rendezvous").unlink(missing_ok=True)
-    mp.spawn(worker, args=(processes, model_dir, work, total_steps), nprocs=processes)
+    mp.spawn(worker, args=(processes, model_dir, work, total_steps, limit_seconds), nprocs=processes)
