@@ -118,8 +118,8 @@ lc_code run_qk_rope_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-/* Documents of 0..60 tokens, in every third case one of 257..420 among them (longer than a key block);
- * the first tensor of the case holds the boundaries. */
+/* Documents of 0..60 tokens, in every third case one of 257..420 among them (longer than a key
+ * block); the first tensor of the case holds the boundaries. */
 static int64_t draw_documents(op_case *c)
 {
     int32_t ends[64] = {0};
