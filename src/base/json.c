@@ -34,6 +34,10 @@ lc_code lc_json_parse(const char *text, size_t bytes, unsigned flags, const char
 {
     lc_json_init();
     LC_TRY(lc_json_scan(text, bytes, flags, what, err));
+    if (bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        text += 3; /* cJSON skips it only in front of more than one byte */
+        bytes -= 3;
+    }
     /* The scanner takes less than cJSON does, so memory is the only reason left to fail. */
     cJSON *root = cJSON_ParseWithLengthOpts(text, bytes, NULL, 0);
     if (root == NULL) {

@@ -4,6 +4,7 @@
  * newest checkpoint (or to nothing) and written again with the same ids, so that an interrupted job
  * leaves the files of an undisturbed one.
  */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "base/thread.h"
 #include "job/prepare.h"
 #include "lorac/log.h"
+
+#define MAX_ESTIMATE_SECONDS 1e9 /* longer is no estimate */
 
 static lc_code check_unchanged(const lc_job *job, lc_err *err);
 
@@ -150,6 +153,24 @@ static lc_code on_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
     return code;
 }
 
+/* Keeps job.json's estimated_finish near the truth: written when it is unknown or off by more than
+ * 30 s and a tenth of what is left, so that a short job pays for it once. */
+static lc_code update_estimate(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    const double left = job->progress.eta_seconds;
+    if (job->progress.step == 0 || !(left >= 0.0 && left < MAX_ESTIMATE_SECONDS)) {
+        return LC_OK;
+    }
+    const int64_t finish = lc_unix_seconds() + (int64_t)ceil(left);
+    const double error = fabs((double)(finish - state->estimated_finish));
+    if (error <= 30.0 || error <= left / 10.0) {
+        return LC_OK;
+    }
+    state->estimated_finish = finish;
+    return lc_job_dir_save(&job->dir, &job->spec, err);
+}
+
 static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
 {
     lc_job *job = context;
@@ -157,7 +178,8 @@ static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
     state->event_count = job->dir.event_count;
     state->events_bytes = job->dir.events_bytes;
     state->results_bytes = job->dir.results_bytes;
-    return lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err);
+    LC_TRY(lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err));
+    return update_estimate(job, err);
 }
 
 /* ---- running ---- */
@@ -283,6 +305,7 @@ static lc_code run(lc_job *job, lc_err *err)
         LC_TRY(rewind_logs(job, err));
         job->is_silent = job->is_continued;
     }
+    job->are_logs_known = true;
     LC_TRY(lc_job_say(job, err, "Job enqueued. Waiting for jobs ahead to complete."));
     LC_TRY(lc_job_load_data(job, err));
     LC_TRY(settle(job, err));
@@ -303,6 +326,19 @@ static lc_job_status status_after(lc_code code)
     return code == LC_ERR_INTERRUPTED || code == LC_ERR_DISK_FULL ? LC_JOB_PAUSED : LC_JOB_FAILED;
 }
 
+/* The last event, after cutting off the half line that a failed append may have left. Before the
+ * lengths of the logs are known nothing is cut or added. */
+static lc_code end_logs(lc_job *job, const lc_err *why, lc_err *err)
+{
+    lc_job_dir *dir = &job->dir;
+    if (!job->are_logs_known) {
+        return LC_OK;
+    }
+    LC_TRY(lc_job_dir_rewind(dir, dir->event_count, dir->events_bytes, dir->results_bytes, err));
+    return lc_job_event(dir, "error", job->on_event, job->context, err, "Job failed. %s",
+                        why->message);
+}
+
 /* Puts a failed run into job.json as far as that is still possible; the run's own error stays what
  * is returned. */
 static void record_failure(lc_job *job, lc_code code, const lc_err *why)
@@ -310,6 +346,7 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     lc_job_state *state = &job->dir.state;
     lc_err ignored = {.code = LC_OK};
     state->status = status_after(code);
+    state->estimated_finish = 0;
     if (code != LC_ERR_INTERRUPTED) {
         (void)snprintf(state->error_code, sizeof state->error_code, "%s", lc_code_name(code));
         (void)snprintf(state->error_message, sizeof state->error_message, "%s", why->message);
@@ -317,8 +354,7 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     }
     if (state->status == LC_JOB_FAILED) {
         state->finished_at = lc_unix_seconds();
-        if (lc_job_event(&job->dir, "error", job->on_event, job->context, &ignored,
-                         "Job failed. %s", why->message) != LC_OK) {
+        if (end_logs(job, why, &ignored) != LC_OK) {
             lc_log(LC_LOG_ERROR, "the last event could not be written: %s", ignored.message);
         }
     }
@@ -328,6 +364,19 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     lc_err_clear(&ignored);
     if (lc_job_dir_save(&job->dir, &job->spec, &ignored) != LC_OK) {
         lc_log(LC_LOG_ERROR, "job.json could not be written: %s", ignored.message);
+    }
+}
+
+/* To the listener only: the files of a job that has succeeded stay as they are. */
+static void say_done(lc_event_fn on_event, void *context)
+{
+    const lc_event event = {.id = "",
+                            .created_at = lc_unix_seconds(),
+                            .level = "info",
+                            .type = "message",
+                            .message = "The job has succeeded already; nothing was done."};
+    if (on_event != NULL) {
+        on_event(context, &event);
     }
 }
 
@@ -344,6 +393,7 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
     lc_err own = {.code = LC_OK};
     lc_err *why = err != NULL ? err : &own; /* record_failure needs the message */
     if (state->status == LC_JOB_SUCCEEDED) {
+        say_done(on_event, context);
         return LC_OK;
     }
     job->on_event = on_event;

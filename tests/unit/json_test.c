@@ -194,6 +194,7 @@ static void test_bom(void **state)
 {
     (void)state;
     assert_int_equal(parse_bytes("\xEF\xBB\xBF{}", 5, LC_JSON_ALLOW_BOM), LC_OK);
+    assert_int_equal(parse_bytes("\xEF\xBB\xBF\x31", 4, LC_JSON_ALLOW_BOM), LC_OK);
     assert_int_equal(parse_bytes("{}", 2, LC_JSON_ALLOW_BOM), LC_OK);
     assert_int_equal(parse_bytes("\xEF\xBB\xBF", 3, LC_JSON_ALLOW_BOM), LC_ERR_INVALID);
     assert_int_equal(parse_bytes("\xEF\xBB\xBF\xEF\xBB\xBF{}", 8, LC_JSON_ALLOW_BOM),
