@@ -363,7 +363,7 @@ static void test_append_and_truncate(void **state)
         no_fault();
     }
     assert_int_equal(open_descriptors(), descriptors);
-    assert_fails(lc_truncate(in(path, "none"), 4, &test_err), LC_ERR_IO, "Not a directory");
+    assert_fails(lc_truncate(in(path, "none"), 4, &test_err), LC_ERR_NOT_FOUND, "Not a directory");
 }
 
 static void test_directories(void **state)
