@@ -10,7 +10,7 @@ from . import stories, tasks
 from .rng import Rng
 
 CORPUS_SEED = 20240229
-DRILL_SEED, LAST_SEED = 31, 53
+DRILL_SEED = 31
 HELD_OUT_SEED = 77
 HELD_OUT_PER_TASK = 64
 DRILL_WEIGHTS = {"spell": 40, "opposite": 20, "add": 20, "plural": 20}
@@ -51,31 +51,14 @@ def drill(rng):
     return {"drill": True, "messages": messages}
 
 
-def last_lesson(rng):
-    """Lines of any signs to repeat, or facts asked for in the two harder ways."""
-    turns = [tasks.repeat_symbols(rng) for _ in range(rng.between(1, 3))]
-    if rng.chance(0.5):
-        forms = rng.pick([tasks.FACT_FORMS, ["{q}\n{f}"]])
-        turns = tasks.facts_talk(rng, value_share=0.2, forms=forms)
-    if any(tasks.is_held_out(prompt) for prompt, _ in turns):
-        return last_lesson(rng)
-    messages = []
-    for prompt, answer in turns:
-        messages.append({"role": "user", "content": prompt})
-        messages.append({"role": "assistant", "content": answer})
-    return {"last": True, "messages": messages}
-
-
-def write_corpus(path, document_count, drill_count, last_count):
-    """The mixed documents, from which the tokenizer is made, then the drills and the last lessons."""
-    mixed, drills, last = Rng(CORPUS_SEED), Rng(DRILL_SEED), Rng(LAST_SEED)
+def write_corpus(path, document_count, drill_count):
+    """The mixed documents, from which the tokenizer is made, then the drills."""
+    mixed, drills = Rng(CORPUS_SEED), Rng(DRILL_SEED)
     with open(path, "w", encoding="utf-8", newline="\n") as out:
         for _ in range(document_count):
             out.write(json.dumps(document(mixed), ensure_ascii=False) + "\n")
         for _ in range(drill_count):
             out.write(json.dumps(drill(drills), ensure_ascii=False) + "\n")
-        for _ in range(last_count):
-            out.write(json.dumps(last_lesson(last), ensure_ascii=False) + "\n")
 
 
 def held_out_rows(task, number):

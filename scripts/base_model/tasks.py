@@ -65,29 +65,6 @@ def repeat(rng):
     return _ask(rng, REPEAT_FORMS, x=text), text
 
 
-def symbols(rng):
-    """A line of signs, letters and words in no order; every token of the vocabulary can occur."""
-    pieces = []
-    for _ in range(rng.between(2, 8)):
-        kind = rng.below(6)
-        if kind == 0:
-            pieces.append(rng.pick(w.EVERYDAY))
-        elif kind == 1:
-            pieces.append(w.made_up(rng).upper() if rng.chance(0.5) else w.made_up(rng, capital=True))
-        else:
-            first, last = rng.pick([(33, 126), (33, 64), (33, 126), (91, 126), (0xA1, 0x17F), (0x391, 0x44F),
-                                    (0x2010, 0x27BF), (0x4E00, 0x9FBF), (0x1F300, 0x1F5FF)])
-            pieces.append("".join(chr(rng.between(first, last)) for _ in range(rng.between(1, 4))))
-        if rng.chance(0.6):
-            pieces.append(" ")
-    return "".join(pieces).strip()
-
-
-def repeat_symbols(rng):
-    text = symbols(rng)
-    return rng.pick(REPEAT_FORMS).format(x=text), text
-
-
 # --- extract ------------------------------------------------------------------------------------
 
 SCENES = [
@@ -251,14 +228,14 @@ def facts_hard(rng):
             return prompt, answer
 
 
-def facts_talk(rng, value_share=0.65, forms=None):
+def facts_talk(rng):
     """[(prompt, answer)]: facts with a first question, then more questions on the same facts."""
     told, questions = _fact_list(rng, 3)
     rng.shuffle(questions)
     turns = []
     for by_value, value, by_person, person in questions:
-        question, answer = (by_value, value) if rng.chance(value_share) else (by_person, person)
-        form = "{q}" if turns else rng.pick(forms or FACT_FORMS)
+        question, answer = (by_value, value) if rng.chance(0.65) else (by_person, person)
+        form = "{q}" if turns else rng.pick(FACT_FORMS)
         turns.append((form.format(f=told, q=question), answer))
     return turns
 

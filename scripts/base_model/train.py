@@ -35,8 +35,6 @@ MUON_MOMENTUM = 0.95
 FOCUS_STEP, FOCUS_FACTOR, FOCUS_STORY_SHARE = 300, 0.3, 0.1
 # Later still, this share of the rows are drills: lookup among facts is the last thing learned.
 DRILL_STEP, DRILL_SHARE = 1700, 0.45
-# At the end come lines of any signs, so that no token stays untrained, and the hardest lookups.
-LAST_STEP, LAST_SHARE = 2900, 0.45
 CHECKPOINT_EVERY, EVALUATE_EVERY = 100, 200
 
 
@@ -137,13 +135,11 @@ def save_checkpoint(path, model, opts, step, seconds):
     os.replace(str(path) + ".new", path)
 
 
-KINDS = ["story", "talk", "drill", "last"]
+KINDS = ["story", "talk", "drill"]
 
 
 def kind_of(document):
-    if "text" in document:
-        return "story"
-    return "drill" if "drill" in document else "last" if "last" in document else "talk"
+    return "story" if "text" in document else "drill" if "drill" in document else "talk"
 
 
 def load_rows(corpus_path, tokenizer_path, work):
@@ -162,18 +158,15 @@ def load_rows(corpus_path, tokenizer_path, work):
 
 
 def row_orders(counts):
-    """Four orders of rows: from the start, from FOCUS_STEP, from DRILL_STEP and from LAST_STEP on."""
-    stories, talk, drills, lessons = counts
+    """Three orders of rows: from the start, from FOCUS_STEP and from DRILL_STEP on."""
+    stories, talk, drills = counts
     shuffler = np.random.default_rng(SEED)
     early = shuffler.permutation(stories + talk)
     some_stories = min(stories, int(talk * FOCUS_STORY_SHARE / (1 - FOCUS_STORY_SHARE)))
     late = shuffler.permutation(np.concatenate([np.arange(stories, stories + talk), np.arange(some_stories)]))
     mixed = int(min(len(late), drills * (1 - DRILL_SHARE) / DRILL_SHARE))
-    drilled = np.concatenate([late[-mixed:], np.arange(stories + talk, stories + talk + drills)])
-    drilled = shuffler.permutation(drilled)
-    mixed = int(min(len(drilled), lessons * (1 - LAST_SHARE) / LAST_SHARE))
-    last = np.concatenate([drilled[:mixed], np.arange(sum(counts) - lessons, sum(counts))])
-    return early, late, drilled, shuffler.permutation(last)
+    drilled = np.concatenate([late[-mixed:], np.arange(stories + talk, sum(counts))])
+    return early, late, shuffler.permutation(drilled)
 
 
 def save_weights(model, path):
@@ -203,7 +196,7 @@ def rows_before(step):
 
 def batch_of(packed, orders, step):
     """The rows of this step, with their weights as of this step."""
-    order = orders[sum(step >= first for first in (FOCUS_STEP, DRILL_STEP, LAST_STEP))]
+    order = orders[sum(step >= first for first in (FOCUS_STEP, DRILL_STEP))]
     chosen = order[np.arange(rows_before(step), rows_before(step + 1)) % len(order)]
     tokens, weights, documents = (array[chosen] for array in packed)
     if step >= FOCUS_STEP:
