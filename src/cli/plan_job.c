@@ -10,6 +10,8 @@
 #include "cli/system.h"
 #include "data/dataset.h"
 #include "infer/engine.h"
+#include "job/adapter.h"
+#include "train/trainer.h"
 
 #define PROBE_ROWS      512
 #define MAX_PROBE_WIDTH 4096
@@ -17,7 +19,6 @@
 /* Code and small tables that a run touches beyond a plan: measured. */
 #define RUN_BYTES (768 << 10)
 /* Laid out at once by the trainer's evaluation. */
-#define EVAL_EXAMPLES 256
 /* Of a data set that is not there; no buffer of the model depends on it. */
 #define UNKNOWN_EXAMPLES 1
 
@@ -69,26 +70,6 @@ static lc_code read_data_sets(lc_job_plan *job, lc_err *err)
     return LC_OK;
 }
 
-static lc_code make_adapter(lc_job_plan *job, lc_err *err)
-{
-    void *memory = NULL;
-    LC_TRY(lc_new(&memory, 1, sizeof *job->adapter, "the adapter's table", err));
-    job->adapter = memory;
-    if (job->spec.init_adapter != NULL) {
-        return lc_adapter_spec_load(job->spec.init_adapter, &job->config, job->adapter, err);
-    }
-    const lc_lora_options options = {.rank = (int32_t)job->spec.rank,
-                                     .alpha = job->spec.alpha,
-                                     .use_rslora = job->spec.use_rslora,
-                                     .all_linear = job->spec.all_linear,
-                                     .targets = job->spec.targets,
-                                     .target_count = job->spec.target_count,
-                                     .target_regex = job->spec.target_regex,
-                                     .layers = job->spec.layers,
-                                     .layer_count = job->spec.layer_count};
-    return lc_adapter_spec_build(&job->config, &options, job->adapter, err);
-}
-
 static lc_code resolve(lc_job_plan *job, lc_err *err)
 {
     const lc_job_facts facts = {.example_count = job->example_count,
@@ -123,7 +104,7 @@ static lc_code add_host_buffers(const lc_job_plan *job, int64_t micro_batch_toke
         LC_TRY(add_data_set(plan, "validation", job->validation_examples, job->validation_tokens,
                             err));
     }
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved.batch_size + 2 * EVAL_EXAMPLES, 3,
+    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved.batch_size + 2 * LC_EVAL_CHUNK, 3,
                        err, "packing tables"));
     LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 8, err,
                        "batch in host memory"));
@@ -284,7 +265,7 @@ lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out
     lc_arena_init(&out->spec.arena, "job");
     LC_TRY(lc_job_spec_load(job_file, &out->spec, err));
     LC_TRY(lc_model_config_load(out->spec.model, &out->config, err));
-    LC_TRY(make_adapter(out, err));
+    LC_TRY(lc_job_adapter_spec(&out->spec, &out->config, &out->adapter, err));
     LC_TRY(read_data_sets(out, err));
     LC_TRY(resolve(out, err));
     LC_TRY(plan_with(out, out->resolved.micro_batch_tokens, &out->arena, &out->plan, err));

@@ -224,8 +224,10 @@ lc_code lc_dataset_load(const char *path, const char *what, const char *model_di
 lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
                         const uint8_t tokenizer_sha256[32], lc_err *err)
 {
-    char tokenizer_hex[65], source_hex[65];
-    lc_hex(tokenizer_sha256, 32, tokenizer_hex);
+    char tokenizer_hex[65] = "", source_hex[65];
+    if (tokenizer_sha256 != NULL) {
+        lc_hex(tokenizer_sha256, 32, tokenizer_hex);
+    }
     lc_hex(dataset->sha256, 32, source_hex);
     const lc_metadata metadata[] = {{"format", "lorac-tokenized-1"},
                                     {"source_sha256", source_hex},
@@ -235,5 +237,6 @@ lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
         {"loss_weights", LC_F32, 1, {dataset->token_count}, dataset->loss_weights},
         {"offsets", LC_I64, 1, {dataset->example_count + 1}, dataset->offsets},
     };
-    return lc_safetensors_write(path, tensors, 3, metadata, 3, NULL, NULL, err);
+    return lc_safetensors_write(path, tensors, 3, metadata, tokenizer_sha256 != NULL ? 3 : 2, NULL,
+                                NULL, err);
 }

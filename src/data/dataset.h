@@ -55,7 +55,7 @@ LC_WARN_UNUSED lc_code lc_dataset_load(const char *path, const char *what, const
                                        int64_t vocab_size, int64_t max_tokens, lc_dataset *out,
                                        lc_err *err);
 
-/* Writes the tokenized form (metadata: format, tokenizer hash, source hash). */
+/* Writes the tokenized form (metadata: format, source hash, and the tokenizer hash unless NULL). */
 LC_WARN_UNUSED lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
                                        const uint8_t tokenizer_sha256[32], lc_err *err);
 

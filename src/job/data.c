@@ -83,7 +83,6 @@ static lc_code check_same_tokens(const lc_job *job, const source *from, const ui
 static lc_code save_cache(const lc_job *job, const source *from, const char *path, lc_err *err)
 {
     static const char suffix[] = ".safetensors";
-    static const uint8_t no_tokenizer[32];
     char dir[LC_MAX_PATH_BYTES];
     uint8_t now[32];
     const size_t length = strlen(from->path);
@@ -94,7 +93,7 @@ static lc_code save_cache(const lc_job *job, const source *from, const char *pat
     LC_TRY(lc_path_join(job->dir.path, "dataset", dir, err));
     LC_TRY(lc_mkdir(dir, err));
     LC_TRY(lc_remove_tree(path, err));
-    LC_TRY(lc_dataset_save(from->dataset, path, no_tokenizer, err));
+    LC_TRY(lc_dataset_save(from->dataset, path, NULL, err));
     LC_TRY(lc_sha256_file(path, now, NULL, err));
     LC_TRY(check_same_tokens(job, from, now, err));
     memcpy(from->data->cache_sha256, now, sizeof now);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "job/adapter.h"
 #include "lorac/log.h"
 
 #define EVAL_EXAMPLES 64 /* the fixed sample behind valid_*: the first of the validation file */
@@ -16,27 +17,6 @@ static lc_code check_file(const char *field, const char *path, lc_err *err)
         return lc_fail_param(err, LC_ERR_NOT_FOUND, field, "%s: there is no file %s", field, path);
     }
     return LC_OK;
-}
-
-static lc_code make_adapter_spec(lc_job *job, lc_err *err)
-{
-    const lc_job_spec *spec = &job->spec;
-    void *memory = NULL;
-    LC_TRY(lc_new(&memory, 1, sizeof *job->adapter, "the adapter's table", err));
-    job->adapter = memory;
-    if (spec->init_adapter != NULL) {
-        return lc_adapter_spec_load(spec->init_adapter, &job->config, job->adapter, err);
-    }
-    const lc_lora_options options = {.rank = (int32_t)spec->rank,
-                                     .alpha = spec->alpha,
-                                     .use_rslora = spec->use_rslora,
-                                     .all_linear = spec->all_linear,
-                                     .targets = spec->targets,
-                                     .target_count = spec->target_count,
-                                     .target_regex = spec->target_regex,
-                                     .layers = spec->layers,
-                                     .layer_count = spec->layer_count};
-    return lc_adapter_spec_build(&job->config, &options, job->adapter, err);
 }
 
 lc_code lc_job_check(lc_job *job, lc_err *err)
@@ -50,7 +30,7 @@ lc_code lc_job_check(lc_job *job, lc_err *err)
     LC_TRY(check_file("training_file", spec->training_file, err));
     LC_TRY(check_file("validation_file", spec->validation_file, err));
     LC_TRY(lc_model_config_load(spec->model, &job->config, err));
-    return make_adapter_spec(job, err);
+    return lc_job_adapter_spec(spec, &job->config, &job->adapter, err);
 }
 
 static lc_train_options train_options(const lc_job *job)
@@ -58,7 +38,6 @@ static lc_train_options train_options(const lc_job *job)
     const lc_job_spec *spec = &job->spec;
     const lc_job_resolved *resolved = &job->dir.state.resolved;
     const lc_train_options options = {.seed = (uint32_t)resolved->seed,
-                                      .n_epochs = resolved->n_epochs,
                                       .batch_size = resolved->batch_size,
                                       .steps_per_epoch = resolved->steps_per_epoch,
                                       .total_steps = resolved->total_steps,
@@ -70,7 +49,6 @@ static lc_train_options train_options(const lc_job *job)
                                       .warmup_steps = resolved->warmup_steps,
                                       .weight_decay = spec->weight_decay,
                                       .grad_clip = spec->grad_clip,
-                                      .dropout = (float)spec->dropout,
                                       .eval_every_steps = resolved->eval_every_steps,
                                       .eval_examples = EVAL_EXAMPLES,
                                       .checkpoint_every_steps = resolved->checkpoint_every_steps};

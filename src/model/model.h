@@ -100,6 +100,14 @@ typedef struct lc_batch_sums {
     double targets; /* number of positions */
 } lc_batch_sums;
 
+static inline void lc_batch_sums_add(lc_batch_sums *total, const lc_batch_sums *part)
+{
+    total->loss += part->loss;
+    total->weight += part->weight;
+    total->correct += part->correct;
+    total->targets += part->targets;
+}
+
 /* Forward pass and loss of a packed micro-batch; with `backward` also the gradient of the summed
  * loss, added to model->grad. seed and step key the dropout masks (used with backward only). */
 LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward,

@@ -68,16 +68,6 @@ int64_t lc_plan_total(const lc_plan *plan)
     return total;
 }
 
-const lc_plan_buffer *lc_plan_find(const lc_plan *plan, const char *name)
-{
-    for (int32_t i = 0; i < plan->count; i++) {
-        if (strcmp(plan->buffers[i].name, name) == 0) {
-            return &plan->buffers[i];
-        }
-    }
-    return NULL;
-}
-
 const char *lc_plan_class_name(lc_plan_class plan_class)
 {
     static const char *const names[LC_PLAN_CLASS_COUNT] = {

@@ -45,7 +45,6 @@ LC_WARN_UNUSED lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_d
                                    int64_t rows, int64_t cols, lc_err *err, const char *name_format,
                                    ...) LC_PRINTF(7, 8);
 int64_t lc_plan_total(const lc_plan *plan);
-const lc_plan_buffer *lc_plan_find(const lc_plan *plan, const char *name);
 const char *lc_plan_class_name(lc_plan_class plan_class);
 
 #endif

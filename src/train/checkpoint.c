@@ -191,8 +191,7 @@ static lc_code parse_manifest(const cJSON *object, manifest *out, lc_err *err)
     return parse_digest(object, "state_sha256", out->state_sha256, err);
 }
 
-/* The body written again from what was read must have the hash that the file gives, and be the
- * file's own bytes. */
+/* Everything before the last key must have the hash that the last key gives. */
 static lc_code check_manifest_hash(const char *text, size_t bytes, const char *path, lc_err *err)
 {
     static const char last_key[] = "  \"manifest_sha256\": \"";

@@ -18,14 +18,6 @@
 #define ADAM_EPS   1e-8
 #define CLIP_EPS   1e-6 /* torch.nn.utils.clip_grad_norm_ */
 
-static void add_sums(lc_batch_sums *total, const lc_batch_sums *part)
-{
-    total->loss += part->loss;
-    total->weight += part->weight;
-    total->correct += part->correct;
-    total->targets += part->targets;
-}
-
 /* All micro-batches of the step, forward and backward. */
 static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
 {
@@ -40,7 +32,7 @@ static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
         lc_batch_sums sums;
         LC_TRY(lc_model_batch(model, &self->batch, true, self->options->seed, (uint32_t)step, &sums,
                               err));
-        add_sums(&self->sums, &sums);
+        lc_batch_sums_add(&self->sums, &sums);
         self->tokens += self->batch.token_count;
         if (self->stop != NULL && atomic_load(self->stop) != 0) {
             return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in step %lld", (long long)step + 1);

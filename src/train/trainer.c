@@ -11,9 +11,8 @@
 #include "lorac/log.h"
 #include "train/step.h"
 
-#define LC_MAX_NONFINITE_STEPS 3   /* skipped in a row, then the job fails */
-#define LC_EVAL_CHUNK          256 /* examples laid out at once in an evaluation */
-#define LC_RATE_STEPS          16  /* steps over which tokens/s is averaged */
+#define LC_MAX_NONFINITE_STEPS 3  /* skipped in a row, then the job fails */
+#define LC_RATE_STEPS          16 /* steps over which tokens/s is averaged */
 
 struct lc_trainer {
     lc_step step;
@@ -152,10 +151,7 @@ static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t fi
         if (trainer->step.stop != NULL && atomic_load(trainer->step.stop) != 0) {
             return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation");
         }
-        total->loss += sums.loss;
-        total->weight += sums.weight;
-        total->correct += sums.correct;
-        total->targets += sums.targets;
+        lc_batch_sums_add(total, &sums);
     }
     return LC_OK;
 }
@@ -187,21 +183,27 @@ static lc_code measure(lc_trainer *trainer, lc_metrics *metrics, lc_err *err)
 {
     const lc_train_state *state = &trainer->state;
     const int64_t done = state->step;
-    const lc_metrics unmeasured = {
-        done, state->train_loss, state->train_accuracy, NAN, NAN, NAN, NAN};
+    const lc_metrics unmeasured = {done, state->train_loss, state->train_accuracy, NAN, NAN, NAN,
+                                   NAN};
     *metrics = unmeasured;
     if (trainer->validation == NULL) {
         return LC_OK;
-    }
-    if (done % trainer->options.eval_every_steps == 0) {
-        LC_TRY(lc_trainer_evaluate(trainer, trainer->validation, trainer->options.eval_examples,
-                                   &metrics->valid_loss, &metrics->valid_mean_token_accuracy, err));
     }
     if (is_epoch_end(trainer, done)) {
         LC_TRY(lc_trainer_evaluate(trainer, trainer->validation, 0, &metrics->full_valid_loss,
                                    &metrics->full_valid_mean_token_accuracy, err));
     }
-    return LC_OK;
+    if (done % trainer->options.eval_every_steps != 0) {
+        return LC_OK;
+    }
+    if (is_epoch_end(trainer, done) &&
+        trainer->validation->example_count <= trainer->options.eval_examples) {
+        metrics->valid_loss = metrics->full_valid_loss; /* the sample is the whole file */
+        metrics->valid_mean_token_accuracy = metrics->full_valid_mean_token_accuracy;
+        return LC_OK;
+    }
+    return lc_trainer_evaluate(trainer, trainer->validation, trainer->options.eval_examples,
+                               &metrics->valid_loss, &metrics->valid_mean_token_accuracy, err);
 }
 
 /* Fills in rate and remaining time from the last LC_RATE_STEPS steps of this process. */

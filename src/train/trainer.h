@@ -15,10 +15,11 @@
 #include "train/checkpoint.h"
 #include "train/schedule.h"
 
+#define LC_EVAL_CHUNK 256 /* examples laid out at once in an evaluation */
+
 /* Everything resolved; no "auto" left. */
 typedef struct lc_train_options {
     uint32_t seed;
-    int64_t n_epochs;
     int64_t batch_size; /* examples per optimizer step */
     int64_t steps_per_epoch;
     int64_t total_steps;
@@ -30,7 +31,6 @@ typedef struct lc_train_options {
     int64_t warmup_steps;
     double weight_decay;
     double grad_clip; /* 0: off */
-    float dropout;
     int64_t eval_every_steps;       /* valid_* on a fixed sample */
     int64_t eval_examples;          /* size of that sample */
     int64_t checkpoint_every_steps; /* rolling resume checkpoint; also at every epoch end */

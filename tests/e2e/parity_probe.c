@@ -266,7 +266,6 @@ static lc_code run_train(probe_options *probe, parity_run *run, lc_err *err)
     train->total_steps = probe->steps;
     train->steps_per_epoch =
         (run->dataset.example_count + train->batch_size - 1) / train->batch_size;
-    train->n_epochs = (probe->steps + train->steps_per_epoch - 1) / train->steps_per_epoch;
     train->eval_every_steps = 1;
     train->checkpoint_every_steps = probe->steps;
     LC_TRY(lc_new(&memory, (size_t)probe->steps, sizeof(double), "losses", err));

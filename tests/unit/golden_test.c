@@ -162,8 +162,7 @@ static void logits_match(void **state)
 static void training_matches(void **state)
 {
     golden_case golden = open_case(*state, 64, false);
-    const lc_train_options options = {.n_epochs = 17,
-                                      .batch_size = 3,
+    const lc_train_options options = {.batch_size = 3,
                                       .steps_per_epoch = 3,
                                       .total_steps = STEPS,
                                       .micro_batch_tokens = 64,
