@@ -262,7 +262,6 @@ static lc_code run_train(probe_options *probe, parity_run *run, lc_err *err)
     train->seed = probe->step.seed;
     train->packing = probe->step.packing;
     train->micro_batch_tokens = probe->options.tokens;
-    train->dropout = probe->options.dropout;
     train->total_steps = probe->steps;
     train->steps_per_epoch =
         (run->dataset.example_count + train->batch_size - 1) / train->batch_size;
