@@ -1,6 +1,6 @@
 /*
  * The public C API: open a job, run it with an event callback, stop it. What `lorac train` does, in
- * a program of your own. Link with -llorac.
+ * a program of your own. Compile with `pkg-config --cflags --libs lorac`.
  */
 #ifndef LORAC_LORAC_H
 #define LORAC_LORAC_H

@@ -8,13 +8,12 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json_scan.h"
 #include "lorac/mem.h"
-
-#define SHOWN_BYTES 80
 
 static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
 
@@ -66,24 +65,39 @@ const cJSON *lc_json_get(const cJSON *object, const char *key)
     return item == NULL || cJSON_IsNull(item) ? NULL : item;
 }
 
-/* What a value is, for messages: "3.5", "\"abc\"", "an object". */
-static void describe(const cJSON *item, char out[SHOWN_BYTES])
+/* The shortest of 15 to 17 digits that reads back as the same number. */
+static void show_number(double value, char *out)
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)snprintf(out, LC_JSON_SHOWN_BYTES, "%.*g", digits, value);
+        const double back = strtod(out, NULL);
+        if (!(back < value) && !(back > value)) {
+            return;
+        }
+    }
+}
+
+const char *lc_json_show(const cJSON *item, char *out)
 {
     if (cJSON_IsNumber(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "%.17g", item->valuedouble);
+        show_number(item->valuedouble, out);
     } else if (cJSON_IsString(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "\"%.60s\"", item->valuestring);
+        (void)snprintf(out, LC_JSON_SHOWN_BYTES, "\"%.60s\"", item->valuestring);
     } else if (cJSON_IsBool(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "%s", cJSON_IsTrue(item) ? "true" : "false");
+        (void)snprintf(out, LC_JSON_SHOWN_BYTES, "%s", cJSON_IsTrue(item) ? "true" : "false");
+    } else if (cJSON_IsNull(item)) {
+        (void)snprintf(out, LC_JSON_SHOWN_BYTES, "null");
     } else {
-        (void)snprintf(out, SHOWN_BYTES, "%s", cJSON_IsArray(item) ? "an array" : "an object");
+        (void)snprintf(out, LC_JSON_SHOWN_BYTES, "%s",
+                       cJSON_IsArray(item) ? "an array" : "an object");
     }
+    return out;
 }
 
 static lc_code fail_type(const cJSON *item, const char *key, const char *expected, lc_err *err)
 {
-    char found[SHOWN_BYTES];
-    describe(item, found);
+    char found[LC_JSON_SHOWN_BYTES];
+    (void)lc_json_show(item, found);
     return lc_fail_param(err, LC_ERR_INVALID, key, "\"%s\" must be %s, not %s", key, expected,
                          found);
 }

@@ -53,6 +53,9 @@ LC_WARN_UNUSED lc_code lc_json_array(const cJSON *object, const char *key, bool 
                                      const cJSON **out, lc_err *err);
 /* Case-sensitive member, NULL when absent or null. */
 const cJSON *lc_json_get(const cJSON *object, const char *key);
+/* What a value is, for messages, into out[LC_JSON_SHOWN_BYTES]: 3.5, "abc", an object. */
+#define LC_JSON_SHOWN_BYTES 80
+const char *lc_json_show(const cJSON *item, char *out);
 /* Refuses members that are not in the NULL-terminated list, naming the first. */
 LC_WARN_UNUSED lc_code lc_json_only_keys(const cJSON *object, const char *const *keys,
                                          const char *where, lc_err *err);

@@ -11,7 +11,7 @@
 
 #include "base/thread.h"
 #include "cli/commands.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"

@@ -9,12 +9,12 @@
 #include <pcre2.h>
 
 #include "base/file.h"
+#include "base/format.h"
 #include "base/params.h"
 #include "base/thread.h"
 #include "cli/commands.h"
-#include "cli/format.h"
 #include "cli/options.h"
-#include "cli/system.h"
+#include "base/system.h"
 #include "infer/engine.h"
 #include "lorac/lorac.h"
 #include "lorac/mem.h"

@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/eval_rows.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
@@ -417,6 +417,10 @@ static lc_code run_eval(const lc_eval_options *options, lc_err *err)
     lc_code code = evaluate(eval, err);
     if (code == LC_OK && !(eval->sums.weight > 0.0)) {
         code = lc_fail(err, LC_ERR_INVALID, "%s has no trained token: nothing to measure",
+                       options->file);
+    }
+    if (code == LC_OK && !isfinite(eval->sums.loss)) {
+        code = lc_fail(err, LC_ERR_NUMERIC, "%s: the loss is not a finite number; are the weights?",
                        options->file);
     }
     if (code == LC_OK && options->json) {

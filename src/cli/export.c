@@ -6,10 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/rng.h"
 #include "base/thread.h"
 #include "cli/commands.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "cli/readers.h"
 #include "infer/engine.h"

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/thread.h"
 #include "cli/commands.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "cli/plan_job.h"
-#include "cli/system.h"
 
 #define MAX_GIB 1048576.0
 
@@ -21,30 +21,13 @@ typedef struct lc_plan_options {
     bool json, all;
 } lc_plan_options;
 
-/* How the plan relates to the memory there is. */
-typedef struct lc_fit {
-    int64_t limit; /* bytes; -1: not known, nothing is refused */
-    bool is_known_to_fit;
-    bool is_refused;
-} lc_fit;
-
-static lc_fit check_fit(const lc_plan_options *options, const lc_job_plan *job)
+/* Bytes the job may have; -1: not known. */
+static int64_t memory_limit(const lc_plan_options *options, const lc_job_plan *job)
 {
-    lc_fit fit = {.limit = -1};
-    lc_system_memory memory;
     if (options->memory_gib > 0.0) {
-        fit.limit = (int64_t)(options->memory_gib * 1073741824.0);
-    } else if (job->resolved.device != LC_DEVICE_CUDA) {
-        lc_system_read_memory(&memory);
-        if (memory.usable_bytes >= 0) { /* what this process holds already counts in the plan */
-            fit.limit = memory.usable_bytes + job->plan.class_bytes[LC_PLAN_PROCESS];
-        }
+        return (int64_t)(options->memory_gib * 1073741824.0);
     }
-    if (fit.limit >= 0) {
-        fit.is_known_to_fit = lc_plan_total(&job->plan) <= fit.limit;
-        fit.is_refused = !fit.is_known_to_fit;
-    }
-    return fit;
+    return job->resolved.device == LC_DEVICE_CPU ? lc_job_memory_limit() : -1;
 }
 
 static double epoch_seconds(const lc_job_plan *job)
@@ -52,56 +35,6 @@ static double epoch_seconds(const lc_job_plan *job)
     return job->gemm_flops_per_second > 0.0
                ? job->epoch_flops / (job->gemm_flops_per_second * LC_STEP_EFFICIENCY)
                : 0.0;
-}
-
-/* ---- the refusal ---- */
-
-static void find_largest(const lc_plan *plan, const lc_plan_buffer *largest[3])
-{
-    for (int32_t i = 0; i < plan->count; i++) {
-        const lc_plan_buffer *candidate = &plan->buffers[i];
-        for (int place = 0; place < 3; place++) {
-            if (largest[place] == NULL || candidate->bytes > largest[place]->bytes) {
-                const lc_plan_buffer *moved = largest[place];
-                largest[place] = candidate;
-                candidate = moved;
-                if (candidate == NULL) {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-static lc_code refuse(lc_job_plan *job, const lc_fit *fit, lc_err *err)
-{
-    const lc_plan_buffer *largest[3] = {NULL, NULL, NULL};
-    char need[LC_FORMAT_BYTES], have[LC_FORMAT_BYTES], list[400] = "", hint[160];
-    size_t used = 0;
-    int64_t micro_batch_tokens = 0;
-    LC_TRY(lc_job_plan_largest_fit(job, fit->limit, &micro_batch_tokens, err));
-    find_largest(&job->plan, largest);
-    for (int i = 0; i < 3 && largest[i] != NULL; i++) {
-        char size[LC_FORMAT_BYTES];
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s (%s)", i == 0 ? "" : ", ",
-                                 largest[i]->name, lc_format_size(largest[i]->bytes, size));
-    }
-    if (micro_batch_tokens > 0) {
-        (void)snprintf(hint, sizeof hint, "lorac.micro_batch_tokens %lld would fit",
-                       (long long)micro_batch_tokens);
-    } else {
-        (void)snprintf(
-            hint, sizeof hint,
-            "no micro-batch fits with rows of %lld tokens: lower lorac.max_seq_len, take a smaller "
-            "model or more memory",
-            (long long)job->longest);
-    }
-    return lc_fail(err, LC_ERR_MEMORY,
-                   "the job needs %s, %s are there. Largest: %s. Now %lld tokens a "
-                   "micro-batch; %s",
-                   lc_format_size(lc_plan_total(&job->plan), need),
-                   lc_format_size(fit->limit, have), list,
-                   (long long)job->resolved.micro_batch_tokens, hint);
 }
 
 /* ---- printing ---- */
@@ -174,16 +107,16 @@ static void print_job(const lc_job_plan *job)
     printf("%s: %s, %d layers, width %d, vocabulary %d; %lld trained parameters\n", job->spec.model,
            lc_family_name(job->config.family), job->config.layers, job->config.width,
            job->config.vocab, (long long)job->adapter->parameter_count);
-    if (job->has_training) {
+    if (job->extent.training.examples > 0) {
         printf("%s: %lld examples, %lld tokens, %lld trained, longest %lld; %lld steps in %lld "
                "epochs\n",
-               job->spec.training_file, (long long)job->example_count, (long long)job->token_count,
-               (long long)job->target_count, (long long)job->longest, (long long)r->total_steps,
-               (long long)r->n_epochs);
+               job->spec.training_file, (long long)job->extent.training.examples,
+               (long long)job->extent.training.tokens, (long long)job->extent.training.targets,
+               (long long)job->extent.longest, (long long)r->total_steps, (long long)r->n_epochs);
     } else {
         printf(
             "%s is not there: planned for rows of %lld tokens, the longest this job would keep\n",
-            job->spec.training_file, (long long)job->longest);
+            job->spec.training_file, (long long)job->extent.longest);
     }
     printf("%s, %s weights, micro-batches of %lld tokens\n\n",
            r->device == LC_DEVICE_CUDA ? "cuda" : "cpu", r->dtype == LC_BF16 ? "bf16" : "fp32",
@@ -198,7 +131,7 @@ static void print_time(const lc_job_plan *job)
         return;
     }
     const double rate = job->gemm_flops_per_second * LC_STEP_EFFICIENCY;
-    if (job->has_training) {
+    if (job->extent.training.examples > 0) {
         printf("time: about %s an epoch (estimate", lc_format_duration(epoch_seconds(job), text));
     } else {
         printf("time: about %s tokens/s (estimate", lc_format_count(rate / job->token_flops, text));
@@ -208,20 +141,19 @@ static void print_time(const lc_job_plan *job)
            job->gemm_flops_per_second / 1e9, LC_STEP_EFFICIENCY * 100.0);
 }
 
-static void print_for_people(const lc_plan_options *options, const lc_job_plan *job,
-                             const lc_fit *fit)
+static void print_for_people(const lc_plan_options *options, const lc_job_plan *job, int64_t limit)
 {
-    char total[LC_FORMAT_BYTES], limit[LC_FORMAT_BYTES];
+    char total[LC_FORMAT_BYTES], have[LC_FORMAT_BYTES];
     print_job(job);
     print_buffers(job, options->all);
     printf("%-58s %14s\n\n", "peak", lc_format_size(lc_plan_total(&job->plan), total));
-    if (fit->limit < 0) {
+    if (limit < 0) {
         printf("fits: not checked, the device is not here; --memory GIB checks against a size. Its "
                "context and "
                "libraries come on top\n");
     } else {
-        printf("fits: %s, %s are there\n", fit->is_known_to_fit ? "yes" : "no",
-               lc_format_size(fit->limit, limit));
+        printf("fits: %s, %s are there\n", lc_plan_total(&job->plan) <= limit ? "yes" : "no",
+               lc_format_size(limit, have));
     }
     print_time(job);
 }
@@ -247,24 +179,25 @@ static void add_buffers(lc_text *text, const lc_plan *plan)
     lc_text_addf(text, "]");
 }
 
-static lc_code print_json(const lc_job_plan *job, const lc_fit *fit, lc_err *err)
+static lc_code print_json(const lc_job_plan *job, int64_t limit, lc_err *err)
 {
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text,
                  "{\"total_bytes\": %lld, \"limit_bytes\": ", (long long)lc_plan_total(&job->plan));
-    lc_text_addf(&text, fit->limit < 0 ? "null" : "%lld", (long long)fit->limit);
+    lc_text_addf(&text, limit < 0 ? "null" : "%lld", (long long)limit);
     lc_text_addf(&text, ", \"fits\": %s",
-                 fit->limit < 0         ? "null"
-                 : fit->is_known_to_fit ? "true"
-                                        : "false");
+                 limit < 0                            ? "null"
+                 : lc_plan_total(&job->plan) <= limit ? "true"
+                                                      : "false");
     lc_text_addf(&text, ", \"trained_parameters\": %lld", (long long)job->adapter->parameter_count);
     lc_text_addf(&text, ", \"resolved\": ");
     lc_job_resolved_write(&job->resolved, &text);
-    if (job->has_training) {
+    if (job->extent.training.examples > 0) {
         lc_text_addf(&text, ", \"examples\": %lld, \"tokens\": %lld, \"trained_tokens\": %lld",
-                     (long long)job->example_count, (long long)job->token_count,
-                     (long long)job->target_count);
+                     (long long)job->extent.training.examples,
+                     (long long)job->extent.training.tokens,
+                     (long long)job->extent.training.targets);
         if (job->gemm_flops_per_second > 0.0) {
             lc_text_addf(&text, ", \"epoch_seconds_estimate\": ");
             lc_text_add_double(&text, epoch_seconds(job));
@@ -287,14 +220,14 @@ static lc_code run_plan(const lc_plan_options *options, lc_err *err)
     }
     lc_code code = lc_job_plan_make(options->job_file, options->threads, job, err);
     if (code == LC_OK) {
-        const lc_fit fit = check_fit(options, job);
+        const int64_t limit = memory_limit(options, job);
         if (options->json) {
-            code = print_json(job, &fit, err);
+            code = print_json(job, limit, err);
         } else {
-            print_for_people(options, job, &fit);
+            print_for_people(options, job, limit);
         }
-        if (code == LC_OK && fit.is_refused) {
-            code = refuse(job, &fit, err);
+        if (code == LC_OK && limit >= 0) {
+            code = lc_job_memory_check(&job->extent, limit, err);
         }
     }
     lc_job_plan_release(job);

@@ -1,162 +1,65 @@
 /*
- * Planning a job; see plan_job.h. Every buffer of the model comes from the same walk that a run
- * carves; the few allocations of trainer and data sets are listed here.
+ * Planning a job; see plan_job.h.
  */
 #include "cli/plan_job.h"
 
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/system.h"
 #include "data/dataset.h"
 #include "infer/engine.h"
 #include "job/adapter.h"
-#include "train/trainer.h"
 
 #define PROBE_ROWS      512
 #define MAX_PROBE_WIDTH 4096
 #define PROBE_SECONDS   0.25
-/* Code and small tables that a run touches beyond a plan: measured. */
-#define RUN_BYTES (768 << 10)
-/* Laid out at once by the trainer's evaluation. */
 /* Of a data set that is not there; no buffer of the model depends on it. */
 #define UNKNOWN_EXAMPLES 1
 
 /* ---- what the job says ---- */
 
+/* Measures a data set if its file is there. */
 static lc_code read_data(lc_job_plan *job, const char *path, const char *what, int64_t max_tokens,
-                         bool *is_there, lc_dataset *dataset, lc_err *err)
+                         lc_data_extent *extent, lc_err *err)
 {
-    *is_there = lc_path_exists(path);
-    if (!*is_there) {
+    lc_dataset dataset;
+    if (path == NULL || !lc_path_exists(path)) {
         return LC_OK;
     }
-    const lc_code code =
-        lc_dataset_load(path, what, job->spec.model, job->config.vocab, max_tokens, dataset, err);
-    *is_there = code == LC_OK;
-    return code;
+    memset(&dataset, 0, sizeof dataset);
+    LC_TRY(
+        lc_dataset_load(path, what, job->spec.model, job->config.vocab, max_tokens, &dataset, err));
+    *extent = lc_data_extent_of(&dataset);
+    if (dataset.longest > job->extent.longest) {
+        job->extent.longest = dataset.longest;
+    }
+    lc_dataset_release(&dataset);
+    return LC_OK;
 }
 
 static lc_code read_data_sets(lc_job_plan *job, lc_err *err)
 {
-    lc_dataset dataset;
     const int64_t context = job->config.max_position;
     const int64_t max_tokens = job->spec.max_seq_len < context ? job->spec.max_seq_len : context;
-    memset(&dataset, 0, sizeof dataset);
-    LC_TRY(read_data(job, job->spec.training_file, "Training file", max_tokens, &job->has_training,
-                     &dataset, err));
-    job->longest = max_tokens;
-    job->example_count = UNKNOWN_EXAMPLES;
-    if (job->has_training) {
-        job->example_count = dataset.example_count;
-        job->token_count = dataset.token_count;
-        job->target_count = dataset.target_count;
-        job->longest = dataset.longest;
-        lc_dataset_release(&dataset);
-    }
-    if (job->spec.validation_file == NULL) {
-        return LC_OK;
-    }
-    memset(&dataset, 0, sizeof dataset);
+    LC_TRY(read_data(job, job->spec.training_file, "Training file", max_tokens,
+                     &job->extent.training, err));
     LC_TRY(read_data(job, job->spec.validation_file, "Validation file", max_tokens,
-                     &job->has_validation, &dataset, err));
-    if (job->has_validation) {
-        job->validation_examples = dataset.example_count;
-        job->validation_tokens = dataset.token_count;
-        job->validation_targets = dataset.target_count;
-        job->longest = dataset.longest > job->longest ? dataset.longest : job->longest;
-        lc_dataset_release(&dataset);
+                     &job->extent.validation, err));
+    if (job->extent.training.examples == 0) {
+        job->extent.longest = max_tokens;
     }
     return LC_OK;
 }
 
 static lc_code resolve(lc_job_plan *job, lc_err *err)
 {
-    const lc_job_facts facts = {.example_count = job->example_count,
-                                .longest_example = job->longest,
+    const int64_t examples = job->extent.training.examples;
+    const lc_job_facts facts = {.example_count = examples > 0 ? examples : UNKNOWN_EXAMPLES,
+                                .longest_example = job->extent.longest,
                                 .model_context = job->config.max_position,
                                 .device = job->spec.device == LC_DEVICE_CUDA ? LC_DEVICE_CUDA
                                                                              : LC_DEVICE_CPU};
     return lc_job_resolve(&job->spec, &facts, 0, &job->resolved, err);
-}
-
-/* ---- buffers ---- */
-
-static lc_code add_data_set(lc_plan *plan, const char *name, int64_t examples, int64_t tokens,
-                            lc_err *err)
-{
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, tokens, 1, err, "%s ids", name));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_F32, tokens, 1, err, "%s weights", name));
-    return lc_plan_add(plan, LC_PLAN_DATA, LC_I64, examples + 1, 1, err, "%s offsets", name);
-}
-
-/* What the trainer and the job allocate in host memory beside the model. */
-static lc_code add_host_buffers(const lc_job_plan *job, int64_t micro_batch_tokens, lc_plan *plan,
-                                lc_err *err)
-{
-    const int64_t masters = job->adapter->master_count;
-    if (job->has_training) {
-        LC_TRY(add_data_set(plan, "training", job->example_count, job->token_count, err));
-        LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->example_count, 1, err,
-                           "order of the epoch"));
-    }
-    if (job->has_validation) {
-        LC_TRY(add_data_set(plan, "validation", job->validation_examples, job->validation_tokens,
-                            err));
-    }
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved.batch_size + 2 * LC_EVAL_CHUNK, 3,
-                       err, "packing tables"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 8, err,
-                       "batch in host memory"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_F32, micro_batch_tokens, job->config.head_dim + 2,
-                       err, "staging in host memory"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "masters in host memory"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam m in host memory"));
-    return lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam v in host memory");
-}
-
-static lc_code plan_with(const lc_job_plan *job, int64_t micro_batch_tokens, lc_arena *arena,
-                         lc_plan *plan, lc_err *err)
-{
-    const lc_model_options options = {.dtype = job->resolved.dtype,
-                                      .training = true,
-                                      .dropout = (float)job->spec.dropout,
-                                      .tokens = micro_batch_tokens};
-    LC_TRY(lc_model_plan(&job->config, job->adapter, &options, arena, plan, err));
-    return add_host_buffers(job, micro_batch_tokens, plan, err);
-}
-
-lc_code lc_job_plan_bytes_with(lc_job_plan *job, int64_t micro_batch_tokens, int64_t *bytes,
-                               lc_err *err)
-{
-    lc_arena arena;
-    lc_plan plan;
-    lc_arena_init(&arena, "plan");
-    const lc_code code = plan_with(job, micro_batch_tokens, &arena, &plan, err);
-    if (code == LC_OK) {
-        *bytes = lc_plan_total(&plan) + job->plan.class_bytes[LC_PLAN_PROCESS];
-    }
-    lc_arena_release(&arena);
-    return code;
-}
-
-lc_code lc_job_plan_largest_fit(lc_job_plan *job, int64_t limit, int64_t *micro_batch_tokens,
-                                lc_err *err)
-{
-    /* Invariant: `low` fits (or is one below the longest example), `high` does not. */
-    int64_t low = job->longest - 1, high = job->resolved.micro_batch_tokens + 1;
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        int64_t bytes = 0;
-        LC_TRY(lc_job_plan_bytes_with(job, middle, &bytes, err));
-        if (bytes <= limit) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    *micro_batch_tokens = low >= job->longest ? low : 0;
-    return LC_OK;
 }
 
 /* ---- time ---- */
@@ -177,9 +80,10 @@ static void estimate_flops(lc_job_plan *job)
     const lc_model_config *config = &job->config;
     const double layers = config->layers;
     const double trained_layers = layers - job->adapter->first_layer;
-    const double mean_length = job->has_training
-                                   ? (double)job->token_count / (double)job->example_count
-                                   : (double)job->longest;
+    const lc_data_extent *training = &job->extent.training, *validation = &job->extent.validation;
+    const double mean_length = training->examples > 0
+                                   ? (double)training->tokens / (double)training->examples
+                                   : (double)job->extent.longest;
     /* Scores and weighted sums over half the document on average, forward; the backward pass has
      * five products. */
     const double attention = (double)config->heads * config->head_dim * mean_length;
@@ -188,12 +92,13 @@ static void estimate_flops(lc_job_plan *job)
     const double backward =
         trained_layers * (2.0 * layer_products(config) + 5.0 * attention) + 2.0 * adapter;
     const double head = 2.0 * (double)config->width * config->vocab;
-    const double validation =
-        (double)job->validation_tokens * forward + (double)job->validation_targets * head;
+    const double full_validation =
+        (double)validation->tokens * forward + (double)validation->targets * head;
     job->token_flops = forward + backward + 2.0 * head;
-    job->epoch_flops = job->has_training ? (double)job->token_count * (forward + backward) +
-                                               (double)job->target_count * 2.0 * head + validation
-                                         : 0.0;
+    job->epoch_flops = training->examples > 0
+                           ? (double)training->tokens * (forward + backward) +
+                                 (double)training->targets * 2.0 * head + full_validation
+                           : 0.0;
 }
 
 static int32_t at_most(int32_t value, int32_t limit)
@@ -246,16 +151,15 @@ fail:
 
 /* ---- all of it ---- */
 
-/* The program with its libraries and threads, as large as it is before the model is opened. */
-static lc_code add_process(lc_job_plan *job, int64_t threads, lc_err *err)
+/* The CPU device with its threads, so that the process is as large as it is before a model is
+ * opened. */
+static lc_code open_device(lc_job_plan *job, int64_t threads, lc_err *err)
 {
     int count = 0;
     LC_TRY(lc_engine_threads(threads, &count, err));
     LC_TRY(lc_cpu_open(count, &job->device, err));
-    const int64_t resident = lc_system_resident_bytes();
-    return lc_plan_add(&job->plan, LC_PLAN_PROCESS, LC_U8,
-                       RUN_BYTES + (resident > 0 ? resident : 0), 1, err,
-                       "program, libraries, threads");
+    job->extent.process_bytes = lc_job_process_bytes(0);
+    return LC_OK;
 }
 
 lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out, lc_err *err)
@@ -268,13 +172,17 @@ lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out
     LC_TRY(lc_job_adapter_spec(&out->spec, &out->config, &out->adapter, err));
     LC_TRY(read_data_sets(out, err));
     LC_TRY(resolve(out, err));
-    LC_TRY(plan_with(out, out->resolved.micro_batch_tokens, &out->arena, &out->plan, err));
-    estimate_flops(out);
-    if (out->resolved.device == LC_DEVICE_CUDA) {
-        return LC_OK;
+    out->extent.config = &out->config;
+    out->extent.adapter = out->adapter;
+    out->extent.resolved = &out->resolved;
+    out->extent.dropout = out->spec.dropout;
+    if (out->resolved.device == LC_DEVICE_CPU) {
+        LC_TRY(open_device(out, threads, err));
     }
-    LC_TRY(add_process(out, threads, err));
-    return measure_gemm(out, err);
+    LC_TRY(lc_job_memory_plan(&out->extent, out->resolved.micro_batch_tokens, &out->arena,
+                              &out->plan, err));
+    estimate_flops(out);
+    return out->device != NULL ? measure_gemm(out, err) : LC_OK;
 }
 
 void lc_job_plan_release(lc_job_plan *job)

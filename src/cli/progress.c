@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/format.h"
 #include "base/params.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS   1.0
@@ -202,6 +203,9 @@ static void show_step(lc_progress_view *view, const lc_event *event)
 static void show_message(lc_progress_view *view, const lc_event *event)
 {
     clear_bar(view);
+    if (strcmp(event->level, "error") == 0) {
+        return; /* the command prints why it failed */
+    }
     fprintf(view->out, "%s%s\n",
             strcmp(event->level, "info") == 0 ? "" : "warning: ", event->message);
     (void)fflush(view->out);

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "data/dataset.h"
 #include "model/config.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/format.h"
+#include "cli/terminal.h"
 #include "cli/options.h"
 #include "data/dataset.h"
 #include "lorac/mem.h"

@@ -58,10 +58,6 @@ int64_t lc_weight_files_count(const lc_weight_files *files);
 const lc_tensor_info *lc_weight_files_at(const lc_weight_files *files, int64_t index,
                                          const lc_safetensors **file);
 int64_t lc_weight_files_bytes(const lc_weight_files *files); /* tensor bytes in all files */
-/* SHA-256 over names, shapes, dtypes and contents: the base's identity in checkpoints. Reads
- * everything once. */
-LC_WARN_UNUSED lc_code lc_weight_files_sha256(const lc_weight_files *files, uint8_t digest[32],
-                                              lc_err *err);
 
 /* Reads a 2-D tensor (or 1-D: rows 1) into `to` (F32 or BF16 host memory, any ld), converting from
  * F32, BF16 or F16. Shape or dtype not as expected: LC_ERR_INVALID with the tensor's name, expected

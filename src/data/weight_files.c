@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "data/safetensors.h"
 #include "text/text_checks.h"
 #include "lorac/mem.h"
@@ -16,7 +15,6 @@
 #define SINGLE_NAME     "model.safetensors"
 #define INDEX_NAME      "model.safetensors.index.json"
 #define MAX_INDEX_BYTES ((size_t)64 << 20)
-#define HASH_BYTES      ((size_t)1 << 20) /* read at a time while hashing */
 
 typedef struct weight {
     const char *name; /* borrowed from the file */
@@ -207,8 +205,8 @@ static lc_code open_shards(lc_weight_files *set, const char *dir, const char *in
     if (!cJSON_IsObject(root)) {
         code = lc_fail(err, LC_ERR_INVALID, "%s is not a JSON object", index_path);
     }
-    if (code == LC_OK) {
-        code = lc_json_object(root, "weight_map", true, &map, err);
+    if (code == LC_OK && lc_json_object(root, "weight_map", true, &map, err) != LC_OK) {
+        code = lc_err_context(err, INDEX_NAME);
     }
     if (code == LC_OK) {
         code = open_listed(set, dir, map, err);
@@ -280,50 +278,4 @@ const lc_tensor_info *lc_weight_files_at(const lc_weight_files *files, int64_t i
 int64_t lc_weight_files_bytes(const lc_weight_files *files)
 {
     return files->bytes;
-}
-
-static void hash_i64(lc_sha256 *hash, int64_t value)
-{
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
-    }
-    lc_sha256_update(hash, bytes, sizeof bytes);
-}
-
-static lc_code hash_weight(lc_sha256 *hash, const weight *w, uint8_t *buffer, lc_err *err)
-{
-    const lc_tensor_info *tensor = w->tensor;
-    const char *dtype = lc_dtype_name(tensor->dtype);
-    lc_sha256_update(hash, tensor->name, strlen(tensor->name) + 1);
-    lc_sha256_update(hash, dtype, strlen(dtype) + 1);
-    hash_i64(hash, tensor->rank);
-    for (int i = 0; i < tensor->rank; i++) {
-        hash_i64(hash, tensor->shape[i]);
-    }
-    for (int64_t done = 0; done < tensor->bytes;) {
-        const int64_t rest = tensor->bytes - done;
-        const size_t bytes = rest < (int64_t)HASH_BYTES ? (size_t)rest : HASH_BYTES;
-        LC_TRY(lc_safetensors_read(w->file, tensor, done, buffer, bytes, err));
-        lc_sha256_update(hash, buffer, bytes);
-        done += (int64_t)bytes;
-    }
-    return LC_OK;
-}
-
-lc_code lc_weight_files_sha256(const lc_weight_files *files, uint8_t digest[32], lc_err *err)
-{
-    void *buffer = NULL;
-    LC_TRY(lc_new(&buffer, HASH_BYTES, 1, "hash buffer", err));
-    lc_sha256 hash;
-    lc_sha256_init(&hash);
-    lc_code code = LC_OK;
-    for (int64_t i = 0; i < files->weight_count && code == LC_OK; i++) {
-        code = hash_weight(&hash, &files->weights[i], buffer, err);
-    }
-    lc_free(buffer);
-    if (code == LC_OK) {
-        lc_sha256_final(&hash, digest);
-    }
-    return code;
 }

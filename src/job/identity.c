@@ -1,48 +1,92 @@
 /*
  * Identity of a base model and of an initial adapter, for the promise that a resume goes on with
- * the same ones. Must be quick for files of many gigabytes: large ones are sampled (prepare.h says
- * how).
+ * the same ones. Large files are hashed by all threads: chunk by chunk, then the chunks' digests.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "job/prepare.h"
 
-#define WHOLE_BYTES  ((int64_t)8 << 20)
-#define HEAD_BYTES   ((int64_t)1 << 20)
-#define TAIL_BYTES   ((int64_t)64 << 10)
-#define BLOCK_BYTES  4096
-#define BLOCK_COUNT  256
-#define BUFFER_BYTES ((size_t)1 << 20)
+#define CHUNK_BYTES ((int64_t)4 << 20)
+#define PART_BYTES  ((int64_t)256 << 10) /* read at once */
 
-static lc_code add_bytes(lc_sha256 *hash, const lc_reader *reader, int64_t offset, int64_t bytes,
-                         char *buffer, lc_err *err)
+typedef uint8_t digest[32];
+
+/* One file being hashed. */
+typedef struct lc_file_hash {
+    const lc_reader *reader;
+    digest *chunks;    /* one for each chunk of the file */
+    char *parts;       /* PART_BYTES for each thread */
+    lc_err *errors;    /* one for each thread */
+    atomic_int failed; /* some thread has an error */
+} lc_file_hash;
+
+static lc_code hash_chunk(const lc_reader *reader, int64_t offset, char *part, uint8_t out[32],
+                          lc_err *err)
 {
-    while (bytes > 0) {
-        const size_t part = bytes < (int64_t)BUFFER_BYTES ? (size_t)bytes : BUFFER_BYTES;
-        LC_TRY(lc_reader_read(reader, offset, buffer, part, err));
-        lc_sha256_update(hash, buffer, part);
-        offset += (int64_t)part;
-        bytes -= (int64_t)part;
+    const int64_t end = offset + CHUNK_BYTES < reader->bytes ? offset + CHUNK_BYTES : reader->bytes;
+    lc_sha256 hash;
+    lc_sha256_init(&hash);
+    while (offset < end) {
+        const int64_t bytes = end - offset < PART_BYTES ? end - offset : PART_BYTES;
+        LC_TRY(lc_reader_read(reader, offset, part, (size_t)bytes, err));
+        lc_sha256_update(&hash, part, (size_t)bytes);
+        offset += bytes;
+    }
+    lc_sha256_final(&hash, out);
+    return LC_OK;
+}
+
+static void hash_task(void *context, int64_t chunk, int worker)
+{
+    lc_file_hash *file = context;
+    if (atomic_load(&file->failed) == 0 &&
+        hash_chunk(file->reader, chunk * CHUNK_BYTES, file->parts + worker * PART_BYTES,
+                   file->chunks[chunk], &file->errors[worker]) != LC_OK) {
+        atomic_store(&file->failed, 1);
+    }
+}
+
+static lc_code first_error(const lc_file_hash *file, int threads, lc_err *err)
+{
+    for (int i = 0; i < threads; i++) {
+        if (file->errors[i].code != LC_OK) {
+            return lc_fail_param(err, file->errors[i].code, file->errors[i].param, "%s",
+                                 file->errors[i].message);
+        }
     }
     return LC_OK;
 }
 
-static lc_code add_contents(lc_sha256 *hash, const lc_reader *reader, char *buffer, lc_err *err)
+/* SHA-256 over the SHA-256 of each chunk, added to `hash`. */
+static lc_code add_contents(lc_sha256 *hash, const lc_reader *reader, lc_pool *pool, lc_err *err)
 {
-    if (reader->bytes <= WHOLE_BYTES) {
-        return add_bytes(hash, reader, 0, reader->bytes, buffer, err);
-    }
-    LC_TRY(add_bytes(hash, reader, 0, HEAD_BYTES, buffer, err));
-    const int64_t stride = (reader->bytes - BLOCK_BYTES) / BLOCK_COUNT;
-    for (int64_t i = 0; i < BLOCK_COUNT; i++) {
-        LC_TRY(add_bytes(hash, reader, i * stride, BLOCK_BYTES, buffer, err));
-    }
-    return add_bytes(hash, reader, reader->bytes - TAIL_BYTES, TAIL_BYTES, buffer, err);
+    const int threads = lc_pool_threads(pool);
+    const int64_t count = (reader->bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+    lc_file_hash file = {.reader = reader};
+    lc_arena arena;
+    void *chunks = NULL, *parts = NULL, *errors = NULL;
+    lc_code code;
+    lc_arena_init(&arena, "hashes");
+    LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)count + 1, sizeof(digest), &chunks, err));
+    LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)threads, (size_t)PART_BYTES, &parts, err));
+    LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)threads, sizeof(lc_err), &errors, err));
+    file.chunks = chunks;
+    file.parts = parts;
+    file.errors = errors;
+    memset(errors, 0, (size_t)threads * sizeof(lc_err));
+    lc_pool_run(pool, count, hash_task, &file);
+    lc_sha256_update(hash, chunks, (size_t)count * sizeof(digest));
+    code = first_error(&file, threads, err);
+fail:
+    lc_arena_release(&arena);
+    return code;
 }
 
 /* Name, size and contents of DIR/name. */
-static lc_code add_file(lc_sha256 *hash, const char *dir, const char *name, char *buffer,
+static lc_code add_file(lc_sha256 *hash, const char *dir, const char *name, lc_pool *pool,
                         lc_err *err)
 {
     char path[LC_MAX_PATH_BYTES];
@@ -51,7 +95,7 @@ static lc_code add_file(lc_sha256 *hash, const char *dir, const char *name, char
     LC_TRY(lc_reader_open(path, &reader, err));
     lc_sha256_update(hash, name, strlen(name) + 1);
     lc_sha256_update(hash, &reader.bytes, sizeof reader.bytes);
-    const lc_code code = add_contents(hash, &reader, buffer, err);
+    const lc_code code = add_contents(hash, &reader, pool, err);
     lc_reader_close(&reader);
     return code;
 }
@@ -64,28 +108,27 @@ static bool is_part_of_base(const char *name)
            (length > sizeof suffix - 1 && strcmp(name + length - (sizeof suffix - 1), suffix) == 0);
 }
 
-lc_code lc_job_base_sha256(const char *model_dir, uint8_t digest[32], lc_err *err)
+lc_code lc_job_base_sha256(const char *model_dir, int threads, uint8_t out[32], lc_err *err)
 {
     char **names = NULL;
     size_t count = 0;
+    lc_pool *pool = NULL;
     lc_sha256 hash;
     LC_TRY(lc_list_dir(model_dir, &names, &count, err));
-    char *buffer = lc_malloc(BUFFER_BYTES);
-    lc_code code =
-        buffer != NULL ? LC_OK : lc_fail(err, LC_ERR_MEMORY, "no memory to read %s", model_dir);
+    lc_code code = lc_pool_start(threads, NULL, NULL, &pool, err);
     lc_sha256_init(&hash);
     for (size_t i = 0; i < count && code == LC_OK; i++) {
         if (is_part_of_base(names[i])) {
-            code = add_file(&hash, model_dir, names[i], buffer, err);
+            code = add_file(&hash, model_dir, names[i], pool, err);
         }
     }
-    lc_sha256_final(&hash, digest);
-    lc_free(buffer);
+    lc_sha256_final(&hash, out);
+    lc_pool_stop(pool);
     lc_list_free(names, count);
     return code;
 }
 
-lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32], lc_err *err)
+lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t out[32], lc_err *err)
 {
     static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors"};
     char path[LC_MAX_PATH_BYTES];
@@ -97,6 +140,6 @@ lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32], lc_er
         LC_TRY(lc_sha256_file(path, part, NULL, err));
         lc_sha256_update(&hash, part, sizeof part);
     }
-    lc_sha256_final(&hash, digest);
+    lc_sha256_final(&hash, out);
     return LC_OK;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "job/adapter.h"
+#include "job/memory.h"
 #include "lorac/log.h"
 
 #define EVAL_EXAMPLES 64 /* the fixed sample behind valid_*: the first of the validation file */
@@ -55,6 +56,30 @@ static lc_train_options train_options(const lc_job *job)
     return options;
 }
 
+int64_t lc_job_longest(const lc_job *job)
+{
+    return job->training.longest > job->validation.longest ? job->training.longest
+                                                           : job->validation.longest;
+}
+
+/* Refuses a job that this machine's memory cannot hold. */
+static lc_code check_memory(const lc_job *job, lc_err *err)
+{
+    const int64_t limit = lc_job_memory_limit();
+    const lc_data_extent training = lc_data_extent_of(&job->training);
+    const lc_data_extent validation = lc_data_extent_of(&job->validation);
+    const int64_t loaded = lc_data_extent_bytes(&training) + lc_data_extent_bytes(&validation);
+    const lc_job_extent extent = {.config = &job->config,
+                                  .adapter = job->adapter,
+                                  .resolved = &job->dir.state.resolved,
+                                  .dropout = job->spec.dropout,
+                                  .longest = lc_job_longest(job),
+                                  .training = training,
+                                  .validation = validation,
+                                  .process_bytes = lc_job_process_bytes(loaded)};
+    return limit < 0 ? LC_OK : lc_job_memory_check(&extent, limit, err);
+}
+
 static lc_code open_model(lc_job *job, lc_err *err)
 {
     const lc_job_resolved *resolved = &job->dir.state.resolved;
@@ -95,6 +120,7 @@ lc_code lc_job_prepare(lc_job *job, lc_err *err)
     LC_TRY(lc_cpu_open(job->threads, &job->device, err));
     lc_log(LC_LOG_INFO, "device: %s", job->device->description);
     lc_comm_single_init(&job->comm);
+    LC_TRY(check_memory(job, err));
     LC_TRY(open_model(job, err));
     LC_TRY(lc_trainer_open(job->model, &job->training,
                            job->has_validation ? &job->validation : NULL, &job->comm, &options,

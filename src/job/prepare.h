@@ -43,11 +43,13 @@ LC_WARN_UNUSED lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, 
  * DIR/dataset and taken from there on resume when the source is unchanged. */
 LC_WARN_UNUSED lc_code lc_job_load_data(lc_job *job, lc_err *err);
 
-/* SHA-256 that stands for the base: config.json and, of each .safetensors file, name, size and
- * contents - all of a file up to 8 MiB, else its first MiB (the header), its last 64 KiB and 256
- * blocks of 4 KiB spread evenly. A base that was replaced, retrained or truncated is noticed; a few
- * flipped bytes in a large file may not be. */
-LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, uint8_t digest[32], lc_err *err);
+/* Tokens of the longest example of both data sets. */
+int64_t lc_job_longest(const lc_job *job);
+
+/* SHA-256 that stands for the base: names, sizes and all bytes of config.json, the index and every
+ * .safetensors file. The digest does not depend on `threads`. */
+LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, int threads, uint8_t digest[32],
+                                          lc_err *err);
 
 /* SHA-256 over both files of a PEFT adapter. */
 LC_WARN_UNUSED lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32],

@@ -111,9 +111,9 @@ static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_m
     lc_job_model_name(state, &job->spec, name);
     lc_text_addf(out,
                  "{\"id\": \"%s\", \"object\": \"fine_tuning.job.checkpoint\", "
-                 "\"fine_tuning_job_id\": \"%s\", "
+                 "\"created_at\": %lld, \"fine_tuning_job_id\": \"%s\", "
                  "\"step_number\": %lld, \"fine_tuned_model_checkpoint\": ",
-                 id, state->id, (long long)metrics->step);
+                 id, (long long)lc_unix_seconds(), state->id, (long long)metrics->step);
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text, "%s", name);
@@ -192,7 +192,7 @@ static lc_code identify(const lc_job *job, lc_train_identity *now, lc_err *err)
     if (job->spec.init_adapter != NULL) {
         LC_TRY(lc_job_adapter_sha256(job->spec.init_adapter, now->init_sha256, err));
     }
-    return lc_job_base_sha256(job->spec.model, now->base_sha256, err);
+    return lc_job_base_sha256(job->spec.model, job->threads, now->base_sha256, err);
 }
 
 /* On resume, before anything in the job directory is touched: a job that may not go on with these
@@ -225,12 +225,8 @@ static lc_code settle(lc_job *job, lc_err *err)
     if (state->resolved_known) {
         return lc_train_identity_compare(&state->identity, &now, err);
     }
-    int64_t longest = job->training.longest;
-    if (job->has_validation && job->validation.longest > longest) {
-        longest = job->validation.longest;
-    }
     const lc_job_facts facts = {.example_count = job->training.example_count,
-                                .longest_example = longest,
+                                .longest_example = lc_job_longest(job),
                                 .model_context = job->config.max_position,
                                 .device = LC_DEVICE_CPU};
     LC_TRY(lc_job_resolve(&job->spec, &facts, state->drawn_seed, &state->resolved, err));
@@ -405,7 +401,7 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
         code = run(job, why);
     }
     if (code != LC_OK) {
-        lc_log(code == LC_ERR_INTERRUPTED ? LC_LOG_INFO : LC_LOG_ERROR, "%s", why->message);
+        lc_log(LC_LOG_INFO, "ended: %s", why->message); /* who called prints it */
         record_failure(job, code, why);
     }
     lc_log_close_file();

@@ -13,7 +13,7 @@
 
 #include "job/fields.h"
 
-#define SHOWN_BYTES    96
+#define EXPECTED_BYTES 96
 #define PATH_BYTES     160 /* of a field's path */
 #define MAX_JOB_LAYERS 512
 #define MAX_KEY        64 /* longer keys get no "did you mean" */
@@ -62,27 +62,11 @@ void lc_job_spec_release(lc_job_spec *spec)
 
 /* ---- messages ---- */
 
-static void show(const cJSON *item, char out[SHOWN_BYTES])
-{
-    if (cJSON_IsNumber(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "%.17g", item->valuedouble);
-    } else if (cJSON_IsString(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "\"%.60s\"", item->valuestring);
-    } else if (cJSON_IsBool(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "%s", cJSON_IsTrue(item) ? "true" : "false");
-    } else if (cJSON_IsNull(item)) {
-        (void)snprintf(out, SHOWN_BYTES, "null");
-    } else {
-        (void)snprintf(out, SHOWN_BYTES, "%s", cJSON_IsArray(item) ? "a list" : "an object");
-    }
-}
-
 static lc_code fail_value(const cJSON *item, const char *path, const char *expected, lc_err *err)
 {
-    char found[SHOWN_BYTES];
-    show(item, found);
+    char found[LC_JSON_SHOWN_BYTES];
     return lc_fail_param(err, LC_ERR_INVALID, path, "%s: expected %s, found %s", path, expected,
-                         found);
+                         lc_json_show(item, found));
 }
 
 /* Levenshtein distance of two short words, letters compared without case. */
@@ -168,7 +152,7 @@ static bool is_in_bounds(double value, const lc_job_field *field)
 static lc_code fail_number(const cJSON *item, const lc_job_field *field, const char *path,
                            lc_err *err)
 {
-    char expected[SHOWN_BYTES];
+    char expected[EXPECTED_BYTES];
     (void)snprintf(expected, sizeof expected, "%s %s %.10g %s %.10g%s",
                    field->kind == LC_FIELD_INT ? "an integer" : "a number",
                    field->is_above_min ? "above" : "from", field->min,
@@ -226,7 +210,7 @@ static lc_code read_string(const cJSON *item, const lc_job_field *field, const c
 static lc_code read_choice(const cJSON *item, const lc_job_field *field, const char *path, void *at,
                            lc_err *err)
 {
-    char expected[SHOWN_BYTES] = "";
+    char expected[EXPECTED_BYTES] = "";
     size_t used = 0;
     for (const lc_job_choice *choice = field->choices; choice->word != NULL; choice++) {
         if (cJSON_IsString(item) && strcmp(item->valuestring, choice->word) == 0) {

@@ -64,17 +64,19 @@ static void add_error(lc_text *text, const lc_job_state *state)
     }
 }
 
-/* Real numbers once resolved, -1 for what is still open. */
+/* Real numbers once resolved, -1 for what is still open. "auto" for the multiplier is always 1. */
 static void add_hyperparameters(lc_text *text, const lc_job_state *state, const lc_job_spec *spec)
 {
     const bool is_known = state->resolved_known;
     const lc_job_resolved *resolved = &state->resolved;
+    const double asked = spec->learning_rate_multiplier;
     lc_text_addf(text, "{\"n_epochs\": %" PRId64 ", \"batch_size\": %" PRId64,
                  is_known ? resolved->n_epochs : spec->n_epochs,
                  is_known ? resolved->batch_size : spec->batch_size);
     lc_text_addf(text, ", \"learning_rate_multiplier\": ");
-    lc_text_add_double(text, is_known ? resolved->learning_rate_multiplier
-                                      : spec->learning_rate_multiplier);
+    lc_text_add_double(text, is_known      ? resolved->learning_rate_multiplier
+                             : asked < 0.0 ? 1.0
+                                           : asked);
     lc_text_addf(text, "}");
 }
 

@@ -1,5 +1,5 @@
 /* lora.c in a program of your own: trains a job and prints its events.
- *   cc api_example.c -llorac -lcjson -ldnnl -lpcre2-8 -lpthread -lm
+ *   cc api_example.c $(pkg-config --cflags --libs lorac)
  *   ./a.out job.json runs/mine */
 #include <stdio.h>
 #include <string.h>

@@ -12,8 +12,9 @@ lines=$(wc -l <"$source")
 
 cmake --install "$LORAC_BUILD_DIR" --prefix "$scratch/prefix" >/dev/null
 "$scratch/prefix/bin/lorac" --version
-"$CC" -std=c11 -Wall -Wextra -Werror -I"$scratch/prefix/include" -o "$scratch/example" "$source" \
-    -L"$scratch/prefix/lib" -llorac -lcjson -ldnnl -lpcre2-8 -lpthread -lm
+flags=$(PKG_CONFIG_PATH=$scratch/prefix/lib/pkgconfig pkg-config --cflags --libs lorac)
+# shellcheck disable=SC2086 # flags are several words
+"$CC" -std=c11 -Wall -Wextra -Werror -o "$scratch/example" "$source" $flags
 for header in "$scratch"/prefix/include/lorac/*.h; do
     echo "#include \"$header\"" | "$CC" -std=c11 -Wall -Werror -I"$scratch/prefix/include" -fsyntax-only -x c -
 done

@@ -64,6 +64,19 @@ if [ -z "${LORAC_SANITIZE:-}" ]; then
     echo "peak: planned $planned, measured $measured bytes"
     [ $((planned * 100)) -ge $((measured * 95)) ] && [ $((planned * 100)) -le $((measured * 105)) ] ||
         fail "the plan is more than 5 % off"
+
+    # ---- a job that does not fit is refused before it starts; one that does not need more is not ----
+    sed 's/"rank": 4/"micro_batch_tokens": 1000000, &/' "$scratch/short.json" >"$scratch/large.json"
+    status=0
+    (ulimit -v 400000 && "$lorac" train "$scratch/large.json" --out "$scratch/large") >"$scratch/out" 2>"$scratch/err" ||
+        status=$?
+    [ $status -eq 1 ] || fail "a job that does not fit: $status"
+    grep -Eq 'the job needs .* are there\. Largest: .* would fit$' "$scratch/err" || fail "what would fit"
+    [ "$(wc -l <"$scratch/err")" -eq 1 ] || fail "the error is said once"
+    ! grep -q '^Job started' "$scratch/out" || fail "it started"
+    grep -q '"status": "failed"' "$scratch/large/job.json" || fail "job.json of a job that does not fit"
+    (ulimit -v 400000 && "$lorac" train "$scratch/short.json" --out "$scratch/small") >"$scratch/out" ||
+        fail "a job that fits"
 fi
 
 # ---- wrong calls ----

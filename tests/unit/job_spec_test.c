@@ -372,7 +372,7 @@ static void test_method(void **state)
          "expected \"supervised\", found \"other\""},
         {JOB("\"method\": {\"type\": 3}"), LC_ERR_INVALID, "method.type", "found 3"},
         {JOB("\"method\": {}"), LC_ERR_INVALID, "method.type", "method.type is missing"},
-        {JOB("\"method\": []"), LC_ERR_INVALID, "method", "expected an object, found a list"},
+        {JOB("\"method\": []"), LC_ERR_INVALID, "method", "expected an object, found an array"},
         {JOB("\"method\": {\"type\": \"supervised\", \"supervised\": 1}"), LC_ERR_INVALID,
          "method.supervised", "expected an object, found 1"},
         {JOB("\"method\": {\"type\": \"supervised\", \"supervized\": {}}"), LC_ERR_INVALID,

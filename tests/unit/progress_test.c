@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-#include "cli/format.c"
+#include "base/format.c"
+#include "cli/terminal.c"
 #include "cli/progress.c"
 
 static char *page;

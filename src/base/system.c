@@ -1,11 +1,12 @@
 /*
  * Reading /proc and the cgroup files; see system.h.
  */
-#include "cli/system.h"
+#include "base/system.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 
@@ -88,19 +89,35 @@ static void read_groups(lc_system_memory *memory)
     }
 }
 
+/* What is left of RLIMIT_AS. */
+static int64_t read_address_space(void)
+{
+    struct rlimit limit;
+    const int64_t used = read_number("/proc/self/status", "VmSize", 1024);
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || used < 0) {
+        return -1;
+    }
+    return limit.rlim_cur > (rlim_t)used ? (int64_t)(limit.rlim_cur - (rlim_t)used) : 0;
+}
+
+/* Of two figures of which -1 is unknown. */
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return b >= 0 && (a < 0 || b < a) ? b : a;
+}
+
 void lc_system_read_memory(lc_system_memory *memory)
 {
-    const lc_system_memory unknown = {-1, -1, -1, -1, -1};
+    const lc_system_memory unknown = {-1, -1, -1, -1, -1, -1};
     *memory = unknown;
     memory->total_bytes = read_number("/proc/meminfo", "MemTotal", 1024);
     memory->available_bytes = read_number("/proc/meminfo", "MemAvailable", 1024);
     read_groups(memory);
-    memory->usable_bytes = memory->available_bytes;
+    memory->address_bytes = read_address_space();
+    memory->usable_bytes = smaller(memory->available_bytes, memory->address_bytes);
     if (memory->cgroup_limit_bytes >= 0) {
         const int64_t left = memory->cgroup_limit_bytes - memory->cgroup_used_bytes;
-        if (memory->usable_bytes < 0 || left < memory->usable_bytes) {
-            memory->usable_bytes = left > 0 ? left : 0;
-        }
+        memory->usable_bytes = smaller(memory->usable_bytes, left > 0 ? left : 0);
     }
 }
 

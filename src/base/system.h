@@ -2,8 +2,8 @@
  * What the operating system says about this machine and this process. Everything is optional there:
  * a figure that cannot be had is -1 or an empty text, never an error.
  */
-#ifndef LC_CLI_SYSTEM_H
-#define LC_CLI_SYSTEM_H
+#ifndef LC_BASE_SYSTEM_H
+#define LC_BASE_SYSTEM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,8 @@ typedef struct lc_system_memory {
     int64_t available_bytes;    /* MemAvailable */
     int64_t cgroup_limit_bytes; /* smallest limit of this process's groups; -1: none */
     int64_t cgroup_used_bytes;  /* what that group uses, reclaimable file cache left out */
-    int64_t usable_bytes;       /* what a process may still take: the smaller of the two */
+    int64_t address_bytes;      /* left of the address space limit (ulimit -v); -1: none */
+    int64_t usable_bytes;       /* what a process may still take: the smallest of these */
 } lc_system_memory;
 
 void lc_system_read_memory(lc_system_memory *memory);

@@ -1,0 +1,123 @@
+/*
+ * Whether a job fits: at the exact byte and one below it, what the refusal says, and that the
+ * micro-batch it names is the largest that fits.
+ */
+#include "testing.h"
+
+#include "job/adapter.h"
+#include "job/memory.h"
+
+#define MODEL   LC_SOURCE_DIR "/tests/golden/cases/llama-default/model"
+#define LONGEST 40
+#define TOKENS  512
+
+static const char job_json[] = "{\"model\": \"m\", \"training_file\": \"t\", "
+                               "\"lorac\": {\"rank\": 5}}";
+static lc_job_spec spec;
+static lc_model_config config;
+static lc_adapter_spec *adapter;
+static lc_job_resolved resolved;
+
+static int setup(void **state)
+{
+    (void)state;
+    assert_ok(lc_job_spec_parse(job_json, sizeof job_json - 1, "job", &spec, &test_err));
+    assert_ok(lc_model_config_load(MODEL, &config, &test_err));
+    assert_ok(lc_job_adapter_spec(&spec, &config, &adapter, &test_err));
+    resolved.batch_size = 4;
+    resolved.micro_batch_tokens = TOKENS;
+    resolved.dtype = LC_F32;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lc_free(adapter);
+    lc_job_spec_release(&spec);
+    return 0;
+}
+
+static lc_job_extent extent_of(int64_t examples)
+{
+    const lc_job_extent extent = {
+        .config = &config,
+        .adapter = adapter,
+        .resolved = &resolved,
+        .longest = LONGEST,
+        .training = {.examples = examples, .tokens = examples * 30, .targets = examples * 10},
+        .process_bytes = 1 << 20};
+    return extent;
+}
+
+static int64_t total_of(const lc_job_extent *extent, int64_t micro_batch_tokens)
+{
+    lc_arena arena;
+    lc_plan plan;
+    lc_arena_init(&arena, "plan");
+    assert_ok(lc_job_memory_plan(extent, micro_batch_tokens, &arena, &plan, &test_err));
+    const int64_t total = lc_plan_total(&plan);
+    lc_arena_release(&arena);
+    return total;
+}
+
+static void to_the_byte(void **state)
+{
+    (void)state;
+    const lc_job_extent extent = extent_of(1000);
+    const int64_t total = total_of(&extent, TOKENS);
+    assert_ok(lc_job_memory_check(&extent, total, &test_err));
+    assert_fails(lc_job_memory_check(&extent, total - 1, &test_err), LC_ERR_MEMORY, "would fit");
+}
+
+static void names_what_fits(void **state)
+{
+    (void)state;
+    const lc_job_extent extent = extent_of(1000);
+    const int64_t low = total_of(&extent, LONGEST), high = total_of(&extent, TOKENS);
+    for (int i = 0; i < 20; i++) {
+        const int64_t limit = low + (high - 1 - low) * i / 19;
+        long long named = 0;
+        lc_err_clear(&test_err);
+        assert_int_equal(lc_job_memory_check(&extent, limit, &test_err), LC_ERR_MEMORY);
+        assert_string_equal(test_err.param, "lorac.micro_batch_tokens");
+        const char *at = strstr(test_err.message, "; lorac.micro_batch_tokens ");
+        assert_non_null(at);
+        assert_int_equal(sscanf(at, "; lorac.micro_batch_tokens %lld would fit", &named), 1);
+        assert_true(total_of(&extent, named) <= limit);
+        assert_true(total_of(&extent, named + 1) > limit);
+    }
+    lc_err_clear(&test_err);
+    assert_fails(lc_job_memory_check(&extent, low - 1, &test_err), LC_ERR_MEMORY,
+                 "no micro-batch fits with rows of 40 tokens");
+}
+
+/* A large data set is what takes the room: it is named first. */
+static void names_the_largest(void **state)
+{
+    (void)state;
+    const lc_job_extent extent = extent_of(10000000);
+    assert_fails(lc_job_memory_check(&extent, 1 << 20, &test_err), LC_ERR_MEMORY,
+                 "Largest: training ids (1.12 GiB), training weights (1.12 GiB), training offsets "
+                 "(76.29 MiB). Now 512 tokens a micro-batch; no micro-batch fits");
+}
+
+static void sizes_beyond_any_machine(void **state)
+{
+    (void)state;
+    lc_job_extent extent = extent_of(10);
+    extent.training.tokens = INT64_MAX / 2;
+    assert_fails(lc_job_memory_check(&extent, INT64_MAX, &test_err), LC_ERR_INVALID,
+                 "training ids");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(to_the_byte),
+        cmocka_unit_test(names_what_fits),
+        cmocka_unit_test(names_the_largest),
+        cmocka_unit_test(sizes_beyond_any_machine),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
