@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -73,15 +74,19 @@ void lc_log(lc_log_level level, const char *format, ...)
     const int saved_errno = errno;
     char line[LOG_LINE_BYTES];
     (void)pthread_mutex_lock(&sink.mutex);
-    if (level >= sink.level) {
+    const bool is_shown = level >= sink.level;
+    const bool is_kept = sink.fd >= 0 && (is_shown || level >= LC_LOG_INFO);
+    if (is_shown || is_kept) {
         size_t length = format_prefix(line, level);
         va_list arguments;
         va_start(arguments, format);
         const int added = vsnprintf(line + length, sizeof line - length, format, arguments);
         va_end(arguments);
         length = finish_line(line, length + (added > 0 ? (size_t)added : 0));
-        write_best_effort(STDERR_FILENO, line, length);
-        if (sink.fd >= 0) {
+        if (is_shown) {
+            write_best_effort(STDERR_FILENO, line, length);
+        }
+        if (is_kept) {
             write_best_effort(sink.fd, line, length);
         }
     }
