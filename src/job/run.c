@@ -95,7 +95,9 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
 {
     lc_job *job = context;
     const int64_t every = job->spec.log_every_steps;
-    const bool is_logged = metrics->step == 1 || metrics->step % every == 0;
+    const bool is_measured = !isnan(metrics->valid_loss) || !isnan(metrics->full_valid_loss);
+    const bool is_logged = metrics->step == 1 || metrics->step % every == 0 || is_measured ||
+                           metrics->step == job->dir.state.resolved.total_steps;
     job->progress = *progress;
     return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
 }
@@ -344,7 +346,8 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     state->status = status_after(code);
     state->estimated_finish = 0;
     if (code != LC_ERR_INTERRUPTED) {
-        (void)snprintf(state->error_code, sizeof state->error_code, "%s", lc_code_name(code));
+        (void)snprintf(state->error_code, sizeof state->error_code, "%s",
+                       job->data_error != NULL ? job->data_error : lc_code_name(code));
         (void)snprintf(state->error_message, sizeof state->error_message, "%s", why->message);
         (void)snprintf(state->error_param, sizeof state->error_param, "%s", why->param);
     }
@@ -397,6 +400,9 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
     state->error_code[0] = state->error_message[0] = state->error_param[0] = '\0';
     state->finished_at = 0;
     lc_code code = open_log_file(job, why);
+    if (job->spec.shadowed != NULL) {
+        lc_log(LC_LOG_WARN, "%s: not used, lorac.init_adapter has its own", job->spec.shadowed);
+    }
     if (code == LC_OK) {
         code = run(job, why);
     }

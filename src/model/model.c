@@ -173,7 +173,7 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
     lc_device *device = model->device;
     const int32_t n = batch->token_count, m = batch->target_count;
     lc_rope_tables(&model->config, n, batch->positions, batch->document_count, batch->cu_seqlens,
-                   model->host_cos, model->host_sin);
+                   NULL, model->host_cos, model->host_sin);
     LC_TRY(upload_rope(model, n, err));
     LC_TRY(upload_ints(model, model->ids, batch->ids, n, err));
     LC_TRY(upload_ints(model, model->positions, batch->positions, n, err));
@@ -208,8 +208,8 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     return LC_OK;
 }
 
-/* Rotation tables of a generation step: rows of one sequence in a row are one document, so that
- * dynamic scaling takes the frequencies of that sequence's length so far. */
+/* Rotation tables of a generation step: rows of one sequence in a row are one document. Dynamic
+ * scaling takes the frequencies of the sequence's length, wherever a prompt is cut into passes. */
 static void decode_rope(lc_model *model, const lc_decode_args *args)
 {
     const int32_t n = args->token_count;
@@ -218,6 +218,7 @@ static void decode_rope(lc_model *model, const lc_decode_args *args)
         for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {}
         const int32_t document[2] = {0, end - first};
         lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
+                       args->lengths != NULL ? args->lengths + first : NULL,
                        model->host_cos + first * half, model->host_sin + first * half);
     }
 }

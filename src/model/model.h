@@ -120,6 +120,8 @@ LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bo
 typedef struct lc_decode_args {
     int32_t token_count;
     const int32_t *ids, *positions, *slots; /* host */
+    const int32_t *lengths; /* host; of each row's sequence with all of its prompt, which dynamic
+                               rotary scaling goes by; NULL: as long as these rows make it */
     const int32_t *want;
     int32_t want_count; /* <= head_rows */
     float *logits;
