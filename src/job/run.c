@@ -102,7 +102,8 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
     return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
 }
 
-/* Azure's checkpoint object. The last epoch's model is the fine-tuned model itself. */
+/* Azure's checkpoint object, but for created_at, which would make every run's bytes its own: the
+ * file has it. The last epoch's model is the fine-tuned model itself. */
 static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_metrics *metrics,
                                     lc_text *out)
 {
@@ -113,9 +114,9 @@ static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_m
     lc_job_model_name(state, &job->spec, name);
     lc_text_addf(out,
                  "{\"id\": \"%s\", \"object\": \"fine_tuning.job.checkpoint\", "
-                 "\"created_at\": %lld, \"fine_tuning_job_id\": \"%s\", "
+                 "\"fine_tuning_job_id\": \"%s\", "
                  "\"step_number\": %lld, \"fine_tuned_model_checkpoint\": ",
-                 id, (long long)lc_unix_seconds(), state->id, (long long)metrics->step);
+                 id, state->id, (long long)metrics->step);
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text, "%s", name);
