@@ -107,7 +107,7 @@ static lc_code load_source(lc_job *job, const source *from, lc_err *err)
 {
     const lc_code code = lc_dataset_load(from->path, from->what, job->spec.model, job->config.vocab,
                                          max_tokens_of(job), from->dataset, err);
-    if (code != LC_ERR_INVALID) {
+    if (code != LC_ERR_INVALID || strcmp(err->param, "model") == 0) {
         return code;
     }
     const bool is_short = strcmp(err->param, "n_examples") == 0;

@@ -398,6 +398,7 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
     }
     job->on_event = on_event;
     job->context = context;
+    job->data_error = NULL;
     state->error_code[0] = state->error_message[0] = state->error_param[0] = '\0';
     state->finished_at = 0;
     lc_code code = open_log_file(job, why);

@@ -17,6 +17,8 @@ typedef struct lc_layer_activations {
                      normed */
     lc_mat qk; /* rotated q and k, N x (H+K)D: with q/k norm a buffer of its own, else a window of
                   qkv */
+    /* In the last layer, what comes past attention is of the rows that are read, and o_proj has its
+     * input and S in lc_model.read_attended. */
     lc_mat attended; /* attention output, N x H*D, its tail columns hold S of o_proj */
     lc_mat middle;   /* h_mid, N x C */
     lc_mat gate_up;  /* N x (2I + border); the backward pass overwrites it with its gradient */
@@ -44,7 +46,8 @@ typedef struct lc_model {
     int64_t head_rows;            /* rows of one chunk of logits */
     lc_layer_activations *layers; /* L; without training all share one set */
     lc_mat hidden;                /* N x C: output of the last layer, at the rows that are read */
-    lc_mat read_attended;         /* N x (HD + border): its attention output at these rows */
+    lc_mat read_attended;         /* N x (HD + border): its attention output at these rows; in the
+                                     backward pass then the gradient of that of all rows */
     lc_mat normed;                /* N x (C + border) */
     lc_mat product;               /* N x (I + border): swiglu output */
     lc_mat dropped;               /* N x max(C, HD, I), with dropout */
