@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 #include <fcntl.h>
 #include <math.h>
+#include <nccl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,29 @@ bool padding_columns(Fixture *f, bool is_fixed)
         *f, [](int row) { return float(COLUMNS * row * COLUMNS + 55); }, ROWS);
 }
 
+// Ranks that disagree about the size of a collective.
+bool mismatched_collective(Fixture *, bool is_fixed)
+{
+    ncclComm_t comms[2];
+    cudaStream_t streams[2];
+    float *buffers[2];
+    if (ncclCommInitAll(comms, 2, nullptr) != ncclSuccess)
+        return false;
+    for (int rank = 0; rank < 2; rank++) {
+        REQUIRE(cudaSetDevice(rank));
+        REQUIRE(cudaStreamCreate(&streams[rank]));
+        REQUIRE(cudaMalloc((void **)&buffers[rank], BYTES));
+        REQUIRE(cudaMemset(buffers[rank], 0, BYTES));
+        size_t count = size_t(is_fixed ? COUNT : COUNT - rank);
+        if (ncclAllReduce(buffers[rank], buffers[rank], count, ncclFloat32, ncclSum, comms[rank],
+                          streams[rank]) != ncclSuccess)
+            return false;
+    }
+    for (int rank = 0; rank < 2; rank++)
+        REQUIRE(cudaStreamSynchronize(streams[rank]));
+    return true;
+}
+
 struct HostBug {
     const char *name;
     bool (*run)(Fixture *, bool is_fixed);
@@ -233,7 +257,7 @@ const HostBug HOST_BUGS[] = {
     {"missing_event_wait", missing_event_wait}, {"missing_synchronize", missing_synchronize},
     {"upload_slot_reuse", upload_slot_reuse},   {"device_pointer_on_host", device_pointer_on_host},
     {"unjoined_capture", unjoined_capture},     {"missing_graph_edge", missing_graph_edge},
-    {"padding_columns", padding_columns},
+    {"padding_columns", padding_columns},       {"mismatched_collective", mismatched_collective},
 };
 
 // 0: nothing was noticed.
@@ -289,6 +313,7 @@ const Expectation EXPECTATIONS[] = {
     {"unjoined_capture", ORDERS},
     {"missing_graph_edge", REVERSE | RANDOM},
     {"padding_columns", ORDERS},
+    {"mismatched_collective", ORDERS},
 };
 
 struct ModeSettings {
@@ -315,7 +340,9 @@ int run_apart(const char *name, bool is_fixed, const ModeSettings &settings, int
         setenv("EMU_SCHED", (settings.threads + suffix).c_str(), 1);
         setenv("EMU_STREAMS", (settings.streams + suffix).c_str(), 1);
         setenv("EMU_GUARD", settings.guard, 1);
+        setenv("EMU_DEVICES", "2", 1);
         setenv("EMU_TIMEOUT_S", "5", 1);
+        setenv("ASAN_OPTIONS", "detect_leaks=0", 1); // the bugs do not clean up
         if (!getenv("EMU_SHOW")) {
             int null = open("/dev/null", O_WRONLY);
             dup2(null, 1);

@@ -26,6 +26,8 @@ struct Grid {
 Worker *make_worker()
 {
     Worker *w = new Worker;
+    w->order = config().thread_order;
+    w->strict_exit = config().strict_exit;
     // Nothing of this may grow while a kernel runs: it would be allocated on a fiber, inside an
     // instrumented call.
     w->idle_fibers.reserve(2 * MAX_BLOCK_THREADS);

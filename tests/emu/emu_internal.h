@@ -68,6 +68,9 @@ struct Traffic {
 
 // One OS thread that runs blocks, and the block it is running.
 struct Worker {
+    ThreadOrder order = ThreadOrder::InOrder; // config()'s, near at hand
+    bool strict_exit = false;
+
     std::vector<Thread> threads;
     std::vector<Warp> warps;
     RunQueue queue;

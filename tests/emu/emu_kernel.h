@@ -106,6 +106,7 @@ void launch_kernel(const char *name, void (*kernel)(P...), dim3 grid, dim3 block
                    size_t shared_bytes, cudaStream_t stream, A &&...values)
 {
     using Args = KernelArgs<P...>;
+    static_assert(sizeof(Args) <= 32764, "kernel parameters are limited to 32764 bytes");
     Args *args = new Args{kernel, std::tuple<std::decay_t<P>...>(std::forward<A>(values)...)};
     auto run = [](void *p) {
         std::apply(static_cast<Args *>(p)->kernel, static_cast<Args *>(p)->values);

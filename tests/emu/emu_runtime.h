@@ -125,6 +125,8 @@ CUstream_st *resolve(cudaStream_t stream);
 // Runs operations until done() holds; a null `done` means until nothing is ready. In lazy order
 // `preferred` goes first.
 void drain(Lock *lock, const std::function<bool()> &done, CUstream_st *preferred);
+// Runs everything on the device's streams.
+void drain_device(Lock *lock, int device);
 // Runs at most one operation of the stream, unless eager order has run it already.
 void poll(Lock *lock, CUstream_st *stream);
 bool is_idle(const CUstream_st *stream);

@@ -26,9 +26,9 @@ bool is_same(Site a, Site b)
     return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file));
 }
 
-bool is_in_order()
+bool is_in_order(const Worker *w)
 {
-    return config().thread_order == ThreadOrder::InOrder;
+    return w->order == ThreadOrder::InOrder;
 }
 
 void push(RunQueue *queue, int thread)
@@ -45,7 +45,7 @@ Thread *pick(Worker *w)
         return nullptr;
     if (w->is_lifo)
         return &w->threads[queue->ring[--queue->tail & queue->mask]];
-    if (config().thread_order == ThreadOrder::Random && count > 1) {
+    if (w->order == ThreadOrder::Random && count > 1) {
         unsigned chosen = unsigned((next_random(w) >> 32) * count >> 32);
         std::swap(queue->ring[queue->head & queue->mask],
                   queue->ring[(queue->head + chosen) & queue->mask]);
@@ -125,9 +125,9 @@ void release_barrier(Worker *w)
     w->barrier_result = w->predicate_sum;
     w->predicate_sum = w->arrived = 0;
     w->epoch++;
-    if (config().thread_order == ThreadOrder::Reverse)
+    if (w->order == ThreadOrder::Reverse)
         std::sort(w->waiting.begin(), w->waiting.end());
-    if (config().thread_order == ThreadOrder::Random && w->is_lifo)
+    if (w->order == ThreadOrder::Random && w->is_lifo)
         shuffle_order(w, w->waiting.data(), w->waiting.size());
     for (unsigned short thread : w->waiting)
         push(&w->queue, thread);
@@ -162,7 +162,7 @@ void thread_exit(Worker *w, Thread *thread)
     w->live--;
     Warp *warp = &w->warps[thread->warp];
     warp->alive &= ~(1u << thread->lane);
-    if (config().strict_exit && w->arrived)
+    if (w->strict_exit && w->arrived)
         fatal("thread exits while %d others wait at __syncthreads %s:%d", w->arrived,
               w->barrier_site.file, w->barrier_site.line);
     for (int i = warp->active; i--;)
@@ -215,14 +215,14 @@ int find_meeting(Warp *warp, unsigned mask, WarpOp op, bool orders_memory, Site 
 
 void set_up_order(Worker *w, unsigned block)
 {
-    if (config().thread_order == ThreadOrder::Random) {
+    if (w->order == ThreadOrder::Random) {
         uint64_t place = uint64_t(w->launch) << 32 | block;
         w->random_state = (config().thread_seed + 1) * 0x9E3779B97F4A7C15ull;
         w->random_state ^= place * 0xD1B54A32D192ED03ull;
         w->random_state |= 1;
     }
-    w->is_lifo = config().thread_order == ThreadOrder::Reverse ||
-                 (config().thread_order == ThreadOrder::Random && next_random(w) >> 63);
+    w->is_lifo = w->order == ThreadOrder::Reverse ||
+                 (w->order == ThreadOrder::Random && next_random(w) >> 63);
 }
 
 void set_up_block(Worker *w, unsigned block)
@@ -249,7 +249,7 @@ void set_up_block(Worker *w, unsigned block)
         thread->copy_group = 0;
         push(&w->queue, i);
     }
-    if (config().thread_order == ThreadOrder::Random)
+    if (w->order == ThreadOrder::Random)
         shuffle_order(w, w->queue.ring.data(), size_t(count));
     for (size_t i = 0; i < w->warps.size(); i++) {
         int lanes = std::min(32, count - int(i) * 32);
@@ -296,11 +296,11 @@ int barrier(int predicate, Site site)
     self->wait_what = "__syncthreads";
     self->wait_site = site;
     bool is_last = w->arrived == w->live;
-    if (!is_last || !is_in_order())
+    if (!is_last || !is_in_order(w))
         w->waiting.push_back((unsigned short)self->linear);
     if (is_last)
         release_barrier(w);
-    if (!is_last || !is_in_order())
+    if (!is_last || !is_in_order(w))
         suspend(w, self);
     return w->barrier_result;
 }
@@ -318,8 +318,8 @@ void warp(unsigned mask, WarpOp op, void *arg, bool orders_memory, Site site)
     warp->meetings[meeting].arrived |= 1u << self->lane;
     self->wait_what = "warp collective";
     self->wait_site = site;
-    bool is_last = complete(w, self->warp, meeting, is_in_order() ? self : nullptr);
-    if (!is_last || !is_in_order())
+    bool is_last = complete(w, self->warp, meeting, is_in_order(w) ? self : nullptr);
+    if (!is_last || !is_in_order(w))
         suspend(w, self);
 }
 

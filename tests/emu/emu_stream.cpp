@@ -257,6 +257,18 @@ void drain(Lock *lock, const std::function<bool()> &done, CUstream_st *preferred
     }
 }
 
+void drain_device(Lock *lock, int device)
+{
+    auto is_done = [device] {
+        for (const CUstream_st *stream : runtime()->streams) {
+            if (stream->device == device && !is_idle(stream))
+                return false;
+        }
+        return true;
+    };
+    drain(lock, is_done, nullptr);
+}
+
 void poll(Lock *lock, CUstream_st *stream)
 {
     if (config().stream_order == StreamOrder::Eager) {
