@@ -86,8 +86,8 @@ struct Worker {
     Thread *current = nullptr;
     std::vector<Fiber *> idle_fibers;
 
-    char *arena =
-        nullptr; // shared memory: the dynamic part, then the static arrays between red zones
+    // Shared memory: the dynamic part, then the static arrays between red zones.
+    char *arena = nullptr;
     size_t dynamic_bytes = 0, arena_used = 0;
     std::vector<SharedArray> arrays;
 
@@ -125,12 +125,10 @@ void run_grid(const Launch &launch);
 void run_block(Worker *w, unsigned block);
 // The next number of the worker's generator.
 uint64_t next_random(Worker *w);
-// Reports an error with the kernel, block and thread that made it, and ends the program with status
-// 66.
+// Reports an error with the kernel, block and thread that made it; the program ends with status 66.
 [[noreturn]] void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Fills with 0xFF, a NaN in fp32 and bf16, unless EMU_POISON=0.
 void poison(void *p, size_t bytes);
-// An address without the sanitizers' knowledge of its shadow: marks a part of the arena as
-// accessible or not (ASan).
+// Tells AddressSanitizer, where it is on, whether a part of the arena may be touched.
 void set_accessible(void *p, size_t bytes, bool is_accessible);
 } // namespace emu

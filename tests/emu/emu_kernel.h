@@ -1,9 +1,9 @@
 /* The CUDA kernel language for g++ and clang++, on top of the emulator's scheduler. Included by
  * cuda/gpu.h where no nvcc compiles; kernels see built-in variables, barriers, warp collectives,
  * atomics and intrinsics under their usual names. Functions of namespace emu are the emulator's
- * side of them, implemented in emu_sched.cpp, emu_device.cpp and emu_launch.cpp. Every barrier and
- * collective carries its source line (Site): lanes that belong together come from one line, and
- * reports name it. */
+ * side of them, implemented in emu_sched.cpp, emu_device.cpp and fake_cudart_stream.cpp. Every
+ * barrier and collective carries its source line (Site): lanes that belong together come from one
+ * line, and reports name it. */
 #pragma once
 
 #include <cuda_runtime.h>
@@ -53,12 +53,15 @@ void warp(unsigned mask, WarpOp op, void *arg, bool orders_memory, Site site);
 void *shared(const SharedSite *site);
 // The calling block's dynamic shared memory.
 void *dynamic_shared();
+// Asynchronous copies, as gpu_ptx.h has them.
 void cp_async(void *shared, const void *global, int bytes, int source_bytes);
 void cp_commit();
 void cp_wait(int pending_groups);
+// End the program with a report.
 [[noreturn]] void bad_shuffle(int lane, int source);
 [[noreturn]] void trap();
 
+// CUDA's atomics; each returns the old value.
 float atomic_add(float *p, float v);
 double atomic_add(double *p, double v);
 int atomic_add(int *p, int v);

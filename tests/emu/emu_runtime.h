@@ -104,8 +104,8 @@ struct Runtime {
     uint64_t sequence = 0, random_state = 0;
     unsigned long long next_capture_id = 1;
     std::map<const char *, Allocation> allocations;
-    std::map<const void *, size_t>
-        dynamic_limits;             // by kernel, where cudaFuncSetAttribute raised it
+    // Dynamic shared memory allowed, by kernel, where cudaFuncSetAttribute raised it.
+    std::map<const void *, size_t> dynamic_limits;
     std::vector<size_t> used_bytes; // by device
     char *guarded_arena = nullptr;  // EMU_GUARD
     size_t guarded_bytes = 0;
@@ -113,9 +113,12 @@ struct Runtime {
     int unguarded = 0; // operations that are running
 };
 
+// The state of this process.
 Runtime *runtime();
+// The calling thread's device.
 int current_device();
 void set_current_device(int device);
+// A monotonic clock.
 double now_ms();
 
 // ---- emu_stream.cpp; the lock is held ----
@@ -129,10 +132,13 @@ void drain(Lock *lock, const std::function<bool()> &done, CUstream_st *preferred
 void drain_device(Lock *lock, int device);
 // Runs at most one operation of the stream, unless eager order has run it already.
 void poll(Lock *lock, CUstream_st *stream);
+// Nothing queued and nothing running.
 bool is_idle(const CUstream_st *stream);
+// Queues an operation and gives it its place in the order of arrival; eager order runs it.
 void push_op(Lock *lock, CUstream_st *stream, Op op);
 
 // ---- emu_capture.cpp; the lock is held ----
+// Adds work to the graph as a node that comes after the stream's frontier.
 cudaError_t capture_work(CUstream_st *stream, Work work);
 // For calls that must not be made while the calling thread, or in global mode any thread, captures:
 // an error, and the captures concerned are invalid.
@@ -141,20 +147,26 @@ cudaError_t refuse_while_capturing();
 cudaError_t refuse_wait(CUstream_st *stream);
 // Work on the legacy default stream while a stream that waits for it captures.
 cudaError_t refuse_default_stream(const CUstream_st *stream);
+// cudaStreamBeginCapture and cudaStreamEndCapture; the graph is the caller's, null after an error.
 cudaError_t capture_begin(CUstream_st *stream, cudaStreamCaptureMode mode);
 cudaError_t capture_end(CUstream_st *stream, cudaGraph_t *graph);
 // What cudaEventRecord and cudaStreamWaitEvent mean for capturing streams; true in *is_done if that
 // was all.
 cudaError_t capture_record(CUstream_st *stream, EventState *event, bool *is_done);
 cudaError_t capture_wait(CUstream_st *stream, EventState *event, bool *is_done);
+// Sets the calling thread's mode and returns the one before.
 cudaStreamCaptureMode exchange_capture_mode(cudaStreamCaptureMode mode);
+// One launch of an executable graph: binds its work now, waits for the launch before.
 std::shared_ptr<GraphRun> make_run(CUgraphExec_st *exec);
 
-// ---- emu_memory.cpp; the lock is held unless said otherwise ----
+// ---- emu_memory.cpp; the lock is held ----
+// Device memory, aligned to 256 bytes and filled with NaN; an error where the device is full.
 cudaError_t memory_alloc(void **p, size_t bytes, int device);
+// Frees it; the caller has waited for work that uses it. Null is fine.
 cudaError_t memory_free(void *p);
 // The allocation that [p, p + bytes) lies in, or null.
 const Allocation *find_allocation(const void *p, size_t bytes);
+// Pinned host memory, which kernels reach at the same address; and memory of the caller's as such.
 cudaError_t host_alloc(void **p, size_t bytes);
 cudaError_t host_free(void *p);
 cudaError_t host_register(void *p, size_t bytes);
