@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "bugs_kernels.h"
+#include "emu_memory.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -225,6 +226,20 @@ bool padding_columns(Fixture *f, bool is_fixed)
         *f, [](int row) { return float(COLUMNS * row * COLUMNS + 55); }, ROWS);
 }
 
+// A row too many is written, into the gap before the next buffer of the same block.
+bool block_gap_overrun(Fixture *f, bool is_fixed)
+{
+    constexpr int USED = 100;
+    float *block;
+    REQUIRE(cudaMalloc((void **)&block, 2 * BYTES));
+    emu_memory_hide(block + USED, BYTES);
+    launch_copy(block, f->buffers.in, is_fixed ? USED : USED + 1, nullptr);
+    REQUIRE(cudaDeviceSynchronize());
+    emu_memory_show(block + USED, BYTES);
+    REQUIRE(cudaMemcpy(f->result.data(), block, USED * 4, cudaMemcpyDeviceToHost));
+    return is_result_right(*f, same, USED);
+}
+
 // Ranks that disagree about the size of a collective.
 bool mismatched_collective(Fixture *, bool is_fixed)
 {
@@ -258,6 +273,7 @@ const HostBug HOST_BUGS[] = {
     {"upload_slot_reuse", upload_slot_reuse},   {"device_pointer_on_host", device_pointer_on_host},
     {"unjoined_capture", unjoined_capture},     {"missing_graph_edge", missing_graph_edge},
     {"padding_columns", padding_columns},       {"mismatched_collective", mismatched_collective},
+    {"block_gap_overrun", block_gap_overrun},
 };
 
 // 0: nothing was noticed.
@@ -314,6 +330,7 @@ const Expectation EXPECTATIONS[] = {
     {"missing_graph_edge", REVERSE | RANDOM},
     {"padding_columns", ORDERS},
     {"mismatched_collective", ORDERS},
+    {"block_gap_overrun", CHECKER | ASAN},
 };
 
 struct ModeSettings {

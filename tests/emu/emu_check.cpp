@@ -40,6 +40,7 @@ struct Record {
 
 struct Cell {
     Record write, read;
+    bool is_hidden; // by emu_memory_hide
 };
 
 // Memory with cells; those are committed by the system as they are touched.
@@ -245,6 +246,8 @@ void check_cells(const Access &access, Worker *w)
         Cell *cell = &access.region->cells[at / CELL_BYTES];
         size_t low = std::max(at, access.offset) - at, high = std::min(at + CELL_BYTES, end) - at;
         uint8_t bytes = uint8_t((0xF << low) & (0xF >> (CELL_BYTES - high)));
+        if (cell->is_hidden)
+            return report("out of bounds (hidden gap)", access, nullptr);
         check_uninitialised(access, *cell, bytes, w);
         check_races(access, *cell, bytes, w);
         count(access, *cell, w);
@@ -359,6 +362,19 @@ void memory_free(void *p)
     checker()->last = {};
 }
 
+void memory_hide(void *p, size_t bytes, bool is_hidden)
+{
+    const char *first = static_cast<const char *>(p);
+    auto next = checker()->memory.upper_bound(first);
+    if (next == checker()->memory.begin() || first + bytes > std::prev(next)->second.end)
+        fatal("emu_memory_hide: this is no part of a block of device memory");
+    const Region &region = std::prev(next)->second;
+    size_t begin = size_t(first - region.first), end = begin + bytes;
+    size_t cell = (begin + CELL_BYTES - 1) / CELL_BYTES;
+    for (; (cell + 1) * CELL_BYTES <= end; cell++)
+        region.cells[cell].is_hidden = is_hidden;
+}
+
 int note_program(dl_phdr_info *info, size_t, void *)
 {
     const char *base = reinterpret_cast<const char *>(info->dlpi_addr);
@@ -383,7 +399,7 @@ void finish()
 
 bool start()
 {
-    hooks = {block_begin, warp_sync, access_hook, memory_alloc, memory_free};
+    hooks = {block_begin, warp_sync, access_hook, memory_alloc, memory_free, memory_hide};
     dl_iterate_phdr(note_program, nullptr);
     return atexit(finish) == 0;
 }

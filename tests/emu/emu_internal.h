@@ -116,6 +116,7 @@ struct Hooks {
                    void *pc) = nullptr;
     void (*memory_alloc)(void *, size_t bytes) = nullptr;
     void (*memory_free)(void *) = nullptr;
+    void (*memory_hide)(void *, size_t bytes, bool is_hidden) = nullptr;
 };
 extern Hooks hooks;
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "emu_internal.h"
+#include "emu_memory.h"
 #include "emu_runtime.h"
 
 namespace emu
@@ -194,3 +195,22 @@ cudaError_t host_unregister(void *p)
                                                      : cudaErrorHostMemoryNotRegistered;
 }
 } // namespace emu
+
+void emu_memory_hide(void *p, size_t bytes)
+{
+    emu::Lock lock(emu::runtime()->mutex);
+    emu::guard_open();
+    memset(p, 0xFF, bytes);
+    emu::guard_close();
+    emu::set_accessible(p, bytes, false);
+    if (emu::hooks.memory_hide)
+        emu::hooks.memory_hide(p, bytes, true);
+}
+
+void emu_memory_show(void *p, size_t bytes)
+{
+    emu::Lock lock(emu::runtime()->mutex);
+    emu::set_accessible(p, bytes, true);
+    if (emu::hooks.memory_hide)
+        emu::hooks.memory_hide(p, bytes, false);
+}

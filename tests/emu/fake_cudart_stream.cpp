@@ -297,6 +297,28 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus *
     return cudaSuccess;
 }
 
+// Graph and dependencies are not handed out while they grow: those pointers become null.
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatus *status,
+                                     unsigned long long *id, cudaGraph_t *graph,
+                                     const cudaGraphNode_t **dependencies,
+                                     const cudaGraphEdgeData **edges, size_t *dependency_count)
+{
+    cudaError_t error = cudaStreamIsCapturing(handle, status);
+    Lock lock(runtime()->mutex);
+    const CUstream_st *stream = resolve(handle);
+    if (id)
+        *id = stream->capture ? stream->capture->id : 0;
+    if (graph)
+        *graph = nullptr;
+    if (dependencies)
+        *dependencies = nullptr;
+    if (edges)
+        *edges = nullptr;
+    if (dependency_count)
+        *dependency_count = stream->frontier.size();
+    return error;
+}
+
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode)
 {
     *mode = exchange_capture_mode(*mode);
