@@ -240,6 +240,20 @@ bool block_gap_overrun(Fixture *f, bool is_fixed)
     return is_result_right(*f, same, USED);
 }
 
+// A kernel goes to a stream of a device that is not the current one.
+bool wrong_device(Fixture *f, bool is_fixed)
+{
+    cudaStream_t stream;
+    REQUIRE(cudaSetDevice(1));
+    REQUIRE(cudaStreamCreate(&stream));
+    if (!is_fixed)
+        REQUIRE(cudaSetDevice(0));
+    launch_copy(f->buffers.out, f->buffers.in, COUNT, stream);
+    REQUIRE(cudaGetLastError());
+    REQUIRE(cudaStreamSynchronize(stream));
+    return true;
+}
+
 // Ranks that disagree about the size of a collective.
 bool mismatched_collective(Fixture *, bool is_fixed)
 {
@@ -269,10 +283,15 @@ struct HostBug {
 };
 
 const HostBug HOST_BUGS[] = {
-    {"missing_event_wait", missing_event_wait}, {"missing_synchronize", missing_synchronize},
-    {"upload_slot_reuse", upload_slot_reuse},   {"device_pointer_on_host", device_pointer_on_host},
-    {"unjoined_capture", unjoined_capture},     {"missing_graph_edge", missing_graph_edge},
-    {"padding_columns", padding_columns},       {"mismatched_collective", mismatched_collective},
+    {"missing_event_wait", missing_event_wait},
+    {"missing_synchronize", missing_synchronize},
+    {"upload_slot_reuse", upload_slot_reuse},
+    {"device_pointer_on_host", device_pointer_on_host},
+    {"unjoined_capture", unjoined_capture},
+    {"missing_graph_edge", missing_graph_edge},
+    {"padding_columns", padding_columns},
+    {"wrong_device", wrong_device},
+    {"mismatched_collective", mismatched_collective},
     {"block_gap_overrun", block_gap_overrun},
 };
 
@@ -329,6 +348,7 @@ const Expectation EXPECTATIONS[] = {
     {"unjoined_capture", ORDERS},
     {"missing_graph_edge", REVERSE | RANDOM},
     {"padding_columns", ORDERS},
+    {"wrong_device", ORDERS},
     {"mismatched_collective", ORDERS},
     {"block_gap_overrun", CHECKER | ASAN},
 };

@@ -95,9 +95,13 @@ struct Launch {
 void launch(const Launch &launch);
 
 // For cudaLaunchKernel and cudaLaunchKernelExC, which know a kernel by its address alone.
-typedef void (*LaunchFromPointers)(const void *function, dim3 grid, dim3 block, size_t bytes,
+struct KernelAddress {
+    const char *name;
+    const void *function;
+};
+typedef void (*LaunchFromPointers)(const KernelAddress &kernel, dim3 grid, dim3 block, size_t bytes,
                                    cudaStream_t stream, void **args);
-bool register_kernel(const void *function, LaunchFromPointers launch);
+bool register_kernel(const KernelAddress &kernel, LaunchFromPointers launch);
 
 template <class... P> struct KernelArgs {
     void (*kernel)(P...);
@@ -120,21 +124,22 @@ void launch_kernel(const char *name, void (*kernel)(P...), dim3 grid, dim3 block
 }
 
 template <class... P, size_t... I>
-void launch_from_pointers(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes,
-                          cudaStream_t stream, void **args, std::index_sequence<I...>)
+void launch_from_pointers(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                          size_t bytes, cudaStream_t stream, void **args, std::index_sequence<I...>)
 {
-    launch_kernel("kernel launched by address", kernel, grid, block, bytes, stream,
+    launch_kernel(name, kernel, grid, block, bytes, stream,
                   *static_cast<std::decay_t<P> *>(args[I])...);
 }
 
-template <class... P> bool register_typed(void (*kernel)(P...))
+template <class... P> bool register_typed(const char *name, void (*kernel)(P...))
 {
-    return register_kernel(
-        reinterpret_cast<const void *>(kernel),
-        [](const void *f, dim3 g, dim3 b, size_t bytes, cudaStream_t s, void **args) {
-            auto typed = reinterpret_cast<void (*)(P...)>(const_cast<void *>(f));
-            launch_from_pointers(typed, g, b, bytes, s, args, std::index_sequence_for<P...>{});
-        });
+    auto launch = [](const KernelAddress &k, dim3 grid, dim3 block, size_t bytes,
+                     cudaStream_t stream, void **args) {
+        auto typed = reinterpret_cast<void (*)(P...)>(const_cast<void *>(k.function));
+        launch_from_pointers(k.name, typed, grid, block, bytes, stream, args,
+                             std::index_sequence_for<P...>{});
+    };
+    return register_kernel({name, reinterpret_cast<const void *>(kernel)}, launch);
 }
 
 // Functions that only the emulator calls on other lanes' stacks must not be seen as accesses of the
@@ -219,7 +224,7 @@ inline int lane()
 #define EMU_JOIN(a, b)  EMU_JOIN2(a, b)
 #define GPU_REGISTER(kernel)                                                 \
     [[maybe_unused]] static const bool EMU_JOIN(emu_registered_, __LINE__) = \
-        emu::register_typed(kernel)
+        emu::register_typed(#kernel, kernel)
 #define GPU_SHARED(type, name, dims)                                                      \
     typedef type emu_type_of_##name dims;                                                 \
     static emu::SharedSite emu_site_of_##name{sizeof(emu_type_of_##name), alignof(type)}; \

@@ -12,9 +12,14 @@ namespace
 constexpr int LOWEST_PRIORITY = 0, HIGHEST_PRIORITY = -5;
 constexpr size_t RESERVED_SHARED_BYTES = 1024; // of each block, by the system
 
-std::map<const void *, LaunchFromPointers> *registered_kernels()
+struct RegisteredKernel {
+    KernelAddress address;
+    LaunchFromPointers launch;
+};
+
+std::map<const void *, RegisteredKernel> *registered_kernels()
 {
-    static std::map<const void *, LaunchFromPointers> kernels; // filled before main
+    static std::map<const void *, RegisteredKernel> kernels; // filled before main
     return &kernels;
 }
 
@@ -90,9 +95,9 @@ bool are_supported(const cudaLaunchConfig_t *config)
 
 namespace emu
 {
-bool register_kernel(const void *function, LaunchFromPointers launch)
+bool register_kernel(const KernelAddress &kernel, LaunchFromPointers launch)
 {
-    (*registered_kernels())[function] = launch;
+    (*registered_kernels())[kernel.function] = {kernel, launch};
     return true;
 }
 
@@ -106,6 +111,11 @@ void launch(const Launch &launch)
                     launch.name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x,
                     launch.block.y, launch.block.z, launch.shared_bytes);
             fail(cudaErrorInvalidValue);
+            return;
+        }
+        if (resolve(launch.stream)->device != current_device()) {
+            fprintf(stderr, "EMU: %s is launched on a stream of another device\n", launch.name);
+            fail(cudaErrorInvalidResourceHandle);
             return;
         }
     }
@@ -443,7 +453,7 @@ cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void *
     if (kernel == registered_kernels()->end())
         return fail(cudaErrorInvalidDeviceFunction); // GPU_REGISTER is missing
     cudaError_t before = cudaGetLastError();
-    kernel->second(function, grid, block, shared_bytes, stream, args);
+    kernel->second.launch(kernel->second.address, grid, block, shared_bytes, stream, args);
     cudaError_t error = cudaPeekAtLastError();
     if (error == cudaSuccess)
         fail(before);
