@@ -9,6 +9,7 @@
  * Launches are ordered by their streams, which is what lazy and random stream order test, so an
  * earlier launch never races. Two reads are kept where they are unordered. */
 #include <algorithm>
+#include <limits.h>
 #include <map>
 #include <set>
 #include <stdio.h>
@@ -62,7 +63,7 @@ struct Access {
 
 struct Checker {
     std::map<const char *, Region> memory;
-    std::vector<std::pair<const char *, const char *>> statics; // the program's own variables
+    std::vector<std::pair<const char *, const char *>> statics; // variables of loaded objects
     Region arena = {};
     size_t arena_touched = 0;
     Region last = {};             // found last
@@ -70,6 +71,7 @@ struct Checker {
     std::set<std::pair<uint64_t, const void *>> seen;
     int errors = 0;
     const char *text_base = nullptr;
+    std::string object;                                            // its file
     const char *builtins_first = nullptr, *builtins_end = nullptr; // threadIdx and its like
 };
 
@@ -100,17 +102,25 @@ uint32_t pc_offset(const void *pc)
     return uint32_t(static_cast<const char *>(pc) - checker()->text_base);
 }
 
-// "file:line" of an address in the program, the emulator's own headers left out; empty without
+// The file that the kernels are in; a name that a child process understands as well.
+std::string file_of_object()
+{
+    if (checker()->object != "/proc/self/exe")
+        return checker()->object;
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program);
+    return std::string(program, length > 0 ? size_t(length) : 0);
+}
+
+// "file:line" of an address in the kernels, the emulator's own headers left out; empty without
 // addr2line.
 std::string source_line(uint32_t pc)
 {
-    char program[512], command[768], text[512] = "";
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[length > 0 ? length : 0] = 0;
-    snprintf(command, sizeof command,
-             "addr2line -Cie '%s' 0x%x 2>/dev/null | grep -vE '(gpu|emu)_?[a-z]*[.]h' | head -n 1",
-             program, pc - 1);
-    FILE *pipe = popen(command, "r");
+    char text[512] = "", offset[16];
+    snprintf(offset, sizeof offset, "0x%x", pc - 1);
+    std::string command = "addr2line -Cie '" + file_of_object() + "' " + offset;
+    command += " 2>/dev/null | grep -vE '(gpu|emu)_?[a-z]*[.]h' | head -n 1";
+    FILE *pipe = popen(command.c_str(), "r");
     if (!pipe)
         return "";
     if (fgets(text, sizeof text, pipe))
@@ -375,17 +385,25 @@ void memory_hide(void *p, size_t bytes, bool is_hidden)
         region.cells[cell].is_hidden = is_hidden;
 }
 
-int note_program(dl_phdr_info *info, size_t, void *)
+// Notes where a loaded object lies, and which one the kernels are in: the checker's own, as both
+// are linked together, be it a program or a library that was opened.
+int note_object(dl_phdr_info *info, size_t, void *)
 {
+    Checker *c = checker();
     const char *base = reinterpret_cast<const char *>(info->dlpi_addr);
-    checker()->text_base = base;
+    const char *own = reinterpret_cast<const char *>(&check_access);
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const auto &header = info->dlpi_phdr[i];
-        if (header.p_type == PT_LOAD)
-            checker()->statics.push_back(
-                {base + header.p_vaddr, base + header.p_vaddr + header.p_memsz});
+        const char *first = base + header.p_vaddr, *end = first + header.p_memsz;
+        if (header.p_type != PT_LOAD)
+            continue;
+        c->statics.push_back({first, end});
+        if (own >= first && own < end) {
+            c->text_base = base;
+            c->object = *info->dlpi_name ? info->dlpi_name : "/proc/self/exe";
+        }
     }
-    return 1; // the program is the first; libraries do not matter
+    return 0;
 }
 
 void finish()
@@ -400,7 +418,7 @@ void finish()
 bool start()
 {
     hooks = {block_begin, warp_sync, access_hook, memory_alloc, memory_free, memory_hide};
-    dl_iterate_phdr(note_program, nullptr);
+    dl_iterate_phdr(note_object, nullptr);
     return atexit(finish) == 0;
 }
 
