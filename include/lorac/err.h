@@ -62,6 +62,9 @@ lc_code lc_fail_errno(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 /* Puts "context: " before the message of an error that is being passed on. Returns err->code. */
 lc_code lc_err_context(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 
+/* Names another field, tensor or file in an error that is being passed on. Returns err->code. */
+lc_code lc_err_param(lc_err *err, const char *param);
+
 void lc_err_clear(lc_err *err);
 
 /* Exit status of the process for a code: 0, 1, 2, 3 or 75. */

@@ -25,6 +25,11 @@ void *lc_aligned_alloc(size_t alignment, size_t bytes);
 char *lc_strdup(const char *text);
 void lc_free(void *memory);
 
+/* A large block of zeroed memory of its own, 4096-byte aligned, in huge pages where the system has
+ * them and the block is large; pages are touched when they are used. Free with lc_pages_free. */
+void *lc_pages_alloc(size_t bytes);
+void lc_pages_free(void *memory);
+
 /* Allocates count*size zeroed bytes into *out, or an LC_ERR_MEMORY that names `what` and the
  * size. */
 LC_WARN_UNUSED lc_code lc_new(void **out, size_t count, size_t size, const char *what, lc_err *err);

@@ -280,6 +280,9 @@ typedef struct lc_ops {
     void (*free)(lc_device *device, void *memory);
     LC_WARN_UNUSED lc_code (*upload)(lc_device *device, void *to, const void *from, size_t bytes,
                                      lc_err *err);
+    /* Rows in host memory into a window, converting as copy does. Several threads may call it at
+     * once, each for rows of its own; `from` may be used again when it returns. */
+    LC_WARN_UNUSED lc_code (*upload_mat)(lc_device *device, lc_mat to, lc_mat from, lc_err *err);
     LC_WARN_UNUSED lc_code (*download)(lc_device *device, void *to, const void *from, size_t bytes,
                                        lc_err *err);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
@@ -332,6 +335,7 @@ typedef struct lc_ops {
 struct lc_device {
     const lc_ops *ops;
     const char *description; /* "cpu, 2 threads, avx2", owned by the backend */
+    int reader_count;        /* how many threads are worth using to fill its memory, at least 1 */
     void *state;             /* owned by the backend */
 };
 

@@ -11,7 +11,7 @@ from .rng import Rng
 
 CORPUS_SEED = 20240229
 DRILL_SEED = 31
-HELD_OUT_SEED = 77
+HELD_OUT_SEED = 1077
 HELD_OUT_PER_TASK = 64
 DRILL_WEIGHTS = {"spell": 40, "opposite": 20, "add": 20, "plural": 20}
 SYSTEM_LINES = ["You are a helpful assistant.", "Answer briefly.", "You are a careful assistant.",

@@ -48,8 +48,6 @@ def score(model_dir, quickstart_dir):
     for task in dict.fromkeys(row["task"] for row in rows):
         scores[task] = round(exact_share(tokenizer, model, [r for r in rows if r["task"] == task]), 4)
         print(f"{task:10} {100 * scores[task]:6.1f} %", flush=True)
-    hard = exact_share(tokenizer, model, corpus.held_out_rows("facts_hard", 99))
-    print(f"facts_hard {100 * hard:6.1f} %", flush=True)
     before = exact_share(tokenizer, model, corpus.read_jsonl(quickstart_dir / "valid.jsonl"))
     print(f"quickstart, untrained {100 * before:6.1f} %", flush=True)
-    return {"tasks": scores, "facts_hard": round(hard, 4), "quickstart_before": round(before, 4)}
+    return {"tasks": scores, "quickstart_before": round(before, 4)}

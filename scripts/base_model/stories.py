@@ -43,8 +43,9 @@ def story(rng):
 
 
 def echo(rng):
-    """A run of words, said two or three times."""
-    run = " ".join(w.made_up(rng, rng.chance(0.4)) if rng.chance(0.6) else rng.pick(w.EVERYDAY)
-                   for _ in range(rng.between(3, 9)))
+    """A run of words or signs, said two or three times."""
+    run = w.signs(rng) if rng.chance(0.3) else " ".join(
+        w.made_up(rng, rng.chance(0.4)) if rng.chance(0.6) else rng.pick(w.EVERYDAY)
+        for _ in range(rng.between(3, 9)))
     joiner = rng.pick([", ", ". ", "\n", " / "])
     return joiner.join([run] * rng.between(2, 3))

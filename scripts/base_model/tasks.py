@@ -18,9 +18,8 @@ def is_held_out(prompt):
 
 def draw(rng, task, held_out=False):
     """One (prompt, answer) of the task, from the training side or from the held-out side."""
-    generate = HELD_OUT_TASKS[task] if held_out else TASKS[task]
     while True:
-        prompt, answer = generate(rng)
+        prompt, answer = TASKS[task](rng)
         if is_held_out(prompt) == held_out:
             return prompt, answer
 
@@ -60,6 +59,8 @@ def _random_words(rng, count, made_up_share):
 def repeat(rng):
     if rng.chance(0.35):
         text = scene(rng)[0]
+    elif rng.chance(0.15):
+        text = w.signs(rng)
     else:
         text = " ".join(_random_words(rng, rng.between(1, 7), 0.3))
     return _ask(rng, REPEAT_FORMS, x=text), text
@@ -168,64 +169,38 @@ def reverse(rng):
 
 # --- facts --------------------------------------------------------------------------------------
 
-RELATIONS = [  # statement, question for the value, question for the person, values
-    ("{p} likes {v}.", "What does {p} like?", "Who likes {v}?", w.FOODS),
-    ("{p} drinks {v}.", "What does {p} drink?", "Who drinks {v}?", w.FOODS[:4]),
-    ("{p} lives in {v}.", "Where does {p} live?", "Who lives in {v}?", w.CITIES),
-    ("{p} was born in {v}.", "Where was {p} born?", "Who was born in {v}?", w.CITIES),
-    ("{p} enjoys {v}.", "What does {p} enjoy?", "Who enjoys {v}?", w.HOBBIES),
-    ("{p} has a {v}.", "What does {p} have?", "Who has a {v}?", w.ANIMALS + w.ITEMS),
-    ("{p} wants a {v}.", "What does {p} want?", "Who wants a {v}?", w.ITEMS),
-    ("{p} is a {v}.", "What is the job of {p}?", "Who is a {v}?", w.JOBS),
-    ("{p} is at the {v}.", "Where is {p}?", "Who is at the {v}?", w.PLACES),
-    ("The {p} is {v}.", "What color is the {p}?", "What is {v}?", w.COLORS),
+RELATIONS = [  # statement, question, values
+    ("{p} likes {v}.", "What does {p} like?", w.FOODS),
+    ("{p} drinks {v}.", "What does {p} drink?", w.FOODS[:4]),
+    ("{p} lives in {v}.", "Where does {p} live?", w.CITIES),
+    ("{p} was born in {v}.", "Where was {p} born?", w.CITIES),
+    ("{p} enjoys {v}.", "What does {p} enjoy?", w.HOBBIES),
+    ("{p} has a {v}.", "What does {p} have?", w.ANIMALS + w.ITEMS),
+    ("{p} wants a {v}.", "What does {p} want?", w.ITEMS),
+    ("{p} is a {v}.", "What is the job of {p}?", w.JOBS),
+    ("{p} is at the {v}.", "Where is {p}?", w.PLACES),
+    ("The {p} is {v}.", "What color is the {p}?", w.COLORS),
 ]
 
-FACT_FORMS = ["{f} {q}", "{f}\n{q}", "Facts: {f}\nQuestion: {q}", "{q}\n{f}",
+FACT_FORMS = ["{f} {q}", "{f}\n{q}", "Facts: {f}\nQuestion: {q}",
               "Read the facts and answer. {f} {q}", "We know this: {f} {q}"]
 
 
 def _fact_list(rng, low):
-    """`low` to five facts of one kind: (told, [(question, answer) two for each fact])."""
-    statement, ask_value, ask_person, values = rng.pick(RELATIONS)
+    """`low` to five facts of one kind: (told, [(question, answer) for each fact])."""
+    statement, question, values = rng.pick(RELATIONS)
     count = rng.between(low, min(5, len(values)))
     subject = w.item if statement.startswith("The") else w.person
     people = w.distinct(rng, count, subject)
     chosen = rng.sample(values, count)
     told = " ".join(statement.format(p=p, v=v) for p, v in zip(people, chosen))
-    questions = [(ask_value.format(p=p, v=v), v, ask_person.format(p=p, v=v), p)
-                 for p, v in zip(people, chosen)]
-    return told, questions
-
-
-def _lookup(rng):
-    """(prompt, answer, plain): plain asks for the value, after the facts."""
-    told, questions = _fact_list(rng, 2)
-    by_value, value, by_person, person = rng.pick(questions)
-    asks_value = rng.chance(0.65)
-    question, answer = (by_value, value) if asks_value else (by_person, person)
-    form = rng.pick(FACT_FORMS)
-    return form.format(f=told, q=question), answer, asks_value and not form.startswith("{q}")
+    return told, [(question.format(p=p), v) for p, v in zip(people, chosen)]
 
 
 def facts(rng):
-    return _lookup(rng)[:2]
-
-
-def facts_plain(rng):
-    """What does Bob like?, asked after the facts: the lookups the base model has learned."""
-    while True:
-        prompt, answer, plain = _lookup(rng)
-        if plain:
-            return prompt, answer
-
-
-def facts_hard(rng):
-    """Who likes tea?, or the question before the facts: the lookups it has not."""
-    while True:
-        prompt, answer, plain = _lookup(rng)
-        if not plain:
-            return prompt, answer
+    told, questions = _fact_list(rng, 2)
+    question, answer = rng.pick(questions)
+    return rng.pick(FACT_FORMS).format(f=told, q=question), answer
 
 
 def facts_talk(rng):
@@ -233,8 +208,7 @@ def facts_talk(rng):
     told, questions = _fact_list(rng, 3)
     rng.shuffle(questions)
     turns = []
-    for by_value, value, by_person, person in questions:
-        question, answer = (by_value, value) if rng.chance(0.65) else (by_person, person)
+    for question, answer in questions:
         form = "{q}" if turns else rng.pick(FACT_FORMS)
         turns.append((form.format(f=told, q=question), answer))
     return turns
@@ -329,9 +303,6 @@ TASKS = {
     "repeat": repeat, "extract": extract, "pick": pick, "reverse": reverse, "facts": facts,
     "digits": digits, "add": add, "opposite": opposite, "plural": plural, "spell": spell,
 }
-
-# What the held-out prompts measure: all tasks, but facts in the plain form and the hard form apart.
-HELD_OUT_TASKS = {**TASKS, "facts": facts_plain, "facts_hard": facts_hard}
 
 # How often each task stands in the training conversations, in percent.
 WEIGHTS = {

@@ -34,7 +34,7 @@ MUON_MOMENTUM = 0.95
 # one row in ten still holds stories.
 FOCUS_STEP, FOCUS_FACTOR, FOCUS_STORY_SHARE = 300, 0.3, 0.1
 # Later still, this share of the rows are drills: lookup among facts is the last thing learned.
-DRILL_STEP, DRILL_SHARE = 1700, 0.45
+DRILL_STEP, DRILL_SHARE = 1500, 0.45
 CHECKPOINT_EVERY, EVALUATE_EVERY = 100, 200
 
 

@@ -118,6 +118,33 @@ def made_up(rng, capital=False):
     return word.capitalize() if capital else word
 
 
+# Letters beyond ASCII, block by block: accents, Greek, Cyrillic, Hebrew, Arabic, Devanagari, dashes and
+# quotes, currencies, kana, Han, Hangul, pictures.
+_FOREIGN = [[chr(code) for code in range(first, last)] for first, last in [
+    (0xC0, 0x180), (0x3B1, 0x3CA), (0x410, 0x450), (0x5D0, 0x5EB), (0x621, 0x63B), (0x905, 0x93A),
+    (0x2010, 0x2023), (0x20A0, 0x20B2), (0x3041, 0x3095), (0x4E00, 0x9FA6), (0xAC00, 0xD7A4), (0x1F300, 0x1F650)]]
+_SIGN_FORMS = [
+    '{{"{a}": "{b}", "{c}": {n}}}', '{{"{a}": {n}, "{b}": true}}', '["{a}", "{b}", "{c}"]', '{{"{a}": "{b}"}}',
+    "{a}({b}, {n});", "{a}_{b} = {n};", "{a}_{b}({c})", "| {a} | {b} | {n} |", "#{a} #{b} #{c}", "{a}; {b}; {c}",
+    "{a}! {b}! {c}!", "({a}) ({b})", "[{a}] <{b}>", "<{a}>{b}</{a}>", "{a}@{b}.{c}", "{a} & {b} * {n}%",
+    "'{a}' `{b}` ~{c}", "${n} ^ {a}", "{A} {B} {n}", "{a}\\{b}\\{c}", "{f} {g}", "{a} {f}", "{f}-{n}", "{A}{f}",
+]
+
+
+def foreign(rng):
+    """A run of letters of one block beyond ASCII; means nothing."""
+    block = rng.pick(_FOREIGN)
+    return "".join(rng.pick(block) for _ in range(rng.between(1, 4)))
+
+
+def signs(rng):
+    """A line of code, data or foreign letters: every sign and byte the words above leave out."""
+    a, b, c = (rng.pick(EVERYDAY) if rng.chance(0.6) else made_up(rng) for _ in range(3))
+    capitals = [a.upper(), "".join(rng.pick("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.between(1, 3)))]
+    return rng.pick(_SIGN_FORMS).format(a=a, b=b, c=c, n=rng.between(0, 999), A=capitals[0], B=capitals[1],
+                                        f=foreign(rng), g=foreign(rng))
+
+
 def person(rng, made_up_share=0.25):
     return made_up(rng, capital=True) if rng.chance(made_up_share) else rng.pick(NAMES)
 

@@ -145,6 +145,15 @@ lc_code lc_err_context(lc_err *err, const char *format, ...)
     return err->code;
 }
 
+lc_code lc_err_param(lc_err *err, const char *param)
+{
+    if (err == NULL) {
+        return LC_ERR_INTERNAL;
+    }
+    copy_param(err, param);
+    return err->code;
+}
+
 void lc_err_clear(lc_err *err)
 {
     if (err != NULL) {

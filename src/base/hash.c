@@ -229,6 +229,55 @@ void lc_sha256_of(const void *data, size_t bytes, uint8_t digest[32])
     lc_sha256_final(&hash, digest);
 }
 
+/* ---- the checksum ---- */
+
+#define LANE_BLOCK 64
+
+void lc_checksum_init(lc_checksum *sum)
+{
+    for (uint64_t i = 0; i < 8; i++) {
+        sum->lane[i] = 0x9e3779b97f4a7c15U * (i + 1);
+    }
+    sum->bytes = 0;
+}
+
+static void add_block(uint64_t lane[8], const uint8_t *block)
+{
+    for (size_t i = 0; i < 8; i++) {
+        uint64_t word;
+        memcpy(&word, block + 8 * i, sizeof word);
+        const uint64_t mixed = (lane[i] ^ word) * 0xd6e8feb86659fd93U;
+        lane[i] = mixed << 29 | mixed >> 35;
+    }
+}
+
+void lc_checksum_update(lc_checksum *sum, const void *data, size_t bytes)
+{
+    const uint8_t *at = data;
+    const size_t whole = bytes / LANE_BLOCK;
+    uint64_t lane[8]; /* in registers */
+    memcpy(lane, sum->lane, sizeof lane);
+    for (size_t i = 0; i < whole; i++, at += LANE_BLOCK) {
+        add_block(lane, at);
+    }
+    if (bytes % LANE_BLOCK != 0) {
+        uint8_t last[LANE_BLOCK] = {0};
+        memcpy(last, at, bytes % LANE_BLOCK);
+        add_block(lane, last);
+    }
+    memcpy(sum->lane, lane, sizeof lane);
+    sum->bytes += bytes;
+}
+
+void lc_checksum_final(const lc_checksum *sum, uint8_t digest[32])
+{
+    lc_sha256 hash;
+    lc_sha256_init(&hash);
+    lc_sha256_update(&hash, sum->lane, sizeof sum->lane);
+    lc_sha256_update(&hash, &sum->bytes, sizeof sum->bytes);
+    lc_sha256_final(&hash, digest);
+}
+
 void lc_hex(const uint8_t *bytes, size_t count, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -6,23 +6,26 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/fault.h"
 
 #define ARENA_ALIGNMENT 64
 
-/* Under AddressSanitizer every arena allocation has a block of its own, so that overruns are
- * seen. */
 #if defined(__SANITIZE_ADDRESS__)
-#define ARENA_BLOCK_BYTES ((size_t)4)
+#define HAS_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define ARENA_BLOCK_BYTES ((size_t)4)
+#define HAS_ASAN 1
 #endif
 #endif
-#ifndef ARENA_BLOCK_BYTES
-#define ARENA_BLOCK_BYTES ((size_t)64 << 10)
+#ifndef HAS_ASAN
+#define HAS_ASAN 0
 #endif
+
+/* Under AddressSanitizer every arena allocation has a block of its own, and pages come from the
+ * heap, so that overruns are seen. */
+#define ARENA_BLOCK_BYTES (HAS_ASAN ? (size_t)4 : (size_t)64 << 10)
 
 /* Stands before its data in one allocation. */
 struct lc_arena_block {
@@ -62,6 +65,58 @@ void *lc_aligned_alloc(size_t alignment, size_t bytes)
         return NULL;
     }
     return memory;
+}
+
+/* ---- blocks of pages ---- */
+
+#define PAGE_BYTES       ((size_t)4096)
+#define HUGE_PAGE_BYTES  ((size_t)2 << 20)
+#define HUGE_BLOCK_BYTES ((size_t)64 << 20) /* from here on rounding up to huge pages is nothing */
+
+/* The page before the data. */
+typedef struct page_header {
+    size_t mapped;
+} page_header;
+
+void *lc_pages_alloc(size_t bytes)
+{
+    size_t mapped;
+    if (is_refused(bytes) || !lc_add_size(bytes, PAGE_BYTES, &mapped)) {
+        return NULL;
+    }
+    if (HAS_ASAN) {
+        void *heap = NULL;
+        if (posix_memalign(&heap, PAGE_BYTES, bytes + (bytes == 0)) != 0) {
+            return NULL;
+        }
+        return memset(heap, 0, bytes);
+    }
+    const bool is_huge = bytes >= HUGE_BLOCK_BYTES;
+    if (is_huge && !lc_add_size(mapped, HUGE_PAGE_BYTES, &mapped)) {
+        return NULL;
+    }
+    char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return NULL;
+    }
+    if (is_huge) {
+        (void)madvise(memory, mapped, MADV_HUGEPAGE);
+    }
+    const page_header header = {mapped};
+    memcpy(memory, &header, sizeof header);
+    return memory + PAGE_BYTES;
+}
+
+void lc_pages_free(void *memory)
+{
+    if (HAS_ASAN) {
+        free(memory);
+    } else if (memory != NULL) {
+        char *begin = (char *)memory - PAGE_BYTES;
+        page_header header;
+        memcpy(&header, begin, sizeof header);
+        (void)munmap(begin, header.mapped);
+    }
 }
 
 char *lc_strdup(const char *text)

@@ -16,7 +16,7 @@
 /* The text behind "key...:" of the first line that begins with key; false when there is none. */
 static bool read_field(const char *path, const char *key, char *out, size_t capacity)
 {
-    static char line[MAX_LINE];
+    char line[MAX_LINE];
     bool is_found = false;
     FILE *file = fopen(path, "re");
     if (file == NULL) {
@@ -54,12 +54,15 @@ static int64_t read_group_number(const char *dir, const char *name, const char *
     return read_number(path, key, 1);
 }
 
-/* Takes over the limits of one group when they leave less room. File pages can be reclaimed. */
+/* Takes over the limits of one group when they leave less room. File pages can be reclaimed, those
+ * that were read twice (a base model is) as well. */
 static void apply_group(lc_system_memory *memory, const char *dir)
 {
     const int64_t limit = read_group_number(dir, "memory.max", "");
     const int64_t used = read_group_number(dir, "memory.current", "");
-    const int64_t cached = read_group_number(dir, "memory.stat", "inactive_file ");
+    const int64_t inactive = read_group_number(dir, "memory.stat", "inactive_file ");
+    const int64_t active = read_group_number(dir, "memory.stat", "active_file ");
+    const int64_t cached = (inactive > 0 ? inactive : 0) + (active > 0 ? active : 0);
     if (limit < 0 || used < 0) {
         return;
     }
@@ -136,7 +139,7 @@ void lc_system_cpu_name(char *out, size_t capacity)
 
 bool lc_system_has_cpu_flag(const char *flag)
 {
-    static char flags[MAX_LINE];
+    char flags[MAX_LINE];
     const size_t length = strlen(flag);
     if (!read_field("/proc/cpuinfo", "flags", flags, sizeof flags)) {
         return false;

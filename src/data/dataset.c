@@ -211,7 +211,9 @@ lc_code lc_dataset_load(const char *path, const char *what, const char *model_di
     if (code == LC_OK) {
         code = lc_chat_template_load(model_dir, &chat_template, err);
     }
-    if (code == LC_OK) {
+    if (code != LC_OK) {
+        (void)lc_err_param(err, "model"); /* what is wrong is not in the data */
+    } else {
         code = lc_dataset_load_jsonl(path, what, tokenizer, chat_template, max_tokens, out, err);
     }
     lc_chat_template_free(chat_template);

@@ -50,7 +50,7 @@ LC_WARN_UNUSED lc_code lc_dataset_load_tokenized(const char *path, int64_t vocab
                                                  int64_t max_tokens, lc_dataset *out, lc_err *err);
 
 /* By the file's name: .safetensors is tokenized, everything else JSONL. tokenizer and template are
- * loaded from model_dir only for JSONL. */
+ * loaded from model_dir only for JSONL; an error in them has param "model". */
 LC_WARN_UNUSED lc_code lc_dataset_load(const char *path, const char *what, const char *model_dir,
                                        int64_t vocab_size, int64_t max_tokens, lc_dataset *out,
                                        lc_err *err);

@@ -132,9 +132,10 @@ static lc_code read_rows(builder *b, lc_line_reader *reader, const char *path, c
         }
     }
     if (b->example_count < LC_MIN_JSONL_EXAMPLES) {
-        return lc_fail_line(b->err, LC_ERR_INVALID, line_number,
-                            "%s has %" PRId64 " example(s), but must have at least %d examples",
-                            what, b->example_count, LC_MIN_JSONL_EXAMPLES);
+        (void)lc_fail_line(b->err, LC_ERR_INVALID, line_number,
+                           "%s has %" PRId64 " example(s), but must have at least %d examples",
+                           what, b->example_count, LC_MIN_JSONL_EXAMPLES);
+        return lc_err_param(b->err, "n_examples");
     }
     return LC_OK;
 }

@@ -331,9 +331,11 @@ static lc_code read_entries(const header *h, const cJSON *root, lc_err *err)
 {
     lc_safetensors *file = h->file;
     const int64_t entries = cJSON_GetArraySize(root);
-    if (entries > LC_MAX_TENSORS + 1) {
+    const bool has_metadata = cJSON_GetObjectItemCaseSensitive(root, "__metadata__") != NULL;
+    const int64_t tensors = entries - (has_metadata ? 1 : 0);
+    if (tensors > LC_MAX_TENSORS) {
         return lc_fail(err, LC_ERR_INVALID, "%" PRId64 " tensors, more than the limit of %d",
-                       entries, LC_MAX_TENSORS);
+                       tensors, LC_MAX_TENSORS);
     }
     void *memory = NULL;
     LC_TRY(lc_arena_alloc(&file->arena, (size_t)entries + 1, sizeof *file->tensors, &memory, err));
@@ -345,8 +347,6 @@ static lc_code read_entries(const header *h, const cJSON *root, lc_err *err)
     {
         if (strcmp(item->string, "__metadata__") == 0) {
             LC_TRY(read_metadata(file, item, err));
-        } else if (file->count == LC_MAX_TENSORS) {
-            return lc_fail(err, LC_ERR_INVALID, "more than %d tensors", LC_MAX_TENSORS);
         } else {
             LC_TRY(read_tensor(h, item, &file->tensors[file->count], err));
             file->count++;

@@ -25,12 +25,12 @@ struct lc_generator {
     int32_t stop_ids[LC_MAX_STOP_IDS];
     int32_t stop_count;
     int64_t active;
-    lc_sequence *sequences;                       /* model->cache_slots */
-    int32_t *row_ids, *row_positions, *row_slots; /* model->tokens */
-    int32_t *want, *want_slot;                    /* cache_slots */
-    float *logits;                                /* cache_slots x V */
-    lc_candidate *scratch;                        /* V */
-    lc_generated *tokens;                         /* cache_slots */
+    lc_sequence *sequences;                                     /* model->cache_slots */
+    int32_t *row_ids, *row_positions, *row_slots, *row_lengths; /* model->tokens */
+    int32_t *want, *want_slot;                                  /* cache_slots */
+    float *logits;                                              /* cache_slots x V */
+    lc_candidate *scratch;                                      /* V */
+    lc_generated *tokens;                                       /* cache_slots */
     lc_arena arena;
 };
 
@@ -50,6 +50,7 @@ static lc_code allocate(lc_generator *g, lc_err *err)
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_ids, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_positions, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_slots, err));
+    LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_lengths, err));
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want, err));
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want_slot, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
@@ -216,6 +217,7 @@ static int32_t collect_rows(lc_generator *g, int32_t *want_count)
             g->row_ids[rows] = sequence->ids[sequence->cached];
             g->row_positions[rows] = (int32_t)sequence->cached;
             g->row_slots[rows] = (int32_t)slot;
+            g->row_lengths[rows] = (int32_t)sequence->count;
             sequence->cached++;
         }
         if (take > 0 && take == pending) {
@@ -277,6 +279,7 @@ lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens, 
                                  .ids = g->row_ids,
                                  .positions = g->row_positions,
                                  .slots = g->row_slots,
+                                 .lengths = g->row_lengths,
                                  .want = g->want,
                                  .want_count = want_count,
                                  .logits = g->logits};

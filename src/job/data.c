@@ -11,9 +11,11 @@
 
 /* One of the job's two data sets. */
 typedef struct source {
-    const char *path; /* of the user's file */
-    const char *what; /* in errors */
-    const char *name; /* in events and of the cache */
+    const char *path;    /* of the user's file */
+    const char *field;   /* of the job file */
+    const char *invalid; /* API error code of a bad file */
+    const char *what;    /* in errors */
+    const char *name;    /* in events and of the cache */
     lc_dataset *dataset;
     lc_job_data *data;
     uint8_t *sha256;
@@ -100,6 +102,19 @@ static lc_code save_cache(const lc_job *job, const source *from, const char *pat
     return LC_OK;
 }
 
+/* The user's file. What is wrong with it goes to job.json under OpenAI's codes and field. */
+static lc_code load_source(lc_job *job, const source *from, lc_err *err)
+{
+    const lc_code code = lc_dataset_load(from->path, from->what, job->spec.model, job->config.vocab,
+                                         max_tokens_of(job), from->dataset, err);
+    if (code != LC_ERR_INVALID || strcmp(err->param, "model") == 0) {
+        return code;
+    }
+    const bool is_short = strcmp(err->param, "n_examples") == 0;
+    job->data_error = is_short ? "invalid_n_examples" : from->invalid;
+    return lc_err_param(err, from->field);
+}
+
 static lc_code load_one(lc_job *job, const source *from, lc_err *err)
 {
     char path[LC_MAX_PATH_BYTES];
@@ -108,8 +123,7 @@ static lc_code load_one(lc_job *job, const source *from, lc_err *err)
     if (cache_is_valid(job, from, path)) {
         LC_TRY(load_cache(job, from, path, err));
     } else {
-        LC_TRY(lc_dataset_load(from->path, from->what, job->spec.model, job->config.vocab,
-                               max_tokens_of(job), from->dataset, err));
+        LC_TRY(load_source(job, from, err));
         LC_TRY(save_cache(job, from, path, err));
     }
     from->data->example_count = from->dataset->example_count;
@@ -129,12 +143,22 @@ static lc_code load_one(lc_job *job, const source *from, lc_err *err)
 lc_code lc_job_load_data(lc_job *job, lc_err *err)
 {
     lc_job_state *state = &job->dir.state;
-    const source training = {
-        job->spec.training_file, "Training file",  "training",
-        &job->training,          &state->training, state->identity.training_sha256};
-    const source validation = {
-        job->spec.validation_file, "Validation file",  "validation",
-        &job->validation,          &state->validation, state->identity.validation_sha256};
+    const source training = {.path = job->spec.training_file,
+                             .field = "training_file",
+                             .invalid = "invalid_training_file",
+                             .what = "Training file",
+                             .name = "training",
+                             .dataset = &job->training,
+                             .data = &state->training,
+                             .sha256 = state->identity.training_sha256};
+    const source validation = {.path = job->spec.validation_file,
+                               .field = "validation_file",
+                               .invalid = "invalid_validation_file",
+                               .what = "Validation file",
+                               .name = "validation",
+                               .dataset = &job->validation,
+                               .data = &state->validation,
+                               .sha256 = state->identity.validation_sha256};
     LC_TRY(load_one(job, &training, err));
     job->has_validation = job->spec.validation_file != NULL;
     return job->has_validation ? load_one(job, &validation, err) : LC_OK;

@@ -1,6 +1,6 @@
 /*
  * Identity of a base model and of an initial adapter, for the promise that a resume goes on with
- * the same ones. Large files are hashed by all threads: chunk by chunk, then the chunks' digests.
+ * the same ones. A base is summed by all threads: chunk by chunk, then SHA-256 of the chunks' sums.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -27,15 +27,15 @@ static lc_code hash_chunk(const lc_reader *reader, int64_t offset, char *part, u
                           lc_err *err)
 {
     const int64_t end = offset + CHUNK_BYTES < reader->bytes ? offset + CHUNK_BYTES : reader->bytes;
-    lc_sha256 hash;
-    lc_sha256_init(&hash);
+    lc_checksum sum;
+    lc_checksum_init(&sum);
     while (offset < end) {
         const int64_t bytes = end - offset < PART_BYTES ? end - offset : PART_BYTES;
         LC_TRY(lc_reader_read(reader, offset, part, (size_t)bytes, err));
-        lc_sha256_update(&hash, part, (size_t)bytes);
+        lc_checksum_update(&sum, part, (size_t)bytes);
         offset += bytes;
     }
-    lc_sha256_final(&hash, out);
+    lc_checksum_final(&sum, out);
     return LC_OK;
 }
 
@@ -60,7 +60,7 @@ static lc_code first_error(const lc_file_hash *file, int threads, lc_err *err)
     return LC_OK;
 }
 
-/* SHA-256 over the SHA-256 of each chunk, added to `hash`. */
+/* SHA-256 over the checksum of each chunk, added to `hash`. */
 static lc_code add_contents(lc_sha256 *hash, const lc_reader *reader, lc_pool *pool, lc_err *err)
 {
     const int threads = lc_pool_threads(pool);

@@ -10,8 +10,6 @@
 #include "job/memory.h"
 #include "lorac/log.h"
 
-#define EVAL_EXAMPLES 64 /* the fixed sample behind valid_*: the first of the validation file */
-
 static lc_code check_file(const char *field, const char *path, lc_err *err)
 {
     if (path != NULL && !lc_path_exists(path)) {
@@ -51,7 +49,7 @@ static lc_train_options train_options(const lc_job *job)
                                       .weight_decay = spec->weight_decay,
                                       .grad_clip = spec->grad_clip,
                                       .eval_every_steps = resolved->eval_every_steps,
-                                      .eval_examples = EVAL_EXAMPLES,
+                                      .eval_examples = LC_EVAL_EXAMPLES,
                                       .checkpoint_every_steps = resolved->checkpoint_every_steps};
     return options;
 }

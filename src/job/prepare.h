@@ -26,6 +26,8 @@ struct lc_job {
     lc_adapter_spec *adapter; /* owned */
     lc_dataset training, validation;
     bool has_validation;
+    const char
+        *data_error; /* what is wrong with a data file, as an API error code; NULL: nothing */
     lc_model *model; /* owned */
     bool is_model_open;
     lc_trainer *trainer; /* owned */

@@ -95,12 +95,15 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
 {
     lc_job *job = context;
     const int64_t every = job->spec.log_every_steps;
-    const bool is_logged = metrics->step == 1 || metrics->step % every == 0;
+    const bool is_measured = !isnan(metrics->valid_loss) || !isnan(metrics->full_valid_loss);
+    const bool is_logged = metrics->step == 1 || metrics->step % every == 0 || is_measured ||
+                           metrics->step == job->dir.state.resolved.total_steps;
     job->progress = *progress;
     return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
 }
 
-/* Azure's checkpoint object. The last epoch's model is the fine-tuned model itself. */
+/* Azure's checkpoint object, but for created_at, which would make every run's bytes its own: the
+ * file has it. The last epoch's model is the fine-tuned model itself. */
 static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_metrics *metrics,
                                     lc_text *out)
 {
@@ -111,9 +114,9 @@ static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_m
     lc_job_model_name(state, &job->spec, name);
     lc_text_addf(out,
                  "{\"id\": \"%s\", \"object\": \"fine_tuning.job.checkpoint\", "
-                 "\"created_at\": %lld, \"fine_tuning_job_id\": \"%s\", "
+                 "\"fine_tuning_job_id\": \"%s\", "
                  "\"step_number\": %lld, \"fine_tuned_model_checkpoint\": ",
-                 id, (long long)lc_unix_seconds(), state->id, (long long)metrics->step);
+                 id, state->id, (long long)metrics->step);
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text, "%s", name);
@@ -344,7 +347,8 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     state->status = status_after(code);
     state->estimated_finish = 0;
     if (code != LC_ERR_INTERRUPTED) {
-        (void)snprintf(state->error_code, sizeof state->error_code, "%s", lc_code_name(code));
+        (void)snprintf(state->error_code, sizeof state->error_code, "%s",
+                       job->data_error != NULL ? job->data_error : lc_code_name(code));
         (void)snprintf(state->error_message, sizeof state->error_message, "%s", why->message);
         (void)snprintf(state->error_param, sizeof state->error_param, "%s", why->param);
     }
@@ -394,9 +398,13 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
     }
     job->on_event = on_event;
     job->context = context;
+    job->data_error = NULL;
     state->error_code[0] = state->error_message[0] = state->error_param[0] = '\0';
     state->finished_at = 0;
     lc_code code = open_log_file(job, why);
+    if (job->spec.shadowed != NULL) {
+        lc_log(LC_LOG_WARN, "%s: not used, lorac.init_adapter has its own", job->spec.shadowed);
+    }
     if (code == LC_OK) {
         code = run(job, why);
     }

@@ -513,6 +513,22 @@ static lc_code read_layers(const cJSON *lorac, lc_job_spec *spec, lc_err *err)
     return LC_OK;
 }
 
+/* An initial adapter brings its own shape: fields that say another one are named, not obeyed. */
+static lc_code note_shadowed(const cJSON *lorac, lc_job_spec *spec, lc_err *err)
+{
+    static const char *const shape[] = {"rank", "alpha", "target_modules", "layers_to_transform",
+                                        "use_rslora"};
+    char names[128] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof shape / sizeof shape[0] && spec->init_adapter != NULL; i++) {
+        if (lc_json_get(lorac, shape[i]) != NULL) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%slorac.%s",
+                                     used > 0 ? ", " : "", shape[i]);
+        }
+    }
+    return used > 0 ? copy_string(names, spec, &spec->shadowed, err) : LC_OK;
+}
+
 static lc_code read_metadata(const cJSON *root, lc_job_spec *spec, lc_err *err)
 {
     const cJSON *metadata = NULL, *item = NULL;
@@ -614,6 +630,7 @@ static lc_code parse_root(const cJSON *root, lc_job_spec *spec, lc_err *err)
     LC_TRY(read_section(lorac, LC_SECTION_LORAC, "lorac.", spec, err));
     LC_TRY(read_targets(lorac, spec, err));
     LC_TRY(read_layers(lorac, spec, err));
+    LC_TRY(note_shadowed(lorac, spec, err));
     LC_TRY(read_metadata(root, spec, err));
     LC_TRY(read_integrations(root, spec, err));
     LC_TRY(read_training_type(root, spec, err));

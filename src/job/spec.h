@@ -49,6 +49,7 @@ typedef struct lc_job_spec {
     const int32_t *layers;    /* layers_to_transform, NULL: all */
     int32_t layer_count;
     const char *init_adapter; /* directory of a PEFT adapter, NULL: fresh */
+    const char *shadowed;     /* fields in the file that init_adapter decides instead, NULL: none */
     double learning_rate;     /* LC_AUTO: base rate x multiplier */
     lc_schedule schedule;
     double warmup_ratio; /* [0, 1] */

@@ -125,7 +125,7 @@ typedef struct layer_pass {
     const lc_dropout *dropout;
     const lc_layer_activations *saved;
     const lc_layer_weights *weights;
-    int64_t rows;
+    int64_t rows; /* in the last layer down to its attention: the rows that are read */
     int32_t index;
 } layer_pass;
 
@@ -198,7 +198,32 @@ static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_ma
     return norm_gradient(model, x, weight, rstd, err);
 }
 
-static lc_code attention_backward(const layer_pass *pass, lc_err *err)
+static bool is_last(const layer_pass *pass)
+{
+    return pass->index + 1 == pass->model->config.layers;
+}
+
+/* Below the last layer's o_proj all rows have a gradient again: that of the attention output (in
+ * d_product) and of the residual (d_hidden) go from the rows that are read to their places, zeros
+ * elsewhere. */
+static lc_code spread_read_rows(const layer_pass *pass, lc_mat *d_attended, lc_err *err)
+{
+    lc_model *model = pass->model;
+    lc_device *device = model->device;
+    const int64_t all = pass->batch->token_count;
+    const lc_mat read = lc_rows(model->d_read, pass->rows);
+    /* o_proj has read it for the last time. */
+    const lc_mat spread = lc_mat_view(model->read_attended, 0, 0, all, d_attended->cols);
+    LC_TRY(LC_OP(device, scatter_rows, {.x = *d_attended, .rows = model->target_rows, .y = spread},
+                 err));
+    LC_TRY(device->ops->copy(device, read, lc_rows(model->d_hidden, pass->rows), err));
+    *d_attended = spread;
+    return LC_OP(device, scatter_rows,
+                 {.x = read, .rows = model->target_rows, .y = lc_rows(model->d_hidden, all)}, err);
+}
+
+/* d_attended: gradient of the attention output, all rows. */
+static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_model_config *c = &model->config;
@@ -212,7 +237,7 @@ static lc_code attention_backward(const layer_pass *pass, lc_err *err)
                   .k = k,
                   .v = v,
                   .out = lc_rows(pass->saved->attended, pass->rows),
-                  .dout = lc_mat_view(model->d_product, 0, 0, pass->rows, q_width),
+                  .dout = d_attended,
                   .lse = pass->saved->lse,
                   .delta = model->delta,
                   .dq = lc_mat_view(model->d_qkv, 0, 0, pass->rows, q_width),
@@ -237,41 +262,50 @@ static lc_code attention_backward(const layer_pass *pass, lc_err *err)
                  err);
 }
 
-static lc_code o_backward(const layer_pass *pass, bool *more, lc_err *err)
+/* *d_attended [out]: gradient of the attention output, all rows. */
+static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_O);
+    const lc_mat attended = is_last(pass) ? model->read_attended : pass->saved->attended;
     lc_mat wide = lc_rows(model->d_hidden, pass->rows);
     wide.cols = group.shape.out + group.shape.tail;
     if (group.shape.tail > 0) {
-        LC_TRY(adapter_gradients(model, &group, wide, lc_rows(pass->saved->attended, pass->rows),
+        LC_TRY(adapter_gradients(model, &group, wide, lc_rows(attended, pass->rows),
                                  pass->saved->s[LC_GROUP_O], pass->dropout, err));
     }
     *more = !is_lowest(pass, LC_GROUP_O);
     if (!*more) {
         return LC_OK;
     }
-    LC_TRY(input_gradient(model, &group, wide,
-                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
-                          pass->dropout, err));
-    return attention_backward(pass, err);
+    *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
+    LC_TRY(input_gradient(model, &group, wide, *d_attended, pass->dropout, err));
+    return is_last(pass) ? spread_read_rows(pass, d_attended, err) : LC_OK;
 }
 
-/* Groups from the top of the layer to its bottom. */
+/* Groups from the top of the layer to its bottom. pass has all rows. */
 static lc_code layer_backward(const layer_pass *pass, lc_err *err)
 {
     const lc_layer_activations *saved = pass->saved;
     const lc_layer_weights *weights = pass->weights;
+    layer_pass top = *pass;
+    lc_mat d_attended = {NULL, 0, 0, 0, LC_F32};
     bool more = true;
-    LC_TRY(down_backward(pass, &more, err));
+    const lc_dropout read = lc_dropout_of_read_rows(pass->model, pass->dropout);
+    if (is_last(pass)) {
+        top.rows = pass->model->read_count;
+        top.dropout = &read;
+    }
+    LC_TRY(down_backward(&top, &more, err));
     if (more) {
-        LC_TRY(normed_backward(pass, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,
+        LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,
                                weights->norm2, saved->rstd2, &more, err));
     }
     if (more) {
-        LC_TRY(o_backward(pass, &more, err));
+        LC_TRY(o_backward(&top, &d_attended, &more, err));
     }
     if (more) {
+        LC_TRY(attention_backward(pass, d_attended, err));
         LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
                                saved->rstd1, &more, err));
     }

@@ -209,6 +209,12 @@ static lc_code refuse_unsupported(const cJSON *root, lc_err *err)
         return lc_fail_param(err, LC_ERR_UNSUPPORTED, "hidden_act",
                              "hidden_act \"%s\" is not supported, only \"silu\"", activation);
     }
+    bool is_causal = true;
+    LC_TRY(lc_json_bool(root, "is_causal", false, &is_causal, err));
+    if (!is_causal) {
+        return lc_fail_param(err, LC_ERR_UNSUPPORTED, "is_causal",
+                             "is_causal is false: attention to later tokens is not supported");
+    }
     return LC_OK;
 }
 

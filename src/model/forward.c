@@ -4,6 +4,9 @@
  *   rmsnorm, qkv + LoRA, (q/k norm) rope, attention, o + LoRA + residual,
  *   rmsnorm, gate|up + LoRA, swiglu, down + LoRA + residual
  *
+ * Past its attention, the last layer computes only the rows that somebody reads: those that predict
+ * a trained token, or those whose logits a generation step wants.
+ *
  * Each adapted GEMM is one bordered product: S = X A^T is written into the tail of X's buffer, then
  * [X|S] [W|sB]^T gives base and adapter together (ops.h).
  */
@@ -59,6 +62,14 @@ static lc_code lora_tail(lc_model *model, const lc_group *group, lc_mat x,
                      err));
     }
     return LC_OK;
+}
+
+lc_dropout lc_dropout_of_read_rows(const lc_model *model, const lc_dropout *dropout)
+{
+    lc_dropout keyed = *dropout;
+    keyed.example = model->read_examples;
+    keyed.position = model->read_positions;
+    return keyed;
 }
 
 lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module)
@@ -210,38 +221,74 @@ lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y, f
                  err);
 }
 
-static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const lc_batch *batch,
-                             const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
+/* Attention output and input of the last layer at the rows that are read, side by side. */
+static lc_code keep_read_rows(lc_model *model, const lc_layer_activations *layer, int64_t rows,
+                              lc_err *err)
 {
-    const lc_model_config *c = &model->config;
+    const int64_t count = model->read_count, width = layer->attended.cols;
+    LC_TRY(LC_OP(model->device, gather_rows,
+                 {.x = lc_rows(layer->attended, rows),
+                  .rows = model->target_rows,
+                  .y = lc_mat_view(model->read_attended, 0, 0, count, width)},
+                 err));
+    return LC_OP(model->device, gather_rows,
+                 {.x = lc_rows(layer->input, rows),
+                  .rows = model->target_rows,
+                  .y = lc_rows(layer->middle, count)},
+                 err);
+}
+
+/* From attention output (with its border) and residual to the layer's output. residual may be the
+ * layer's middle. */
+static lc_code mlp_half(lc_model *model, int32_t index, lc_mat attended, lc_mat residual,
+                        const lc_dropout *dropout, lc_err *err)
+{
     const lc_layer_weights *weights = &model->weights.layers[index];
     const lc_layer_activations *layer = &model->layers[index];
+    const int64_t rows = attended.rows;
     const lc_mat none = {NULL, 0, 0, 0, LC_F32};
-    const lc_mat output = index + 1 < c->layers ? model->layers[index + 1].input : model->hidden;
-    const lc_mat normed = lc_rows(model->normed, rows), product = lc_rows(model->product, rows);
-    lc_group group = lc_group_of(model, index, LC_GROUP_QKV);
-
-    LC_TRY(lc_norm_rows(model, lc_rows(layer->input, rows), weights->norm1, normed, layer->rstd1,
-                        err));
-    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows),
-                           layer->s[LC_GROUP_QKV], dropout, err));
-    LC_TRY(rotate(model, index, layer, rows, err));
-    LC_TRY(attend(model, index, layer, rows, batch, decode, err));
-    group = lc_group_of(model, index, LC_GROUP_O);
-    LC_TRY(bordered_linear(model, &group, lc_rows(layer->attended, rows),
-                           lc_rows(layer->input, rows), lc_rows(layer->middle, rows),
-                           layer->s[LC_GROUP_O], dropout, err));
-
-    LC_TRY(lc_norm_rows(model, lc_rows(layer->middle, rows), weights->norm2, normed, layer->rstd2,
-                        err));
+    const bool is_last = index + 1 == model->config.layers;
+    const lc_mat output = is_last ? model->hidden : model->layers[index + 1].input;
+    const lc_mat middle = lc_rows(layer->middle, rows), normed = lc_rows(model->normed, rows),
+                 product = lc_rows(model->product, rows);
+    lc_group group = lc_group_of(model, index, LC_GROUP_O);
+    LC_TRY(bordered_linear(model, &group, attended, residual, middle, layer->s[LC_GROUP_O], dropout,
+                           err));
+    LC_TRY(lc_norm_rows(model, middle, weights->norm2, normed, layer->rstd2, err));
     group = lc_group_of(model, index, LC_GROUP_GATE_UP);
     LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->gate_up, rows),
                            layer->s[LC_GROUP_GATE_UP], dropout, err));
     LC_TRY(LC_OP(model->device, swiglu, {.gate_up = lc_rows(layer->gate_up, rows), .y = product},
                  err));
     group = lc_group_of(model, index, LC_GROUP_DOWN);
-    return bordered_linear(model, &group, product, lc_rows(layer->middle, rows),
-                           lc_rows(output, rows), layer->s[LC_GROUP_DOWN], dropout, err);
+    return bordered_linear(model, &group, product, middle, lc_rows(output, rows),
+                           layer->s[LC_GROUP_DOWN], dropout, err);
+}
+
+static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const lc_batch *batch,
+                             const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
+{
+    const lc_layer_activations *layer = &model->layers[index];
+    const lc_mat none = {NULL, 0, 0, 0, LC_F32}, normed = lc_rows(model->normed, rows);
+    const lc_group group = lc_group_of(model, index, LC_GROUP_QKV);
+    LC_TRY(lc_norm_rows(model, lc_rows(layer->input, rows), model->weights.layers[index].norm1,
+                        normed, layer->rstd1, err));
+    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows),
+                           layer->s[LC_GROUP_QKV], dropout, err));
+    LC_TRY(rotate(model, index, layer, rows, err));
+    LC_TRY(attend(model, index, layer, rows, batch, decode, err));
+    if (index + 1 < model->config.layers) {
+        return mlp_half(model, index, lc_rows(layer->attended, rows), lc_rows(layer->input, rows),
+                        dropout, err);
+    }
+    const int64_t count = model->read_count;
+    if (count == 0) {
+        return LC_OK;
+    }
+    const lc_dropout read = lc_dropout_of_read_rows(model, dropout);
+    LC_TRY(keep_read_rows(model, layer, rows, err));
+    return mlp_half(model, index, lc_rows(model->read_attended, count),
+                    lc_rows(layer->middle, count), &read, err);
 }
 
 lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,

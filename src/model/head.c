@@ -1,19 +1,15 @@
 /*
- * Final norm, output head and cross-entropy, at supervised rows only and in chunks of head_rows
- * rows, so that N x V logits never exist. The gradient goes back through head and norm in the same
- * sweep.
+ * Final norm, output head and cross-entropy, in chunks of head_rows rows, so that N x V logits
+ * never exist. hidden has the supervised rows only. The gradient goes back through head and norm in
+ * the same sweep.
  */
 #include "model/passes.h"
 
-/* Rows of hidden named by target_rows, normed: into head_in and normed. */
-static lc_code gather_and_norm(lc_model *model, int64_t hidden_rows, int64_t count, lc_err *err)
+/* The final norm of the rows that are read. */
+static lc_code norm_read_rows(lc_model *model, int64_t count, lc_err *err)
 {
-    const lc_mat head_in = lc_rows(model->head_in, count);
-    LC_TRY(LC_OP(
-        model->device, gather_rows,
-        {.x = lc_rows(model->hidden, hidden_rows), .rows = model->target_rows, .y = head_in}, err));
-    return lc_norm_rows(model, head_in, model->weights.final_norm, lc_rows(model->normed, count),
-                        model->head_rstd, err);
+    return lc_norm_rows(model, lc_rows(model->hidden, count), model->weights.final_norm,
+                        lc_rows(model->normed, count), model->head_rstd, err);
 }
 
 /* Logits of `count` normed rows from `first` on. */
@@ -28,7 +24,7 @@ static lc_code chunk_logits(lc_model *model, int64_t first, int64_t count, lc_er
 
 lc_code lc_model_head_logits(lc_model *model, int32_t count, lc_err *err)
 {
-    LC_TRY(gather_and_norm(model, model->tokens, count, err));
+    LC_TRY(norm_read_rows(model, count, err));
     return chunk_logits(model, 0, count, err);
 }
 
@@ -54,25 +50,18 @@ static lc_code chunk_loss(lc_model *model, int64_t first, int64_t count, bool gr
                  err);
 }
 
-/* From the gradient of the normed rows (in d_product) to d_hidden, zero at rows without a target.
- */
-static lc_code scatter_gradient(lc_model *model, const lc_batch *batch, lc_err *err)
+/* From the gradient of the normed rows (in d_product) to that of hidden (in d_hidden). */
+static lc_code norm_gradient(lc_model *model, int64_t count, lc_err *err)
 {
-    const int64_t count = batch->target_count;
-    const lc_mat d_head_in = lc_rows(model->d_head_in, count);
-    LC_TRY(model->device->ops->zero(model->device, d_head_in.data,
-                                    (size_t)(count * d_head_in.ld) * sizeof(float), err));
-    LC_TRY(LC_OP(model->device, rmsnorm_backward,
+    const lc_mat dx = lc_rows(model->d_hidden, count);
+    LC_TRY(model->device->ops->zero(model->device, dx.data,
+                                    (size_t)(count * dx.ld) * lc_dtype_bytes(dx.dtype), err));
+    return LC_OP(model->device, rmsnorm_backward,
                  {.dy = lc_mat_view(model->d_product, 0, 0, count, model->config.width),
-                  .x = lc_rows(model->head_in, count),
+                  .x = lc_rows(model->hidden, count),
                   .weight = model->weights.final_norm,
                   .rstd = model->head_rstd,
-                  .dx = d_head_in},
-                 err));
-    return LC_OP(model->device, scatter_rows,
-                 {.x = d_head_in,
-                  .rows = model->target_rows,
-                  .y = lc_rows(model->d_hidden, batch->token_count)},
+                  .dx = dx},
                  err);
 }
 
@@ -101,13 +90,13 @@ lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient
     if (count == 0) {
         return LC_OK;
     }
-    LC_TRY(gather_and_norm(model, batch->token_count, count, err));
+    LC_TRY(norm_read_rows(model, count, err));
     for (int64_t first = 0; first < count; first += model->head_rows) {
         const int64_t rows = count - first < model->head_rows ? count - first : model->head_rows;
         LC_TRY(chunk_loss(model, first, rows, gradient, err));
     }
     if (gradient) {
-        LC_TRY(scatter_gradient(model, batch, err));
+        LC_TRY(norm_gradient(model, count, err));
     }
     return add_up(model, batch, sums, err);
 }

@@ -171,7 +171,7 @@ static lc_code place_backward_scratch(layout *walk)
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width + 2 * kv_width, walk->tail[LC_GROUP_QKV],
                      "d_qkv", -1, &model->d_qkv));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "d_product", -1, &model->d_product));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "d_head_in", -1, &model->d_head_in));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "d_read", -1, &model->d_read));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, c->heads, "delta", -1, &model->delta));
     if (model->dropout > 0.0f) {
         LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "dropped", -1, &model->dropped));
@@ -184,13 +184,15 @@ static lc_code place_scratch(layout *walk)
     lc_model *model = walk->model;
     const lc_model_config *c = &model->config;
     const int64_t n = model->tokens, half = c->head_dim / 2;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim;
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "hidden", -1, &model->hidden));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
                      max64(walk->tail[LC_GROUP_QKV], walk->tail[LC_GROUP_GATE_UP]), "normed", -1,
                      &model->normed));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->mlp, walk->tail[LC_GROUP_DOWN], "product", -1,
                      &model->product));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "head_in", -1, &model->head_in));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width, walk->tail[LC_GROUP_O], "read_attended", -1,
+                     &model->read_attended));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, model->head_rows, c->vocab, 0, "logits", -1,
                      &model->logits));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "head_rstd", -1, &model->head_rstd));
@@ -199,6 +201,18 @@ static lc_code place_scratch(layout *walk)
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "cos", -1, &model->cos));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "sin", -1, &model->sin));
     return model->training ? place_backward_scratch(walk) : LC_OK;
+}
+
+/* S of o_proj in the last layer is behind the rows that are read. */
+static void set_last_layer(lc_model *model)
+{
+    const lc_model_config *c = &model->config;
+    const int32_t last = c->layers - 1;
+    if (lc_model_layer_is_saved(model, last)) {
+        const int32_t tail = lc_group_shape_of(c, &model->spec, last, LC_GROUP_O).tail;
+        model->layers[last].s[LC_GROUP_O] = lc_mat_view(
+            model->read_attended, 0, (int64_t)c->heads * c->head_dim, model->tokens, tail);
+    }
 }
 
 static lc_code place_batch(layout *walk)
@@ -214,6 +228,11 @@ static lc_code place_batch(layout *walk)
     void *examples = NULL;
     LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples", -1, &examples));
     model->examples = examples;
+    if (model->dropout > 0.0f) {
+        LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples of read rows", -1, &examples));
+        model->read_examples = examples;
+        LC_TRY(place_ints(walk, "positions of read rows", n, &model->read_positions));
+    }
     return LC_OK;
 }
 
@@ -259,6 +278,7 @@ lc_code lc_model_layout(lc_model *model, lc_plan *plan, bool carve, lc_err *err)
     LC_TRY(place_adapter(&walk));
     LC_TRY(place_layers(&walk));
     LC_TRY(place_scratch(&walk));
+    set_last_layer(model);
     LC_TRY(place_batch(&walk));
     return place_cache(&walk);
 }

@@ -91,6 +91,13 @@ static lc_code allocate_staging(lc_model *model, lc_err *err)
     model->host_sin = memory;
     LC_TRY(lc_arena_alloc(&model->arena, 2 * (size_t)model->tokens, sizeof(float), &memory, err));
     model->host_rows = memory;
+    if (model->dropout > 0.0f) {
+        const size_t rows = (size_t)model->tokens;
+        LC_TRY(lc_arena_alloc(&model->arena, rows, sizeof(int64_t), &memory, err));
+        model->host_examples = memory;
+        LC_TRY(lc_arena_alloc(&model->arena, rows, sizeof(int32_t), &memory, err));
+        model->host_positions = memory;
+    }
     return LC_OK;
 }
 
@@ -168,16 +175,34 @@ static lc_code upload_rope(lc_model *model, int32_t token_count, lc_err *err)
     return model->device->ops->upload(model->device, model->sin, model->host_sin, bytes, err);
 }
 
+/* Example and position of each supervised row, which key its dropout past the last attention. */
+static lc_code upload_read_rows(lc_model *model, const lc_batch *batch, lc_err *err)
+{
+    const int32_t count = batch->target_count;
+    model->read_count = count;
+    LC_TRY(upload_ints(model, model->target_rows, batch->target_rows, count, err));
+    if (!(model->dropout > 0.0f)) {
+        return LC_OK;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        model->host_examples[i] = batch->examples[batch->target_rows[i]];
+        model->host_positions[i] = batch->positions[batch->target_rows[i]];
+    }
+    LC_TRY(upload_ints(model, model->read_positions, model->host_positions, count, err));
+    return model->device->ops->upload(model->device, model->read_examples, model->host_examples,
+                                      (size_t)count * sizeof *model->host_examples, err);
+}
+
 static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
 {
     lc_device *device = model->device;
     const int32_t n = batch->token_count, m = batch->target_count;
     lc_rope_tables(&model->config, n, batch->positions, batch->document_count, batch->cu_seqlens,
-                   model->host_cos, model->host_sin);
+                   NULL, model->host_cos, model->host_sin);
     LC_TRY(upload_rope(model, n, err));
     LC_TRY(upload_ints(model, model->ids, batch->ids, n, err));
     LC_TRY(upload_ints(model, model->positions, batch->positions, n, err));
-    LC_TRY(upload_ints(model, model->target_rows, batch->target_rows, m, err));
+    LC_TRY(upload_read_rows(model, batch, err));
     LC_TRY(upload_ints(model, model->targets, batch->targets, m, err));
     LC_TRY(device->ops->upload(device, model->target_weights, batch->target_weights,
                                (size_t)m * sizeof(float), err));
@@ -208,8 +233,8 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     return LC_OK;
 }
 
-/* Rotation tables of a generation step: rows of one sequence in a row are one document, so that
- * dynamic scaling takes the frequencies of that sequence's length so far. */
+/* Rotation tables of a generation step: rows of one sequence in a row are one document. Dynamic
+ * scaling takes the frequencies of the sequence's length, wherever a prompt is cut into passes. */
 static void decode_rope(lc_model *model, const lc_decode_args *args)
 {
     const int32_t n = args->token_count;
@@ -218,6 +243,7 @@ static void decode_rope(lc_model *model, const lc_decode_args *args)
         for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {}
         const int32_t document[2] = {0, end - first};
         lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
+                       args->lengths != NULL ? args->lengths + first : NULL,
                        model->host_cos + first * half, model->host_sin + first * half);
     }
 }
@@ -237,12 +263,13 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
     LC_TRY(upload_ints(model, model->ids, args->ids, n, err));
     LC_TRY(upload_ints(model, model->positions, args->positions, n, err));
     LC_TRY(upload_ints(model, model->slots, args->slots, n, err));
+    LC_TRY(upload_ints(model, model->target_rows, args->want, args->want_count, err));
+    model->read_count = args->want_count;
     const lc_dropout none = {.p = 0.0f};
     LC_TRY(lc_model_forward(model, n, NULL, args, &none, err));
     if (args->want_count == 0) {
         return LC_OK;
     }
-    LC_TRY(upload_ints(model, model->target_rows, args->want, args->want_count, err));
     LC_TRY(lc_model_head_logits(model, args->want_count, err));
     for (int32_t i = 0; i < args->want_count; i++) {
         const float *row = (const float *)model->logits.data + i * model->logits.ld;

@@ -17,6 +17,8 @@ typedef struct lc_layer_activations {
                      normed */
     lc_mat qk; /* rotated q and k, N x (H+K)D: with q/k norm a buffer of its own, else a window of
                   qkv */
+    /* In the last layer, what comes past attention is of the rows that are read, and o_proj has its
+     * input and S in lc_model.read_attended. */
     lc_mat attended; /* attention output, N x H*D, its tail columns hold S of o_proj */
     lc_mat middle;   /* h_mid, N x C */
     lc_mat gate_up;  /* N x (2I + border); the backward pass overwrites it with its gradient */
@@ -43,21 +45,28 @@ typedef struct lc_model {
     int64_t tokens;               /* N at most */
     int64_t head_rows;            /* rows of one chunk of logits */
     lc_layer_activations *layers; /* L; without training all share one set */
-    lc_mat hidden;                /* N x C: output of the last layer */
+    lc_mat hidden;                /* N x C: output of the last layer, at the rows that are read */
+    lc_mat read_attended;         /* N x (HD + border): its attention output at these rows; in the
+                                     backward pass then the gradient of that of all rows */
     lc_mat normed;                /* N x (C + border) */
     lc_mat product;               /* N x (I + border): swiglu output */
     lc_mat dropped;               /* N x max(C, HD, I), with dropout */
     lc_mat d_hidden;              /* N x (C + border) */
     lc_mat d_qkv;                 /* N x ((H+2K)D + border) */
     lc_mat d_product;             /* N x max(I, C, HD) */
-    lc_mat head_in, d_head_in;    /* N x C: supervised rows of hidden, and their gradient */
+    lc_mat d_read;                /* N x C: gradient of the rows that are read, on its way to all */
     lc_mat logits;                /* head_rows x V */
     float *head_rstd, *nll, *correct;
     float *cos, *sin, *delta;
     int32_t *ids, *positions, *target_rows, *targets; /* device copies of the batch */
     int64_t *examples;
     float *target_weights;
+    int32_t read_count;     /* rows listed in target_rows: all that is read of the last layer */
+    int64_t *read_examples; /* of these rows, with dropout */
+    int32_t *read_positions;
     float *host_cos, *host_sin, *host_rows; /* host staging */
+    int64_t *host_examples;                 /* with dropout */
+    int32_t *host_positions;
 
     /* KV cache of generation: per layer (slots*rows) x K*D */
     lc_mat *k_cache, *v_cache;
@@ -120,6 +129,8 @@ LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bo
 typedef struct lc_decode_args {
     int32_t token_count;
     const int32_t *ids, *positions, *slots; /* host */
+    const int32_t *lengths; /* host; of each row's sequence with all of its prompt, which dynamic
+                               rotary scaling goes by; NULL: as long as these rows make it */
     const int32_t *want;
     int32_t want_count; /* <= head_rows */
     float *logits;
@@ -128,8 +139,8 @@ LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *ar
 
 /* ---- parts, one file each, shared by the functions above ---- */
 
-/* Layers 0..L-1 from ids to model->hidden. decode NULL: packed attention by cu_seqlens of `batch`.
- */
+/* Layers 0..L-1 from ids to model->hidden, which holds the read_count rows of target_rows only.
+ * decode NULL: packed attention by cu_seqlens of `batch`. */
 LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
                                         const lc_decode_args *decode, const lc_dropout *dropout,
                                         lc_err *err);

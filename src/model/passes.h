@@ -20,6 +20,9 @@ lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);
 /* The first `rows` rows of a buffer that has room for more. */
 lc_mat lc_rows(lc_mat mat, int64_t rows);
 
+/* The dropout of rows that are read: keyed by their own examples and positions. */
+lc_dropout lc_dropout_of_read_rows(const lc_model *model, const lc_dropout *dropout);
+
 /* The dropout of one module: the batch's seed and step with layer and module filled in. */
 lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module);
 

@@ -161,7 +161,8 @@ static int32_t largest(const int32_t *values, int32_t count)
 }
 
 void lc_rope_tables(const lc_model_config *config, int32_t token_count, const int32_t *positions,
-                    int32_t document_count, const int32_t *cu_seqlens, float *cos, float *sin)
+                    int32_t document_count, const int32_t *cu_seqlens, const int32_t *lengths,
+                    float *cos, float *sin)
 {
     const int32_t half = config->head_dim / 2;
     frequencies usual = {.half = half}, stretched = {.half = half};
@@ -175,7 +176,8 @@ void lc_rope_tables(const lc_model_config *config, int32_t token_count, const in
         const int32_t count = cu_seqlens[document + 1] - first;
         const frequencies *rotation = &usual;
         if (config->rope.type == LC_ROPE_DYNAMIC) {
-            const int64_t length = (int64_t)largest(positions + first, count) + 1;
+            const int64_t length = lengths != NULL ? lengths[document]
+                                                   : (int64_t)largest(positions + first, count) + 1;
             if ((double)length > config->rope.original_max_position) {
                 lc_rope_frequencies(config, length, stretched.inv_freq,
                                     &stretched.attention_factor);

@@ -60,11 +60,12 @@ LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_
                                         lc_dtype dtype, void *block, lc_arena *arena,
                                         lc_weights *weights, lc_err *err);
 
-/* Reads the files into the carved matrices; the border beside W becomes zero, so publish
- * afterwards. A missing tensor, a wrong shape or dtype is an error that names the tensor, expected
- * and found. Norms and biases become F32; matrices `dtype` (F32 or BF16). Tensors that the family
- * does not have are an error too, other than rotary inv_freq buffers and, in a tied model, a head
- * equal to the embedding. Holds 8 MiB of host memory while it runs. */
+/* Reads the files into the carved matrices; the border beside W is left as it is: zero in new
+ * memory, so publish afterwards. A missing tensor, a wrong shape or dtype is an error that names
+ * the tensor, expected and found. Norms and biases become F32; matrices `dtype` (F32 or BF16).
+ * Tensors that the family does not have are an error too, other than rotary inv_freq buffers and,
+ * in a tied model, a head equal to the embedding. Holds 4 MiB of host memory for each of the
+ * device's readers, at most 32 MiB, while it runs. */
 LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *spec,
                                        const lc_weight_files *files, lc_device *device,
                                        lc_weights *weights, lc_err *err);

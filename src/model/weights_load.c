@@ -1,17 +1,20 @@
 /*
- * Model files into the carved block. Rows travel in blocks through a bounded host buffer, laid out
- * with the matrix's own stride, so that one upload moves a whole block; the border's columns become
- * zero on the way.
+ * Model files into the carved block. First every tensor is looked up and checked, then readers, one
+ * a thread, move blocks of rows through buffers of their own. The border beside W stays zero, as
+ * the block was allocated.
  */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "lorac/mem.h"
 #include "model/weights_names.h"
 
-#define STAGE_BYTES   ((size_t)4 << 20) /* and as much again for raw rows of the file */
+#define STAGE_BYTES   ((size_t)4 << 20) /* of a reader; several blocks a tensor keep all busy */
+#define MAX_READERS   8
 #define NAME_BYTES    128
 #define LEAF_BYTES    64
 #define LAYER_PREFIX  "model.layers."
@@ -24,16 +27,27 @@
 #define Q_NORM_LEAF   "self_attn.q_norm.weight"
 #define K_NORM_LEAF   "self_attn.k_norm.weight"
 
-/* The widest row (in + border) fits a buffer. */
-static_assert((LC_MAX_WIDTH + 4 * LC_MAX_RANK) * sizeof(float) <= STAGE_BYTES, "STAGE_BYTES");
+/* The widest row fits a buffer. */
+static_assert(LC_MAX_WIDTH * sizeof(float) <= STAGE_BYTES, "STAGE_BYTES");
+
+/* `to.rows` rows of a tensor from `row` on. */
+typedef struct load_block {
+    const lc_safetensors *file;
+    const lc_tensor_info *tensor;
+    lc_mat to; /* window in device memory */
+    int64_t row;
+} load_block;
 
 typedef struct loader {
     const lc_model_config *config;
     const lc_adapter_spec *spec;
     const lc_weight_files *files;
     lc_device *device;
-    char *raw;   /* owned, STAGE_BYTES: rows as in the file */
-    char *stage; /* owned, STAGE_BYTES: rows as in the matrix */
+    load_block *blocks; /* owned */
+    int64_t count, capacity;
+    char *stages;       /* owned, STAGE_BYTES for each reader: rows as in the file */
+    lc_err *errors;     /* owned, one for each reader */
+    atomic_bool failed; /* some reader has an error */
 } loader;
 
 static lc_code fail_missing(const loader *load, const char *name, lc_err *err)
@@ -88,36 +102,24 @@ static lc_code check_tensor(const lc_tensor_info *tensor, bool is_vector, int64_
     return LC_OK;
 }
 
-/* `count` rows of the tensor from `row` on, into rows row.. of `to` in device memory. */
-static lc_code load_block(const loader *load, const lc_safetensors *file,
-                          const lc_tensor_info *tensor, lc_mat to, int64_t row, int64_t count,
-                          lc_err *err)
+static lc_code add_block(loader *load, const load_block *block, lc_err *err)
 {
-    const size_t from_row = (size_t)to.cols * lc_dtype_bytes(tensor->dtype);
-    const size_t to_row = (size_t)to.ld * lc_dtype_bytes(to.dtype);
-    const size_t used = (size_t)to.cols * lc_dtype_bytes(to.dtype);
-    const bool is_straight = tensor->dtype == to.dtype && used == to_row;
-    LC_TRY(lc_safetensors_read(file, tensor, row * (int64_t)from_row,
-                               is_straight ? load->stage : load->raw, (size_t)count * from_row,
-                               err));
-    for (int64_t i = 0; i < count && !is_straight; i++) {
-        const char *from = load->raw + (size_t)i * from_row;
-        char *at = load->stage + (size_t)i * to_row;
-        if (tensor->dtype == to.dtype) {
-            memcpy(at, from, used);
-        } else if (!lc_convert(from, tensor->dtype, at, to.dtype, (size_t)to.cols)) {
-            return lc_fail(err, LC_ERR_INTERNAL, "tensor %.200s: no conversion from %s to %s",
-                           tensor->name, lc_dtype_name(tensor->dtype), lc_dtype_name(to.dtype));
+    if (load->count == load->capacity) {
+        const int64_t capacity = load->capacity > 0 ? 2 * load->capacity : 256;
+        load_block *blocks = lc_realloc(load->blocks, (size_t)capacity * sizeof *blocks);
+        if (blocks == NULL) {
+            return lc_fail(err, LC_ERR_MEMORY, "no memory for the list of tensors");
         }
-        memset(at + used, 0, to_row - used);
+        load->blocks = blocks;
+        load->capacity = capacity;
     }
-    return load->device->ops->upload(load->device, (char *)to.data + (size_t)row * to_row,
-                                     load->stage, (size_t)count * to_row, err);
+    load->blocks[load->count++] = *block;
+    return LC_OK;
 }
 
-/* A whole tensor. `to`: the window of its rows from column 0, with the columns of the tensor. */
-static lc_code load_tensor(const loader *load, const char *name, bool is_vector, lc_mat to,
-                           lc_err *err)
+/* A whole tensor, checked and put on the list. `to`: the window of its rows from column 0, with the
+ * columns of the tensor. */
+static lc_code load_tensor(loader *load, const char *name, bool is_vector, lc_mat to, lc_err *err)
 {
     const lc_safetensors *file = NULL;
     const lc_tensor_info *tensor = lc_weight_files_find(load->files, name, &file);
@@ -125,23 +127,73 @@ static lc_code load_tensor(const loader *load, const char *name, bool is_vector,
         return fail_missing(load, name, err);
     }
     LC_TRY(check_tensor(tensor, is_vector, to.rows, to.cols, err));
-    const int64_t step = (int64_t)(STAGE_BYTES / ((size_t)to.ld * sizeof(float)));
+    const int64_t row_bytes = to.cols * (int64_t)lc_dtype_bytes(tensor->dtype);
+    const int64_t step = (int64_t)STAGE_BYTES / row_bytes;
     for (int64_t row = 0; row < to.rows; row += step) {
-        const int64_t count = to.rows - row < step ? to.rows - row : step;
-        LC_TRY(load_block(load, file, tensor, to, row, count, err));
+        const int64_t rows = to.rows - row < step ? to.rows - row : step;
+        const load_block block = {.file = file,
+                                  .tensor = tensor,
+                                  .to = lc_mat_view(to, row, 0, rows, to.cols),
+                                  .row = row};
+        LC_TRY(add_block(load, &block, err));
     }
     return LC_OK;
 }
 
-static lc_code load_vector(const loader *load, int32_t layer, const char *leaf, float *to,
-                           int64_t count, lc_err *err)
+/* ---- reading ---- */
+
+static lc_code read_block(const loader *load, const load_block *block, char *stage, lc_err *err)
+{
+    const lc_dtype dtype = block->tensor->dtype;
+    const int64_t row_bytes = block->to.cols * (int64_t)lc_dtype_bytes(dtype);
+    const lc_mat from = {stage, block->to.rows, block->to.cols, block->to.cols, dtype};
+    LC_TRY(lc_safetensors_read(block->file, block->tensor, block->row * row_bytes, stage,
+                               (size_t)(block->to.rows * row_bytes), err));
+    return load->device->ops->upload_mat(load->device, block->to, from, err);
+}
+
+static void read_task(void *context, int64_t index, int reader)
+{
+    loader *load = context;
+    if (!atomic_load(&load->failed) &&
+        read_block(load, &load->blocks[index], load->stages + (size_t)reader * STAGE_BYTES,
+                   &load->errors[reader]) != LC_OK) {
+        atomic_store(&load->failed, true);
+    }
+}
+
+static lc_code read_blocks(loader *load, lc_err *err)
+{
+    const int readers =
+        load->device->reader_count < MAX_READERS ? load->device->reader_count : MAX_READERS;
+    lc_pool *pool = NULL;
+    lc_code code;
+    LC_TRY(lc_new((void **)&load->stages, (size_t)readers, STAGE_BYTES, "weight buffers", err));
+    LC_TRY(lc_new((void **)&load->errors, (size_t)readers, sizeof(lc_err), "weight buffers", err));
+    LC_TRY(lc_pool_start(readers, NULL, NULL, &pool, err));
+    lc_pool_run(pool, load->count, read_task, load);
+    lc_pool_stop(pool);
+    code = LC_OK;
+    for (int i = 0; i < readers && code == LC_OK; i++) {
+        const lc_err *own = &load->errors[i];
+        if (own->code != LC_OK) {
+            code = lc_fail_param(err, own->code, own->param, "%s", own->message);
+        }
+    }
+    return code;
+}
+
+/* ---- what belongs to a model ---- */
+
+static lc_code load_vector(loader *load, int32_t layer, const char *leaf, float *to, int64_t count,
+                           lc_err *err)
 {
     char name[NAME_BYTES];
     (void)snprintf(name, sizeof(name), LAYER_PREFIX "%d.%s", layer, leaf);
     return load_tensor(load, name, true, lc_mat_f32(to, 1, count, count), err);
 }
 
-static lc_code load_group(const loader *load, int32_t layer, lc_group_kind kind,
+static lc_code load_group(loader *load, int32_t layer, lc_group_kind kind,
                           const lc_layer_weights *weights, lc_err *err)
 {
     const lc_group_shape shape = lc_group_shape_of(load->config, load->spec, layer, kind);
@@ -165,8 +217,7 @@ static lc_code load_group(const loader *load, int32_t layer, lc_group_kind kind,
     return LC_OK;
 }
 
-static lc_code load_layer(const loader *load, int32_t layer, const lc_layer_weights *weights,
-                          lc_err *err)
+static lc_code load_layer(loader *load, int32_t layer, const lc_layer_weights *weights, lc_err *err)
 {
     const int32_t width = load->config->width, head_dim = load->config->head_dim;
     LC_TRY(load_vector(load, layer, NORM1_LEAF, weights->norm1, width, err));
@@ -256,23 +307,28 @@ static lc_code check_tied_head(const loader *load, lc_err *err)
     if (!load->config->tied || head == NULL || embed == NULL) {
         return LC_OK;
     }
+    void *memory = NULL;
+    LC_TRY(lc_new(&memory, 2, STAGE_BYTES, "weight buffers", err));
+    char *one = memory, *other = one + STAGE_BYTES;
+    lc_code code = LC_OK;
     bool is_same = head->dtype == embed->dtype && head->bytes == embed->bytes;
-    for (int64_t at = 0; is_same && at < head->bytes; at += (int64_t)STAGE_BYTES) {
+    for (int64_t at = 0; code == LC_OK && is_same && at < head->bytes; at += (int64_t)STAGE_BYTES) {
         const int64_t left = head->bytes - at;
         const size_t bytes = left < (int64_t)STAGE_BYTES ? (size_t)left : STAGE_BYTES;
-        LC_TRY(lc_safetensors_read(head_file, head, at, load->raw, bytes, err));
-        LC_TRY(lc_safetensors_read(embed_file, embed, at, load->stage, bytes, err));
-        is_same = memcmp(load->raw, load->stage, bytes) == 0;
+        code = lc_safetensors_read(head_file, head, at, one, bytes, err);
+        code = code != LC_OK ? code : lc_safetensors_read(embed_file, embed, at, other, bytes, err);
+        is_same = code == LC_OK && memcmp(one, other, bytes) == 0;
     }
-    if (!is_same) {
+    lc_free(memory);
+    if (code == LC_OK && !is_same) {
         return lc_fail_param(err, LC_ERR_INVALID, HEAD_NAME,
                              "config.json says tie_word_embeddings true, but " HEAD_NAME
                              " differs from " EMBED_NAME "; set it to false");
     }
-    return LC_OK;
+    return code;
 }
 
-static lc_code load_all(const loader *load, const lc_weights *weights, lc_err *err)
+static lc_code load_all(loader *load, const lc_weights *weights, lc_err *err)
 {
     const lc_model_config *config = load->config;
     LC_TRY(load_tensor(load, EMBED_NAME, false, weights->embed, err));
@@ -291,12 +347,12 @@ lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *sp
                         lc_err *err)
 {
     loader load = {.config = config, .spec = spec, .files = files, .device = device};
-    lc_code code = LC_OK;
-    LC_TRY_GOTO(lc_new((void **)&load.raw, 1, STAGE_BYTES, "weight buffer", err));
-    LC_TRY_GOTO(lc_new((void **)&load.stage, 1, STAGE_BYTES, "weight buffer", err));
-    code = load_all(&load, weights, err);
-fail:
-    lc_free(load.stage);
-    lc_free(load.raw);
+    lc_code code = load_all(&load, weights, err);
+    if (code == LC_OK) {
+        code = read_blocks(&load, err);
+    }
+    lc_free(load.errors);
+    lc_free(load.stages);
+    lc_free(load.blocks);
     return code;
 }

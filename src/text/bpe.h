@@ -13,8 +13,8 @@
 #include "lorac/mem.h"
 #include "text/tokenizer.h"
 
-#define LC_MAX_VOCAB  ((int64_t)1 << 22)
-#define LC_MAX_MERGES ((int64_t)1 << 22)
+#define LC_MAX_TOKEN_COUNT ((int64_t)1 << 22)
+#define LC_MAX_MERGES      ((int64_t)1 << 22)
 
 /* One token. `spelled` is its text in the file, `bytes` what it stands for. Both NUL-terminated,
  * borrowed from the tokenizer's arena; spelled NULL: no token has this id. */

@@ -114,11 +114,11 @@ static lc_code part_type(const char *part, const cJSON *item, const char **type,
     return LC_OK;
 }
 
-/* A token id: an integer in 0..LC_MAX_VOCAB-1. */
+/* A token id: an integer in 0..LC_MAX_TOKEN_COUNT-1. */
 static bool read_id(const cJSON *item, int32_t *id)
 {
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0) ||
-        !(item->valuedouble < (double)LC_MAX_VOCAB)) {
+        !(item->valuedouble < (double)LC_MAX_TOKEN_COUNT)) {
         return false;
     }
     *id = (int32_t)item->valuedouble;
@@ -301,7 +301,7 @@ static lc_code measure(const cJSON *root, const cJSON *vocab, int32_t *largest, 
             return lc_fail_param(
                 err, LC_ERR_INVALID, "vocab",
                 "model: the id of a vocabulary entry is not an integer in 0..%" PRId64,
-                LC_MAX_VOCAB - 1);
+                LC_MAX_TOKEN_COUNT - 1);
         }
         *largest = id > *largest ? id : *largest;
         *bytes += strlen(item->string) + 1;
@@ -312,7 +312,7 @@ static lc_code measure(const cJSON *root, const cJSON *vocab, int32_t *largest, 
         if (!cJSON_IsObject(item) || !read_id(lc_json_get(item, "id"), &id)) {
             return lc_fail_param(err, LC_ERR_INVALID, "added_tokens",
                                  "added_tokens: an entry has no id in 0..%" PRId64,
-                                 LC_MAX_VOCAB - 1);
+                                 LC_MAX_TOKEN_COUNT - 1);
         }
         LC_TRY(lc_json_string(item, "content", true, &content, err));
         *largest = id > *largest ? id : *largest;
@@ -450,11 +450,11 @@ static lc_code read_model(lc_tokenizer *t, const cJSON *root, lc_err *err)
     LC_TRY(lc_json_bool(model, "ignore_merges", false, &t->bpe.ignore_merges, err));
     LC_TRY(measure(root, vocab, &largest, &bytes, err));
     const int64_t vocab_count = cJSON_GetArraySize(vocab), merge_count = cJSON_GetArraySize(merges);
-    if (vocab_count == 0 || vocab_count > LC_MAX_VOCAB || merge_count > LC_MAX_MERGES) {
+    if (vocab_count == 0 || vocab_count > LC_MAX_TOKEN_COUNT || merge_count > LC_MAX_MERGES) {
         return lc_fail_param(err, LC_ERR_INVALID, "model",
                              "model: %" PRId64 " vocabulary entries and %" PRId64
                              " merges (limits 1..%" PRId64 " and %" PRId64 ")",
-                             vocab_count, merge_count, LC_MAX_VOCAB, LC_MAX_MERGES);
+                             vocab_count, merge_count, LC_MAX_TOKEN_COUNT, LC_MAX_MERGES);
     }
     LC_TRY(lc_bpe_init(&t->bpe, largest + 1, (size_t)vocab_count, (size_t)merge_count, &t->arena,
                        err));
@@ -625,7 +625,10 @@ static lc_code read_affix(lc_tokenizer *t, const cJSON *processor, const cJSON *
     {
         int32_t id = 0;
         if (*count == LC_MAX_AFFIX_TOKENS) {
-            return refuse_option("post_processor", "a template of that many special tokens", err);
+            return lc_fail_param(err, LC_ERR_UNSUPPORTED, "post_processor",
+                                 "post_processor: more than %d special tokens on one side of the "
+                                 "text are not supported",
+                                 LC_MAX_AFFIX_TOKENS);
         }
         if (!read_id(item, &id) || id >= t->bpe.token_count || t->bpe.tokens[id].spelled == NULL) {
             return lc_fail_param(err, LC_ERR_INVALID, "post_processor",

@@ -27,7 +27,6 @@
 #define TEMP_PREFIX        ".tmp-"
 #define TRASH_PREFIX       ".trash-"
 #define FORMAT_NUMBER      1
-#define LC_MAX_MANIFEST    65536
 #define LC_MAX_CHECKPOINTS 100000 /* entries of one directory that are looked at */
 
 /* ---- identity ---- */

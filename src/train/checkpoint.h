@@ -9,6 +9,8 @@
 
 #include "model/adapter.h"
 
+#define LC_MAX_MANIFEST 65536 /* bytes of MANIFEST.json */
+
 typedef struct lc_train_state {
     int64_t step;    /* optimizer steps done, skipped ones included */
     int64_t updates; /* Adam's t: steps that were applied */

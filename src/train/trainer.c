@@ -11,8 +11,7 @@
 #include "lorac/log.h"
 #include "train/step.h"
 
-#define LC_MAX_NONFINITE_STEPS 3  /* skipped in a row, then the job fails */
-#define LC_RATE_STEPS          16 /* steps over which tokens/s is averaged */
+#define LC_RATE_STEPS 16 /* steps over which tokens/s is averaged */
 
 struct lc_trainer {
     lc_step step;

@@ -15,7 +15,8 @@
 #include "train/checkpoint.h"
 #include "train/schedule.h"
 
-#define LC_EVAL_CHUNK 256 /* examples laid out at once in an evaluation */
+#define LC_MAX_NONFINITE_STEPS 3   /* skipped in a row, then the job fails */
+#define LC_EVAL_CHUNK          256 /* examples laid out at once in an evaluation */
 
 /* Everything resolved; no "auto" left. */
 typedef struct lc_train_options {

@@ -85,13 +85,7 @@ def check_logits(directory, adapter, model, dataset):
             worst = max(worst, expect(f"logits, {chunk} tokens a call, document at {begin}", error, LOGITS))
             begin += len(ids)
         os.remove(out)
-        if isinstance_dynamic(model):
-            break  # its frequencies depend on the length so far: only whole documents compare
     return worst
-
-
-def isinstance_dynamic(model):
-    return (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
 
 
 def check_training(directory, dataset):

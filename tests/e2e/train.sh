@@ -87,6 +87,31 @@ status=0
 "$lorac" train "$scratch/none.json" --out "$scratch/c" >"$scratch/out" 2>"$scratch/err" || status=$?
 [ $status -eq 3 ] && [ ! -e "$scratch/c" ] || fail "no job file: $status"
 
+# ---- bad data: OpenAI's error codes, the field, the line ----
+# bad_data CODE TEXT: "$scratch/rows.jsonl" is refused so.
+bad_data() {
+    sed "s|\"model\".*data.safetensors\",|\"model\": \"models/sprout-3m\", \"training_file\": \"$scratch/rows.jsonl\",|
+         s|\"validation_file\": [^,]*,||" "$scratch/short.json" >"$scratch/rows.json"
+    rm -rf "$scratch/rows"
+    status=0
+    "$lorac" train "$scratch/rows.json" --out "$scratch/rows" >"$scratch/out" 2>"$scratch/err" || status=$?
+    [ $status -eq 3 ] || fail "$1: exit status $status"
+    grep -q "$2" "$scratch/err" || fail "$1: message"
+    grep -q "\"error\": {\"code\": \"$1\", .*\"param\": \"training_file\"}" "$scratch/rows/job.json" || fail "$1: job.json"
+    tail -n 1 "$scratch/rows/events.jsonl" | grep -q '"Job failed\.' || fail "$1: event"
+}
+head -n 9 configs/quickstart/train.jsonl >"$scratch/rows.jsonl"
+bad_data invalid_n_examples 'Training file has 9 example(s), but must have at least 10 examples'
+{ head -n 11 configs/quickstart/train.jsonl && echo '{"messages": []}'; } >"$scratch/rows.jsonl"
+bad_data invalid_training_file 'line 12'
+
+# ---- an initial adapter brings its own shape; validation figures are events whatever log_every_steps says ----
+sed 's/"rank": 4, "alpha": 8/"rank": 3, "init_adapter": "'"${scratch//\//\\/}"'\/a\/adapter", "log_every_steps": 100, "eval_every_steps": 3/' "$scratch/short.json" >"$scratch/initial.json"
+"$lorac" train "$scratch/initial.json" --out "$scratch/initial" >"$scratch/out" 2>"$scratch/err" || fail "initial adapter"
+grep -q 'warn lorac.rank: not used, lorac.init_adapter has its own' "$scratch/initial/log.txt" || fail "rank is not warned of"
+grep -q '"r": 4' "$scratch/initial/adapter/adapter_config.json" || fail "rank of the initial adapter"
+[ "$(grep -c '"type": "metrics"' "$scratch/initial/events.jsonl")" -eq 7 ] || fail "events of steps 1, 3, 6, 7, 9, 12, 14"
+
 # ---- a reader that goes away does not end the training ----
 "$lorac" train "$scratch/short.json" --out "$scratch/d" --json 2>"$scratch/err" | head -n 1 >/dev/null ||
     fail "exit status with a reader that goes away"

@@ -43,7 +43,7 @@ static void check_rotation(void)
     static float cos[4 * LC_MAX_HEAD_DIM / 2], sin[4 * LC_MAX_HEAD_DIM / 2];
     const int32_t positions[4] = {0, 1, 0, INT32_MAX}, cu_seqlens[3] = {0, 2, 4};
     const int32_t half = config.head_dim / 2;
-    lc_rope_tables(&config, 4, positions, 2, cu_seqlens, cos, sin);
+    lc_rope_tables(&config, 4, positions, 2, cu_seqlens, NULL, cos, sin);
     check(fabsf(cos[0] - cos[2 * half]) <= 0 || config.rope.type == LC_ROPE_DYNAMIC ||
           isnan(cos[0]));
 }

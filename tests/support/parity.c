@@ -183,18 +183,20 @@ lc_code parity_train(parity_run *run, const lc_train_options *options, double *l
 /* ---- logits ---- */
 
 static lc_code decode_chunk(parity_run *run, const int32_t *ids, int64_t first, int64_t count,
-                            float *logits, lc_err *err)
+                            int64_t length, float *logits, lc_err *err)
 {
-    int32_t positions[PARITY_CHUNK], slots[PARITY_CHUNK], want[PARITY_CHUNK];
+    int32_t positions[PARITY_CHUNK], slots[PARITY_CHUNK], want[PARITY_CHUNK], lengths[PARITY_CHUNK];
     for (int32_t i = 0; i < count; i++) {
         positions[i] = (int32_t)first + i;
         slots[i] = 0;
         want[i] = i;
+        lengths[i] = (int32_t)length;
     }
     const lc_decode_args args = {.token_count = (int32_t)count,
                                  .ids = ids + first,
                                  .positions = positions,
                                  .slots = slots,
+                                 .lengths = lengths,
                                  .want = want,
                                  .want_count = (int32_t)count,
                                  .logits = logits + first * run->config.vocab};
@@ -214,7 +216,7 @@ lc_code parity_logits(parity_run *run, int64_t example, int64_t chunk, float **l
     for (int64_t first = 0; first < length; first += chunk) {
         const int64_t count = length - first < chunk ? length - first : chunk;
         const lc_code code =
-            decode_chunk(run, run->dataset.input_ids + begin, first, count, *logits, err);
+            decode_chunk(run, run->dataset.input_ids + begin, first, count, length, *logits, err);
         if (code != LC_OK) {
             lc_free(*logits);
             *logits = NULL;

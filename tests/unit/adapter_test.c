@@ -566,6 +566,31 @@ static void test_pattern_limits(void **state)
     }
 }
 
+/* A configuration with blanks behind it, from memory and from a file. */
+static void test_config_size(void **state)
+{
+    (void)state;
+    char *text = malloc(LC_MAX_ADAPTER_CONFIG_BYTES + 1);
+    assert_non_null(text);
+    memset(text, ' ', LC_MAX_ADAPTER_CONFIG_BYTES + 1);
+    memcpy(text, CONFIG, sizeof(CONFIG) - 1);
+    lc_peft_config config;
+    assert_ok(lc_peft_config_parse(text, LC_MAX_ADAPTER_CONFIG_BYTES, "text", &config, &test_err));
+    assert_int_equal(config.rank, 4);
+    lc_peft_config_release(&config);
+    assert_fails(
+        lc_peft_config_parse(text, LC_MAX_ADAPTER_CONFIG_BYTES + 1, "text", &config, &test_err),
+        LC_ERR_INVALID, "text: 4194305 bytes, the limit is 4194304");
+    const zeros tensors[2] = {{Q0 ".lora_A.weight", 4, 40}, {Q0 ".lora_B.weight", 24, 4}};
+    const char *dir = write_adapter(CONFIG, tensors, 2);
+    test_write_file(path_in(dir, "adapter_config.json"), text, LC_MAX_ADAPTER_CONFIG_BYTES);
+    assert_ok(lc_adapter_spec_load(dir, &model, &loaded, &test_err));
+    test_write_file(path_in(dir, "adapter_config.json"), text, LC_MAX_ADAPTER_CONFIG_BYTES + 1);
+    assert_fails(lc_adapter_spec_load(dir, &model, &loaded, &test_err), LC_ERR_INVALID,
+                 "adapter_config.json is too large: 4194305 bytes");
+    free(text);
+}
+
 static void test_file_errors(void **state)
 {
     (void)state;
@@ -655,12 +680,19 @@ static void test_failed_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),       cmocka_unit_test(test_target_errors),
-        cmocka_unit_test(test_layout),        cmocka_unit_test(test_init),
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_written_config),
-        cmocka_unit_test(test_patterns),      cmocka_unit_test(test_tensor_errors),
-        cmocka_unit_test(test_config_errors), cmocka_unit_test(test_pattern_limits),
-        cmocka_unit_test(test_file_errors),   cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_target_errors),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_written_config),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_tensor_errors),
+        cmocka_unit_test(test_config_errors),
+        cmocka_unit_test(test_pattern_limits),
+        cmocka_unit_test(test_config_size),
+        cmocka_unit_test(test_file_errors),
+        cmocka_unit_test(test_failed_allocations),
     };
     test_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "lorac/log.h"
 #include "lorac/mem.h"
 #include "train/checkpoint.h"
@@ -302,6 +303,46 @@ static void test_damage(void **state)
         assert_int_equal(unlink(path), 0);
         assert_int_equal(load(job), 3);
     }
+}
+
+/* A manifest of `bytes` bytes: blanks behind its first brace, and the hash made good again. */
+static void pad_manifest(const char *path, size_t bytes)
+{
+    const size_t tail = strlen("\"\n}\n"), key = strlen("  \"manifest_sha256\": \"");
+    uint8_t digest[32];
+    char hex[65], *text = NULL;
+    size_t length = 0;
+    assert_ok(lc_file_read(path, LC_MAX_MANIFEST, &text, &length, &test_err));
+    char *padded = malloc(bytes);
+    assert_non_null(padded);
+    memset(padded, ' ', bytes);
+    padded[0] = '{';
+    memcpy(padded + 1 + bytes - length, text + 1, length - 1);
+    lc_sha256_of(padded, bytes - tail - 64 - key, digest);
+    lc_hex(digest, sizeof digest, hex);
+    memcpy(padded + bytes - tail - 64, hex, 64);
+    test_write_file(path, padded, bytes);
+    free(padded);
+    lc_free(text);
+}
+
+static void test_manifest_size(void **state)
+{
+    (void)state;
+    const char *job = job_with_two();
+    char path[PATH_BYTES], log[PATH_BYTES], *text = NULL;
+    size_t bytes = 0;
+    path_in(job, "resume/step-7/MANIFEST.json", path);
+    path_in(job, "log.txt", log);
+    pad_manifest(path, LC_MAX_MANIFEST);
+    assert_int_equal(load(job), 7);
+    pad_manifest(path, LC_MAX_MANIFEST + 1);
+    assert_ok(lc_log_open_file(log, &test_err));
+    assert_int_equal(load(job), 3);
+    lc_log_close_file();
+    assert_ok(lc_file_read(log, 1 << 20, &text, &bytes, &test_err));
+    assert_non_null(strstr(text, "MANIFEST.json is too large: 65537 bytes"));
+    lc_free(text);
 }
 
 /* The bytes of another checkpoint under this one's manifest, and the other way round. */
@@ -656,14 +697,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_counters_only),
-        cmocka_unit_test(test_same_step),     cmocka_unit_test(test_open_step),
-        cmocka_unit_test(test_debris),        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_mixed_files),   cmocka_unit_test(test_other_count),
-        cmocka_unit_test(test_identity),      cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_kill_anywhere), cmocka_unit_test(test_every_call_fails),
-        cmocka_unit_test(test_load_fails),    cmocka_unit_test(test_epochs),
-        cmocka_unit_test(test_final),         cmocka_unit_test(test_kill_adapters),
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_counters_only),
+        cmocka_unit_test(test_same_step),        cmocka_unit_test(test_open_step),
+        cmocka_unit_test(test_debris),           cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_manifest_size),    cmocka_unit_test(test_mixed_files),
+        cmocka_unit_test(test_other_count),      cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_not_finite),       cmocka_unit_test(test_kill_anywhere),
+        cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_load_fails),
+        cmocka_unit_test(test_epochs),           cmocka_unit_test(test_final),
+        cmocka_unit_test(test_kill_adapters),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -228,6 +228,7 @@ static void test_refusals(void **state)
          "quantization_config"},
         {"\"vision_config\":{\"a\":1}", LC_ERR_UNSUPPORTED, "multimodal", "vision_config"},
         {"\"num_local_experts\":8", LC_ERR_UNSUPPORTED, "mixture of experts", "num_local_experts"},
+        {"\"is_causal\":false", LC_ERR_UNSUPPORTED, "later tokens", "is_causal"},
         {"\"attn_logit_softcapping\":50.0", LC_ERR_UNSUPPORTED, "softcapped",
          "attn_logit_softcapping"},
         {"\"attention_dropout\":0.1", LC_ERR_UNSUPPORTED, "attention_dropout", "attention_dropout"},

@@ -209,6 +209,46 @@ static void refuses_spoilt_tokenized(void **state)
     }
 }
 
+/* A sparse file of one token and offsets for `examples` examples. */
+static const char *write_sparse(const char *dir, int64_t examples)
+{
+    char text[512];
+    const char *path = path_in(dir, "sparse.safetensors");
+    const long long end = 8 * (examples + 1);
+    const int length =
+        snprintf(text + 8, sizeof text - 8,
+                 "{\"offsets\":{\"dtype\":\"I64\",\"shape\":[%lld],\"data_offsets\":[0,%lld]},"
+                 "\"input_ids\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[%lld,%lld]},"
+                 "\"loss_weights\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%lld,%lld]}}",
+                 end / 8, end, end, end + 4, end + 4, end + 8);
+    for (int i = 0; i < 8; i++) {
+        text[i] = (char)((uint64_t)length >> (8 * i));
+    }
+    test_write_file(path, text, 8 + (size_t)length);
+    assert_int_equal(truncate(path, 8 + length + end + 8), 0);
+    return path;
+}
+
+/* At the limit its 16 GiB are asked for; that allocation fails here, after those before it. */
+static void most_examples(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    lc_dataset d;
+    const char *path = write_sparse(dir, LC_MAX_EXAMPLES);
+    int64_t at = 0;
+    do {
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, ++at, 0, false);
+        const lc_code code = lc_dataset_load_tokenized(path, 10, 100, &d, &test_err);
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        assert_int_equal(code, LC_ERR_MEMORY);
+    } while (strstr(test_err.message, "out of memory for 17179869192 bytes") == NULL);
+    assert_fails(
+        lc_dataset_load_tokenized(write_sparse(dir, LC_MAX_EXAMPLES + 1), 10, 100, &d, &test_err),
+        LC_ERR_INVALID, "offsets has 2147483650 values: the examples are one less, 1 to");
+}
+
 /* ---- JSONL ---- */
 
 /* A file of `count` plain rows; row `odd` (from 0) is `text` instead. */
@@ -535,6 +575,7 @@ int main(void)
         cmocka_unit_test(loads_tokenized),
         cmocka_unit_test(cuts_tokenized),
         cmocka_unit_test(refuses_spoilt_tokenized),
+        cmocka_unit_test(most_examples),
         cmocka_unit_test(trains_on_the_assistant_only),
         cmocka_unit_test(tokens_across_the_border),
         cmocka_unit_test(cuts_rows),

@@ -81,7 +81,9 @@ static void check_greedy(lc_engine *reference, const lc_generate_request *reques
     int32_t ids[2 * MAX_LENGTH];
     int32_t count = (int32_t)request->prompt_count;
     memcpy(ids, request->prompt, (size_t)count * sizeof *ids);
-    for (int64_t i = 0; i < kept->counts[request->number]; i++) {
+    /* With dynamic scaling, later tokens see keys of an earlier length, a fresh pass does not. */
+    const bool is_dynamic = reference->config.rope.type == LC_ROPE_DYNAMIC;
+    for (int64_t i = 0; i < (is_dynamic ? 1 : kept->counts[request->number]); i++) {
         float *logits = logits_after(reference, ids, count);
         const int32_t id = kept->ids[request->number][i];
         float largest = logits[0];
@@ -104,8 +106,8 @@ static void fill_prompt(int32_t *prompt, int64_t count, int32_t vocab)
 static void batched_answers_are_those_of_whole_passes(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-default", "qwen3", "mistral-window", "smollm3",
-                                        "llama-yarn"};
+    static const char *const names[] = {"llama-default", "qwen3",      "mistral-window",
+                                        "smollm3",       "llama-yarn", "llama-dynamic"};
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
         const int64_t slots = test_int(1, 5), tokens = test_int(slots, 11);
         lc_engine engine, reference;

@@ -253,6 +253,32 @@ static void test_damaged_job_json(void **state)
     }
 }
 
+/* A job.json with blanks behind it. */
+static void test_job_json_size(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES + 64];
+    const char *parent = fresh_path();
+    size_t bytes = 0;
+    assert_ok(lc_job_dir_open(parent, &spec, false, &dir, &test_err));
+    lc_job_dir_close(&dir);
+    char *text = read_text(parent, "job.json", &bytes);
+    char *padded = malloc(LC_MAX_JOB_JSON_BYTES + 1);
+    assert_non_null(padded);
+    memset(padded, ' ', LC_MAX_JOB_JSON_BYTES + 1);
+    memcpy(padded, text, bytes);
+    lc_free(text);
+    (void)snprintf(path, sizeof path, "%s/job.json", parent);
+    test_write_file(path, padded, LC_MAX_JOB_JSON_BYTES);
+    assert_ok(lc_job_dir_open(parent, &spec, true, &dir, &test_err));
+    assert_true(dir.resumed);
+    lc_job_dir_close(&dir);
+    test_write_file(path, padded, LC_MAX_JOB_JSON_BYTES + 1);
+    assert_fails(lc_job_dir_open(parent, &spec, true, &dir, &test_err), LC_ERR_INVALID,
+                 "job.json is too large: 4194305 bytes");
+    free(padded);
+}
+
 static void test_long_path(void **state)
 {
     (void)state;
@@ -648,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_changed_job_file),
         cmocka_unit_test(test_damaged_job_json),
+        cmocka_unit_test(test_job_json_size),
         cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_state_round_trip),
         cmocka_unit_test(test_job_object),

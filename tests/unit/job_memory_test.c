@@ -111,13 +111,29 @@ static void sizes_beyond_any_machine(void **state)
                  "training ids");
 }
 
+static void most_buffers(void **state)
+{
+    (void)state;
+    lc_arena arena;
+    lc_plan plan;
+    lc_arena_init(&arena, "plan");
+    assert_ok(lc_plan_init(&plan, &arena, &test_err));
+    for (int i = 0; i < LC_MAX_PLAN_BUFFERS; i++) {
+        assert_ok(lc_plan_add(&plan, LC_PLAN_SCRATCH, LC_F32, 1, 1, &test_err, "buffer %d", i));
+    }
+    assert_fails(lc_plan_add(&plan, LC_PLAN_SCRATCH, LC_F32, 1, 1, &test_err, "one more"),
+                 LC_ERR_UNSUPPORTED, "the memory plan has more than 8192 buffers");
+    assert_int_equal(plan.count, LC_MAX_PLAN_BUFFERS);
+    assert_int_equal(lc_plan_total(&plan), (int64_t)LC_MAX_PLAN_BUFFERS * 256);
+    lc_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(to_the_byte),
-        cmocka_unit_test(names_what_fits),
-        cmocka_unit_test(names_the_largest),
-        cmocka_unit_test(sizes_beyond_any_machine),
+        cmocka_unit_test(to_the_byte),       cmocka_unit_test(names_what_fits),
+        cmocka_unit_test(names_the_largest), cmocka_unit_test(sizes_beyond_any_machine),
+        cmocka_unit_test(most_buffers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -70,6 +70,7 @@ static void test_defaults(void **state)
     assert_null(spec.validation_file);
     assert_null(spec.suffix);
     assert_null(spec.init_adapter);
+    assert_null(spec.shadowed);
     assert_null(spec.metadata);
     assert_null(spec.training_type);
     assert_null(spec.layers);
@@ -118,6 +119,8 @@ static void test_whole_file(void **state)
     assert_string_equal(spec.validation_file, "valid.jsonl");
     assert_string_equal(spec.suffix, "demo");
     assert_string_equal(spec.init_adapter, "old");
+    assert_string_equal(spec.shadowed, "lorac.rank, lorac.alpha, lorac.target_modules, "
+                                       "lorac.layers_to_transform, lorac.use_rslora");
     assert_int_equal(spec.seed, 42);
     assert_int_equal(spec.n_epochs, 3);
     assert_int_equal(spec.rank, 8);

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "lorac/mem.h"
 
 static lc_code parse_bytes(const char *text, size_t bytes, unsigned flags)
@@ -249,11 +250,12 @@ static void test_size_limit(void **state)
 static void test_number_length(void **state)
 {
     (void)state;
-    char text[80] = "0.";
-    for (int length = 62; length <= 64; length++) {
+    const int limit = LC_MAX_JSON_NUMBER_BYTES;
+    char text[LC_MAX_JSON_NUMBER_BYTES + 2] = "0.";
+    for (int length = limit - 1; length <= limit + 1; length++) {
         memset(text + 2, '3', sizeof text - 2);
         text[length] = '\0';
-        assert_int_equal(parse(text), length <= 63 ? LC_OK : LC_ERR_INVALID);
+        assert_int_equal(parse(text), length <= limit ? LC_OK : LC_ERR_INVALID);
     }
     assert_non_null(strstr(test_err.message, "number of 64 characters, limit 63"));
 }

@@ -260,6 +260,33 @@ static void help_tells_every_option(void **state)
     free(page);
 }
 
+/* A command of `count` options; the last is given, so that its place in the table is used. */
+static lc_code parse_many(size_t count, int64_t *last)
+{
+    static char names[LC_MAX_OPTIONS + 1][32];
+    char seven[] = "7";
+    lc_option options[LC_MAX_OPTIONS + 1];
+    bool help = false;
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(names[i], sizeof names[i], "--option-%zu", i);
+        options[i] = (lc_option){
+            .name = names[i], .value = "N", .help = "one", .integer = last, .low = 0, .high = 9};
+    }
+    char *argv[] = {names[count - 1], seven};
+    const lc_command command = {.name = "many", .options = options, .option_count = count};
+    return lc_options_parse(&command, 2, argv, &help, &test_err);
+}
+
+static void as_many_options_as_fit(void **state)
+{
+    (void)state;
+    int64_t last = 0;
+    assert_ok(parse_many(LC_MAX_OPTIONS, &last));
+    assert_int_equal(last, 7);
+    assert_fails(parse_many(LC_MAX_OPTIONS + 1, &last), LC_ERR_INTERNAL,
+                 "lorac many has more than 24 options");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +296,7 @@ int main(void)
         cmocka_unit_test(wrong_calls_say_what_is_wrong),
         cmocka_unit_test(near_names_are_found),
         cmocka_unit_test(help_tells_every_option),
+        cmocka_unit_test(as_many_options_as_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,12 +151,40 @@ static void patterns_refused(void **state)
     }
 }
 
+/* Each letter more costs 1.618 times as many steps, so the first length that is refused tells the
+ * limit, up to the few steps that PCRE2 counts for one way through the pattern. */
+static void steps_are_limited(void **state)
+{
+    (void)state;
+    lc_regex *regex = NULL;
+    lc_matcher *matcher = NULL;
+    char text[40];
+    size_t length = 1, begin = 0, end = 0;
+    bool found = true;
+    memset(text, 'a', sizeof text);
+    assert_ok(lc_regex_compile("(?:a|aa)+[bc]", &regex, &test_err));
+    assert_ok(lc_matcher_create(&matcher, &test_err));
+    double steps = 1.0;
+    while (length < sizeof text && lc_regex_find(regex, matcher, text, length, 0, &found, &begin,
+                                                 &end, &test_err) == LC_OK) {
+        assert_false(found);
+        length++;
+        steps *= 1.618; /* ways to write a length as ones and twos: Fibonacci's numbers */
+    }
+    assert_fails(lc_regex_find(regex, matcher, text, length, 0, &found, &begin, &end, &test_err),
+                 LC_ERR_INVALID, "too many steps (PCRE2 error -47 at byte 0)");
+    assert_true(steps < 2.0 * LC_MAX_REGEX_STEPS && steps > LC_MAX_REGEX_STEPS / 50.0);
+    lc_matcher_free(matcher);
+    lc_regex_free(regex);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_mean_what_oniguruma_means),
         cmocka_unit_test(digits),
         cmocka_unit_test(patterns_refused),
+        cmocka_unit_test(steps_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

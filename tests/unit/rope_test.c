@@ -59,7 +59,7 @@ static void check_golden_case(const cJSON *item)
     for (int32_t i = 0; i < (int32_t)length; i++) {
         rows[i] = i;
     }
-    lc_rope_tables(&config, (int32_t)length, rows, 1, cu_seqlens, cos, sin);
+    lc_rope_tables(&config, (int32_t)length, rows, 1, cu_seqlens, NULL, cos, sin);
     for (int i = 0; i < cJSON_GetArraySize(positions); i++) {
         const int64_t position = (int64_t)number_at(positions, i);
         for (int j = 0; j < half; j++) {
@@ -134,7 +134,7 @@ static void test_packing(void **state)
         for (size_t i = 0; i <= count; i++) {
             cos[i] = sin[i] = NAN;
         }
-        lc_rope_tables(&config, rows, positions, documents, cu_seqlens, cos, sin);
+        lc_rope_tables(&config, rows, positions, documents, cu_seqlens, NULL, cos, sin);
         assert_true(isnan(cos[count]) && isnan(sin[count]));
         for (int32_t d = 0; d < documents; d++) {
             const int32_t first = cu_seqlens[d], last = cu_seqlens[d + 1];

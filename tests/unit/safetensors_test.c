@@ -140,10 +140,11 @@ static void lengths(void **state)
     assert_fails(lc_safetensors_check(file, 9, &test_err), LC_ERR_INVALID, "cut off");
     file[0] = 3;
     assert_fails(lc_safetensors_check(file, 10, &test_err), LC_ERR_INVALID, "cut off");
-    const uint8_t limit[8] = {0x00, 0xe1, 0xf5, 0x05}, above[8] = {0x01, 0xe1, 0xf5, 0x05};
-    memcpy(file, limit, 8);
+    for (int i = 0; i < 8; i++) {
+        file[i] = (uint8_t)((uint64_t)LC_MAX_SAFETENSORS_HEADER >> (8 * i));
+    }
     assert_fails(lc_safetensors_check(file, 10, &test_err), LC_ERR_INVALID, "cut off");
-    memcpy(file, above, 8);
+    file[0]++;
     assert_fails(lc_safetensors_check(file, 10, &test_err), LC_ERR_INVALID, "limit of 100000000");
     memset(file, 0xff, 8);
     assert_fails(lc_safetensors_check(file, 10, &test_err), LC_ERR_INVALID, "limit of 100000000");
@@ -167,6 +168,34 @@ static void limits_of_name_and_rank(void **state)
     assert_ok(check("{\"a\":" T("U8", "[1,1,1,1,1,1,1,1]", "[0,1]") "}", 1));
     assert_fails(check("{\"a\":" T("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]") "}", 1), LC_ERR_INVALID,
                  "more than 8 dimensions");
+}
+
+/* A header of `count` entries that are no tensors, and metadata. */
+static lc_code check_entries(int64_t count, bool has_metadata)
+{
+    lc_text text;
+    lc_text_init(&text);
+    for (int64_t i = 0; i < count; i++) {
+        lc_text_addf(&text, "%c\"%" PRId64 "\":0", i == 0 ? '{' : ',', i);
+    }
+    lc_text_addf(&text, has_metadata ? ",\"__metadata__\":{}}" : "}");
+    assert_ok(lc_text_finish(&text, "header", &test_err));
+    size_t bytes = 0;
+    uint8_t *file = make_file(text.data, text.length, 0, &bytes);
+    lc_text_release(&text);
+    const lc_code code = lc_safetensors_check(file, bytes, &test_err);
+    lc_free(file);
+    return code;
+}
+
+/* At the limit the entries are looked at, which is seen by their error: a million whole ones would
+ * take a GiB. Metadata is not counted. */
+static void most_tensors(void **state)
+{
+    (void)state;
+    assert_fails(check_entries(LC_MAX_TENSORS, true), LC_ERR_INVALID, "tensor 0: its entry");
+    assert_fails(check_entries(LC_MAX_TENSORS + 1, false), LC_ERR_INVALID,
+                 "1000001 tensors, more than the limit of 1000000");
 }
 
 /* Every byte of a good file changed at random: must end, and when accepted still tile the file. */
@@ -290,6 +319,28 @@ static void writer_refuses(void **state)
     assert_null(lc_safetensors_at(file, 0));
     assert_null(lc_safetensors_find(file, "a"));
     lc_safetensors_close(file);
+}
+
+/* Nothing is written: the header is made before the file, whose directory does not exist. */
+static void longest_header_written(void **state)
+{
+    (void)state;
+    const size_t rest = strlen("{\"__metadata__\":{\"k\":\"\"}}");
+    const size_t longest = LC_MAX_SAFETENSORS_HEADER - rest;
+    char *value = malloc(longest + 2);
+    assert_non_null(value);
+    memset(value, 'v', longest + 1);
+    const lc_metadata metadata[] = {{"k", value}};
+    value[longest] = '\0';
+    assert_fails(
+        lc_safetensors_write("/nowhere/x.safetensors", NULL, 0, metadata, 1, NULL, NULL, &test_err),
+        LC_ERR_NOT_FOUND, "/nowhere/x.safetensors");
+    value[longest] = 'v';
+    value[longest + 1] = '\0'; /* one more byte is padded to eight */
+    assert_fails(
+        lc_safetensors_write("/nowhere/x.safetensors", NULL, 0, metadata, 1, NULL, NULL, &test_err),
+        LC_ERR_INVALID, "header of 100000008 bytes is above the limit of 100000000");
+    free(value);
 }
 
 /* ---- reader ---- */
@@ -525,9 +576,11 @@ int main(void)
         cmocka_unit_test(refuses_and_says_why),
         cmocka_unit_test(lengths),
         cmocka_unit_test(limits_of_name_and_rank),
+        cmocka_unit_test(most_tensors),
         cmocka_unit_test(mutations_never_break),
         cmocka_unit_test(writes_the_reference_bytes),
         cmocka_unit_test(writer_refuses),
+        cmocka_unit_test(longest_header_written),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(reads_matrices),
         cmocka_unit_test(refuses_other_matrices),

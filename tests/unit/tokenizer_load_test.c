@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "lorac/mem.h"
+#include "text/tokenizer_internal.h"
 
 #define MODEL_WITH(rest) \
     "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[]" rest "}"
@@ -157,7 +158,7 @@ static void limits(void **state)
     for (int extra = -1; extra <= 1; extra++) { /* steps of the pre-tokenizer */
         lc_text_init(&text);
         lc_text_addf(&text, "{\"type\":\"Sequence\",\"pretokenizers\":[");
-        for (int i = 0; i < 8 + extra; i++) {
+        for (int i = 0; i < LC_MAX_SPLITS + extra; i++) {
             lc_text_addf(&text, "{\"type\":\"Digits\",\"individual_digits\":true},");
         }
         lc_text_addf(&text, BYTE_LEVEL "]}");
@@ -177,7 +178,7 @@ static void limits(void **state)
         lc_text_addf(
             &text, "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
                    "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[1");
-        for (int i = 1; i < 16 + extra; i++) {
+        for (int i = 1; i < LC_MAX_AFFIX_TOKENS + extra; i++) {
             lc_text_addf(&text, ",1");
         }
         lc_text_addf(&text, "]}}}");
@@ -188,12 +189,12 @@ static void limits(void **state)
             lc_tokenizer_free(tokenizer);
         } else {
             assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_UNSUPPORTED,
-                         "that many special");
+                         "more than 16 special tokens");
         }
     }
     for (int extra = -1; extra <= 1; extra++) { /* added tokens */
         lc_text_init(&text);
-        for (int i = 0; i < 65536 + extra; i++) {
+        for (int i = 0; i < LC_MAX_ADDED_TOKENS + extra; i++) {
             lc_text_addf(&text, "%s{\"id\":%d,\"content\":\"<%d>\"}", i > 0 ? "," : "[", 257 + i,
                          i);
         }
@@ -219,6 +220,27 @@ static void limits(void **state)
     assert_int_equal(truncate(path, (off_t)LC_MAX_TOKENIZER_BYTES + 1), 0);
     assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID, "tokenizer.json");
     assert_int_equal(truncate(path, 0), 0);
+}
+
+/* At the limit the merges are read (and the first is none); beyond it they are not looked at. */
+static void most_merges(void **state)
+{
+    (void)state;
+    lc_tokenizer *tokenizer = NULL;
+    for (int64_t extra = 0; extra <= 1; extra++) {
+        lc_text text;
+        lc_text_init(&text);
+        lc_text_addf(&text, "{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[0");
+        for (int64_t i = 1; i < LC_MAX_MERGES + extra; i++) {
+            lc_text_add(&text, ",0", 2);
+        }
+        lc_text_addf(&text, "]}");
+        write_parts((parts){.model = text.data});
+        lc_text_release(&text);
+        assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID,
+                     extra == 0 ? "merges[0] does not join" : "and 4194305 merges (limits 1..");
+        assert_null(tokenizer);
+    }
 }
 
 static void longest_text(void **state)
@@ -249,9 +271,8 @@ static void longest_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_by_name),
-        cmocka_unit_test(bytes_without_a_token),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(refuses_by_name), cmocka_unit_test(bytes_without_a_token),
+        cmocka_unit_test(limits),          cmocka_unit_test(most_merges),
         cmocka_unit_test(longest_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

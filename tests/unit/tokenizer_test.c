@@ -476,21 +476,21 @@ static void shipped_tokenizer(void **state)
     static const struct {
         const char *text, *ids;
     } cases[] = {
-        {"Hello, world!", "42 71 307 81 14 273 276 78 70 3"},
+        {"Hello, world!", "42 71 306 81 14 273 276 78 70 3"},
         {"I'll say: it's 1234 and you'VE 5.",
-         "43 9 307 757 28 746 9 85 223 19 20 21 22 339 542 9 56 39 223 23 16"},
+         "43 9 306 760 28 747 9 85 223 19 20 21 22 336 542 9 56 39 223 23 16"},
         {"<|im_start|>user\nHi<|im_end|>\n", "1 272 201 42 75 2 201"},
         {"  two  spaces \n\n\n and\ttabs \r\n",
-         "223 729 223 766 67 69 283 223 201 201 201 339 200 86 588 85 223 204 201"},
+         "223 727 223 778 67 69 281 223 201 201 201 336 200 86 588 85 223 204 201"},
         {"na\xc3\xafve caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x8e\x89",
-         "829 130 110 304 282 615 130 105 223 163 124 257 164 101 124 223 175 256 239 234"},
-        {" <|im_start|><|im_end|>x<|im_en", "223 1 2 90 30 94 439 65 278"},
+         "838 130 110 303 283 666 130 105 223 163 124 257 164 101 124 223 175 256 239 234"},
+        {" <|im_start|><|im_end|>x<|im_en", "223 1 2 90 30 94 437 65 278"},
         {"a\xe1\xa0\x8e\xc2\xa0"
          "b\xe2\x80\xa8"
          "c \xf0\xb1\x8d\x90x",
          "67 160 257 239 129 257 68 161 225 104 69 223 175 112 238 241 90"},
         {"<|endoftext|><|im_start|>assistant\nOnce upon a time, there was a little dog.<|im_end|>",
-         "0 1 271 201 1075 1085 285 292 260 439 71 14 633 324 292 288 287 706 370 73 16 2"},
+         "0 1 271 201 1059 1035 284 292 260 437 71 14 627 326 292 282 287 731 347 73 16 2"},
     };
     lc_tokenizer *tokenizer = NULL;
     assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));

@@ -125,6 +125,40 @@ static void bad_indexes(void **state)
     }
 }
 
+/* An index of `count` tensors, each in a shard of its own or all in none. */
+static void write_many(const char *dir, int64_t count, bool has_shards)
+{
+    lc_text text;
+    lc_text_init(&text);
+    for (int64_t i = 0; i < count; i++) {
+        lc_text_addf(&text, "%s\"%lld\":", i == 0 ? "{\"weight_map\":{" : ",", (long long)i);
+        if (has_shards) {
+            lc_text_addf(&text, "\"%lld.safetensors\"", (long long)(count - i));
+        } else {
+            lc_text_add(&text, "0", 1);
+        }
+    }
+    lc_text_addf(&text, "}}");
+    assert_ok(lc_text_finish(&text, "index", &test_err));
+    write_index(dir, text.data);
+    lc_text_release(&text);
+}
+
+/* At the limit the entries are looked at and the first shard is opened, which is not there. */
+static void limits_of_the_index(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    write_many(dir, LC_MAX_TENSORS, false);
+    fails(dir, LC_ERR_INVALID, "the file of tensor 0 is not the plain name");
+    write_many(dir, LC_MAX_TENSORS + 1, false);
+    fails(dir, LC_ERR_INVALID, "weight_map has 1000001 entries, expected 1 to 1000000");
+    write_many(dir, LC_MAX_SHARDS, true);
+    fails(dir, LC_ERR_NOT_FOUND, "/1.safetensors");
+    write_many(dir, LC_MAX_SHARDS + 1, true);
+    fails(dir, LC_ERR_INVALID, "names 10001 shards, more than the limit of 10000");
+}
+
 static void survives_faults(void **state)
 {
     (void)state;
@@ -151,9 +185,8 @@ static void survives_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_file),
-        cmocka_unit_test(shards),
-        cmocka_unit_test(bad_indexes),
+        cmocka_unit_test(one_file),        cmocka_unit_test(shards),
+        cmocka_unit_test(bad_indexes),     cmocka_unit_test(limits_of_the_index),
         cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,8 @@
 #include "ops/check.h"
 
 #define ALIGNMENT   256
+#define PAGE_BYTES  ((size_t)4096)
+#define TOUCH_BYTES ((size_t)2 << 20) /* one huge page, or 512 usual ones */
 #define TASK_FLOATS 16384 /* floats touched by one row task: 64 KiB, a few microseconds */
 
 static void cpu_close(lc_device *device);
@@ -77,7 +79,8 @@ lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
     warm_up(cpu);
     (void)snprintf(cpu->description, sizeof cpu->description, "cpu, %d thread%s, %s", threads,
                    threads == 1 ? "" : "s", cpu->kernels->name);
-    cpu->device = (lc_device){.ops = &cpu_ops, .description = cpu->description, .state = cpu};
+    cpu->device = (lc_device){
+        .ops = &cpu_ops, .description = cpu->description, .reader_count = threads, .state = cpu};
     *out = &cpu->device;
     return LC_OK;
 fail:
@@ -99,18 +102,33 @@ static void cpu_close(lc_device *device)
     lc_free(cpu);
 }
 
+typedef struct touch_args {
+    char *memory;
+    size_t bytes;
+} touch_args;
+
+static void touch_task(void *context, int64_t index, int worker)
+{
+    (void)worker;
+    const touch_args *args = context;
+    const size_t first = (size_t)index * TOUCH_BYTES;
+    const size_t end = args->bytes - first < TOUCH_BYTES ? args->bytes : first + TOUCH_BYTES;
+    for (size_t at = first; at < end; at += PAGE_BYTES) {
+        ((volatile char *)args->memory)[at] = 0;
+    }
+}
+
+/* Every page is made resident now, by all threads: a step meets no page fault, and what a plan says
+ * is what the process holds. */
 static lc_code cpu_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
-    (void)device;
-    size_t rounded;
-    void *memory = NULL;
-    if (lc_add_size(bytes, ALIGNMENT, &rounded)) {
-        memory = lc_aligned_alloc(ALIGNMENT, rounded / ALIGNMENT * ALIGNMENT);
-    }
+    void *memory = lc_pages_alloc(bytes);
     if (memory == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "out of memory: %zu bytes on the CPU", bytes);
     }
-    memset(memory, 0, bytes);
+    touch_args args = {.memory = memory, .bytes = bytes};
+    lc_cpu_run(lc_cpu_of(device), (int64_t)((bytes + TOUCH_BYTES - 1) / TOUCH_BYTES), touch_task,
+               &args);
     *out = memory;
     return LC_OK;
 }
@@ -118,7 +136,7 @@ static lc_code cpu_alloc(lc_device *device, size_t bytes, void **out, lc_err *er
 static void cpu_free(lc_device *device, void *memory)
 {
     (void)device;
-    lc_free(memory);
+    lc_pages_free(memory);
 }
 
 static lc_code cpu_move(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err)
@@ -176,6 +194,14 @@ static lc_code cpu_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
     LC_TRY(lc_copy_check(to, from, err));
     const copy_args args = {to, from};
     lc_cpu_rows(lc_cpu_of(device), to.rows, 2 * to.cols, copy_rows, &args);
+    return LC_OK;
+}
+
+static lc_code cpu_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
+{
+    LC_TRY(lc_copy_check(to, from, err));
+    const copy_args args = {to, from};
+    copy_rows(lc_cpu_of(device), &args, 0, to.rows, 0);
     return LC_OK;
 }
 
@@ -237,6 +263,7 @@ static const lc_ops cpu_ops = {
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_move,
+    .upload_mat = cpu_upload_mat,
     .download = cpu_move,
     .zero = cpu_zero,
     .copy = cpu_copy,

@@ -9,8 +9,10 @@
 #include <dnnl.h>
 #include <string.h>
 
-#define TASKS_WANTED  32
+#define TASKS_WANTED  12 /* tiles of a product, while they are not small */
 #define SMALLEST_TILE 64
+/* A tile packs both of its panels: taller ones pack the weights less often. */
+#define TALLEST_TILE 512
 /* A stride of a multiple of 4 KiB maps a column of the operand onto a few cache sets: 3 times
  * slower. */
 #define ALIASING_FLOATS 1024
@@ -75,7 +77,7 @@ static int64_t even_tile(int64_t extent, int64_t tile)
  * rows that use it, so staged tiles lose columns first. */
 static void choose_tiles(gemm_job *job, int64_t m, int64_t n)
 {
-    int64_t tile_m = LC_MAX_TILE, tile_n = LC_MAX_TILE;
+    int64_t tile_m = job->stages ? LC_MAX_TILE : TALLEST_TILE, tile_n = LC_MAX_TILE;
     while (tile_n > SMALLEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < TASKS_WANTED) {
         tile_n /= 2;
         tile_m = job->stages ? tile_m : tile_n;
