@@ -1,0 +1,89 @@
+/* Launch and traffic counters, one table for the program. */
+#include "emu_counters.h"
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "emu_counters_internal.h"
+#include "emu_internal.h"
+
+namespace emu
+{
+namespace
+{
+struct Table {
+    std::mutex mutex;
+    std::map<std::string, emu_counter> counters; // entries stay, since their names are handed out
+};
+
+Table *table()
+{
+    static Table *const instance = new Table;
+    return instance;
+}
+
+// The entry for a name as the launch macro spells it; the table is locked.
+emu_counter *find(std::string name)
+{
+    if (name.size() > 2 && name.front() == '(' && name.back() == ')')
+        name = name.substr(1, name.size() - 2);
+    auto entry = table()->counters.emplace(name, emu_counter{}).first;
+    entry->second.name = entry->first.c_str();
+    return &entry->second;
+}
+} // namespace
+
+void count_launch(const char *name)
+{
+    std::lock_guard<std::mutex> lock(table()->mutex);
+    find(name)->launches++;
+}
+
+void count_traffic(const char *name, const Traffic &traffic)
+{
+    if (!traffic.read_bytes && !traffic.written_bytes)
+        return;
+    std::lock_guard<std::mutex> lock(table()->mutex);
+    emu_counter *counter = find(name);
+    counter->read_bytes += traffic.read_bytes;
+    counter->written_bytes += traffic.written_bytes;
+    counter->distinct_read_bytes += traffic.distinct_read_bytes;
+    counter->distinct_written_bytes += traffic.distinct_written_bytes;
+}
+
+void count_operands(const char *name, uint64_t read_bytes, uint64_t written_bytes)
+{
+    count_traffic(name, {read_bytes, written_bytes, read_bytes, written_bytes});
+}
+} // namespace emu
+
+size_t emu_counters_get(emu_counter *counters, size_t capacity)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    size_t count = 0;
+    for (const auto &entry : emu::table()->counters) {
+        if (entry.second.launches == 0)
+            continue;
+        if (count < capacity)
+            counters[count] = entry.second;
+        count++;
+    }
+    return count;
+}
+
+emu_counter emu_counters_find(const char *name)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    return *emu::find(name);
+}
+
+void emu_counters_clear(void)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    for (auto &entry : emu::table()->counters) {
+        emu_counter zero = {};
+        zero.name = entry.second.name;
+        entry.second = zero;
+    }
+}

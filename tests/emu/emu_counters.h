@@ -1,0 +1,36 @@
+/* What the emulated GPU has done since the last clear, for tests that hold a program to its plan:
+ * launches by name and, where the checker is linked in, the global memory that kernels moved. C and
+ * C++. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct emu_counter {
+    // A kernel as written in GPU_LAUNCH, without outer parentheses; or "memcpy",
+    // "cublasLtMatmul"...
+    const char *name;
+    uint64_t launches;
+    // Of the library's own operations (copies, GEMMs, collectives): operand bytes. Of kernels: with
+    // the checker only.
+    uint64_t read_bytes, written_bytes;                   // every access
+    uint64_t distinct_read_bytes, distinct_written_bytes; // each 4-byte word once a launch
+} emu_counter;
+
+// Copies up to `capacity` counters, ordered by name, and returns how many there are. Work that is
+// queued and has not run is not counted: synchronise first. The names live until the program ends.
+size_t emu_counters_get(emu_counter *counters, size_t capacity);
+
+// The counter of one name; all zeros where nothing of that name ran.
+emu_counter emu_counters_find(const char *name);
+
+// Sets all counters to zero.
+void emu_counters_clear(void);
+
+#ifdef __cplusplus
+}
+#endif

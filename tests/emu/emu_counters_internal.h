@@ -1,0 +1,15 @@
+/* How the emulator fills the counters of emu_counters.h. */
+#pragma once
+
+#include <stdint.h>
+
+namespace emu
+{
+struct Traffic;
+
+// One launch of `name`.
+void count_launch(const char *name);
+// Global memory moved by a kernel, or by a library operation (distinct bytes then equal all bytes).
+void count_traffic(const char *name, const Traffic &traffic);
+void count_operands(const char *name, uint64_t read_bytes, uint64_t written_bytes);
+} // namespace emu
