@@ -59,10 +59,11 @@ lc_code lc_fail_line(lc_err *err, lc_code code, int64_t line, const char *format
  * LC_ERR_IO. Returns that code. */
 lc_code lc_fail_errno(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 
-/* Puts "context: " before the message of an error that is being passed on. Returns err->code. */
+/* Puts "context: " before the message of an error that is being passed on. Returns err->code, and
+ * LC_ERR_INTERNAL without an err: a failure stays one. */
 lc_code lc_err_context(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 
-/* Names another field, tensor or file in an error that is being passed on. Returns err->code. */
+/* Names another field, tensor or file in an error that is being passed on. Returns the same. */
 lc_code lc_err_param(lc_err *err, const char *param);
 
 void lc_err_clear(lc_err *err);

@@ -25,8 +25,11 @@ void *lc_aligned_alloc(size_t alignment, size_t bytes);
 char *lc_strdup(const char *text);
 void lc_free(void *memory);
 
-/* A large block of zeroed memory of its own, 4096-byte aligned, in huge pages where the system has
- * them and the block is large; pages are touched when they are used. Free with lc_pages_free. */
+#define LC_PAGE_BYTES ((size_t)4096)
+
+/* A large block of zeroed memory of its own, aligned to LC_PAGE_BYTES, in huge pages where the
+ * system has them and the block is large; pages are touched when they are used. Free with
+ * lc_pages_free. */
 void *lc_pages_alloc(size_t bytes);
 void lc_pages_free(void *memory);
 

@@ -122,7 +122,10 @@ lc_code lc_fail_errno(lc_err *err, const char *format, ...)
 
 lc_code lc_err_context(lc_err *err, const char *format, ...)
 {
-    if (err == NULL || err->code == LC_OK) {
+    if (err == NULL) {
+        return LC_ERR_INTERNAL; /* a failure stays one where nobody asked which */
+    }
+    if (err->code == LC_OK) {
         return LC_OK;
     }
     char message[LC_ERR_MESSAGE_BYTES];

@@ -69,7 +69,6 @@ void *lc_aligned_alloc(size_t alignment, size_t bytes)
 
 /* ---- blocks of pages ---- */
 
-#define PAGE_BYTES       ((size_t)4096)
 #define HUGE_PAGE_BYTES  ((size_t)2 << 20)
 #define HUGE_BLOCK_BYTES ((size_t)64 << 20) /* from here on rounding up to huge pages is nothing */
 
@@ -81,12 +80,12 @@ typedef struct page_header {
 void *lc_pages_alloc(size_t bytes)
 {
     size_t mapped;
-    if (is_refused(bytes) || !lc_add_size(bytes, PAGE_BYTES, &mapped)) {
+    if (is_refused(bytes) || !lc_add_size(bytes, LC_PAGE_BYTES, &mapped)) {
         return NULL;
     }
     if (HAS_ASAN) {
         void *heap = NULL;
-        if (posix_memalign(&heap, PAGE_BYTES, bytes + (bytes == 0)) != 0) {
+        if (posix_memalign(&heap, LC_PAGE_BYTES, bytes + (bytes == 0)) != 0) {
             return NULL;
         }
         return memset(heap, 0, bytes);
@@ -104,7 +103,7 @@ void *lc_pages_alloc(size_t bytes)
     }
     const page_header header = {mapped};
     memcpy(memory, &header, sizeof header);
-    return memory + PAGE_BYTES;
+    return memory + LC_PAGE_BYTES;
 }
 
 void lc_pages_free(void *memory)
@@ -112,7 +111,7 @@ void lc_pages_free(void *memory)
     if (HAS_ASAN) {
         free(memory);
     } else if (memory != NULL) {
-        char *begin = (char *)memory - PAGE_BYTES;
+        char *begin = (char *)memory - LC_PAGE_BYTES;
         page_header header;
         memcpy(&header, begin, sizeof header);
         (void)munmap(begin, header.mapped);

@@ -213,6 +213,33 @@ void lc_pool_run(lc_pool *pool, int64_t count,
     }
 }
 
+typedef struct try_job {
+    lc_try_task task;
+    void *context;
+    atomic_bool failed;
+    lc_err first; /* written by the one task that set `failed` */
+} try_job;
+
+static void try_task(void *context, int64_t index, int worker)
+{
+    try_job *job = context;
+    lc_err own = {.code = LC_OK};
+    if (!atomic_load(&job->failed) && job->task(job->context, index, worker, &own) != LC_OK &&
+        !atomic_exchange(&job->failed, true)) {
+        job->first = own;
+    }
+}
+
+lc_code lc_pool_try(lc_pool *pool, int64_t count, lc_try_task task, void *context, lc_err *err)
+{
+    try_job job = {.task = task, .context = context};
+    lc_pool_run(pool, count, try_task, &job);
+    if (!atomic_load(&job.failed)) {
+        return LC_OK;
+    }
+    return lc_fail_param(err, job.first.code, job.first.param, "%s", job.first.message);
+}
+
 /* Threads are started with all signals blocked: they are the main thread's business. */
 static int start_workers(lc_pool *pool)
 {

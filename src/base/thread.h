@@ -26,6 +26,12 @@ int lc_pool_threads(const lc_pool *pool);
 void lc_pool_run(lc_pool *pool, int64_t count,
                  void (*task)(void *context, int64_t index, int worker), void *context);
 
+/* As lc_pool_run for tasks that can fail: after a failure no further task begins, and that error
+ * becomes *err. A task's own err is never NULL. */
+typedef lc_code (*lc_try_task)(void *context, int64_t index, int worker, lc_err *err);
+LC_WARN_UNUSED lc_code lc_pool_try(lc_pool *pool, int64_t count, lc_try_task task, void *context,
+                                   lc_err *err);
+
 /* Cores this process may use (affinity and cgroup quota), at least 1. */
 int lc_cpu_count(void);
 

@@ -2,7 +2,6 @@
  * Identity of a base model and of an initial adapter, for the promise that a resume goes on with
  * the same ones. A base is summed by all threads: chunk by chunk, then SHA-256 of the chunks' sums.
  */
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -14,13 +13,11 @@
 
 typedef uint8_t digest[32];
 
-/* One file being hashed. */
+/* One file being summed. */
 typedef struct lc_file_hash {
     const lc_reader *reader;
-    digest *chunks;    /* one for each chunk of the file */
-    char *parts;       /* PART_BYTES for each thread */
-    lc_err *errors;    /* one for each thread */
-    atomic_int failed; /* some thread has an error */
+    digest *chunks; /* one for each chunk of the file */
+    char *parts;    /* PART_BYTES for each thread */
 } lc_file_hash;
 
 static lc_code hash_chunk(const lc_reader *reader, int64_t offset, char *part, uint8_t out[32],
@@ -39,25 +36,11 @@ static lc_code hash_chunk(const lc_reader *reader, int64_t offset, char *part, u
     return LC_OK;
 }
 
-static void hash_task(void *context, int64_t chunk, int worker)
+static lc_code hash_task(void *context, int64_t chunk, int worker, lc_err *err)
 {
-    lc_file_hash *file = context;
-    if (atomic_load(&file->failed) == 0 &&
-        hash_chunk(file->reader, chunk * CHUNK_BYTES, file->parts + worker * PART_BYTES,
-                   file->chunks[chunk], &file->errors[worker]) != LC_OK) {
-        atomic_store(&file->failed, 1);
-    }
-}
-
-static lc_code first_error(const lc_file_hash *file, int threads, lc_err *err)
-{
-    for (int i = 0; i < threads; i++) {
-        if (file->errors[i].code != LC_OK) {
-            return lc_fail_param(err, file->errors[i].code, file->errors[i].param, "%s",
-                                 file->errors[i].message);
-        }
-    }
-    return LC_OK;
+    const lc_file_hash *file = context;
+    return hash_chunk(file->reader, chunk * CHUNK_BYTES, file->parts + worker * PART_BYTES,
+                      file->chunks[chunk], err);
 }
 
 /* SHA-256 over the checksum of each chunk, added to `hash`. */
@@ -67,19 +50,15 @@ static lc_code add_contents(lc_sha256 *hash, const lc_reader *reader, lc_pool *p
     const int64_t count = (reader->bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
     lc_file_hash file = {.reader = reader};
     lc_arena arena;
-    void *chunks = NULL, *parts = NULL, *errors = NULL;
+    void *chunks = NULL, *parts = NULL;
     lc_code code;
     lc_arena_init(&arena, "hashes");
     LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)count + 1, sizeof(digest), &chunks, err));
     LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)threads, (size_t)PART_BYTES, &parts, err));
-    LC_TRY_GOTO(lc_arena_alloc(&arena, (size_t)threads, sizeof(lc_err), &errors, err));
     file.chunks = chunks;
     file.parts = parts;
-    file.errors = errors;
-    memset(errors, 0, (size_t)threads * sizeof(lc_err));
-    lc_pool_run(pool, count, hash_task, &file);
+    LC_TRY_GOTO(lc_pool_try(pool, count, hash_task, &file, err));
     lc_sha256_update(hash, chunks, (size_t)count * sizeof(digest));
-    code = first_error(&file, threads, err);
 fail:
     lc_arena_release(&arena);
     return code;

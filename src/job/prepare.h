@@ -26,6 +26,8 @@ struct lc_job {
     lc_adapter_spec *adapter; /* owned */
     lc_dataset training, validation;
     bool has_validation;
+    bool is_identified; /* identity's base and initial adapter are known */
+    lc_train_identity identity;
     const char
         *data_error; /* what is wrong with a data file, as an API error code; NULL: nothing */
     lc_model *model; /* owned */

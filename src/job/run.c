@@ -18,7 +18,7 @@
 
 #define MAX_ESTIMATE_SECONDS 1e9 /* longer is no estimate */
 
-static lc_code check_unchanged(const lc_job *job, lc_err *err);
+static lc_code check_unchanged(lc_job *job, lc_err *err);
 
 /* ---- opening ---- */
 
@@ -187,53 +187,58 @@ static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
 
 /* ---- running ---- */
 
-/* Identity of what the job reads but for its data, as it is now. */
-static lc_code identify(const lc_job *job, lc_train_identity *now, lc_err *err)
+/* Identity of what the job reads but for its data; large files are read once an opened job. */
+static lc_code identify(lc_job *job, lc_err *err)
 {
-    memset(now, 0, sizeof *now);
+    lc_train_identity *now = &job->identity;
+    if (job->is_identified) {
+        return LC_OK;
+    }
     memcpy(now->spec_sha256, job->spec.sha256, sizeof now->spec_sha256);
     if (job->spec.init_adapter != NULL) {
         LC_TRY(lc_job_adapter_sha256(job->spec.init_adapter, now->init_sha256, err));
     }
-    return lc_job_base_sha256(job->spec.model, job->threads, now->base_sha256, err);
+    LC_TRY(lc_job_base_sha256(job->spec.model, job->threads, now->base_sha256, err));
+    job->is_identified = true;
+    return LC_OK;
 }
 
 /* On resume, before anything in the job directory is touched: a job that may not go on with these
  * files stays as it is, to be resumed once they are back. */
-static lc_code check_unchanged(const lc_job *job, lc_err *err)
+static lc_code check_unchanged(lc_job *job, lc_err *err)
 {
     const lc_job_state *state = &job->dir.state;
-    lc_train_identity now;
+    lc_train_identity *now = &job->identity;
     if (!state->resolved_known || state->status == LC_JOB_SUCCEEDED) {
         return LC_OK;
     }
-    LC_TRY(identify(job, &now, err));
-    LC_TRY(lc_sha256_file(job->spec.training_file, now.training_sha256, NULL, err));
+    LC_TRY(identify(job, err));
+    LC_TRY(lc_sha256_file(job->spec.training_file, now->training_sha256, NULL, err));
     if (job->spec.validation_file != NULL) {
-        LC_TRY(lc_sha256_file(job->spec.validation_file, now.validation_sha256, NULL, err));
+        LC_TRY(lc_sha256_file(job->spec.validation_file, now->validation_sha256, NULL, err));
     }
-    return lc_train_identity_compare(&state->identity, &now, err);
+    return lc_train_identity_compare(&state->identity, now, err);
 }
 
 /* Resolves every "auto" and notes the identity, or checks both against what was noted. */
 static lc_code settle(lc_job *job, lc_err *err)
 {
     lc_job_state *state = &job->dir.state;
-    lc_train_identity now;
-    LC_TRY(identify(job, &now, err));
-    memcpy(now.training_sha256, job->training.sha256, sizeof now.training_sha256);
+    lc_train_identity *now = &job->identity;
+    LC_TRY(identify(job, err));
+    memcpy(now->training_sha256, job->training.sha256, sizeof now->training_sha256);
     if (job->has_validation) {
-        memcpy(now.validation_sha256, job->validation.sha256, sizeof now.validation_sha256);
+        memcpy(now->validation_sha256, job->validation.sha256, sizeof now->validation_sha256);
     }
     if (state->resolved_known) {
-        return lc_train_identity_compare(&state->identity, &now, err);
+        return lc_train_identity_compare(&state->identity, now, err);
     }
     const lc_job_facts facts = {.example_count = job->training.example_count,
                                 .longest_example = lc_job_longest(job),
                                 .model_context = job->config.max_position,
                                 .device = LC_DEVICE_CPU};
     LC_TRY(lc_job_resolve(&job->spec, &facts, state->drawn_seed, &state->resolved, err));
-    state->identity = now;
+    state->identity = *now;
     state->resolved_known = true;
     return LC_OK;
 }

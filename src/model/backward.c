@@ -198,11 +198,6 @@ static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_ma
     return norm_gradient(model, x, weight, rstd, err);
 }
 
-static bool is_last(const layer_pass *pass)
-{
-    return pass->index + 1 == pass->model->config.layers;
-}
-
 /* Below the last layer's o_proj all rows have a gradient again: that of the attention output (in
  * d_product) and of the residual (d_hidden) go from the rows that are read to their places, zeros
  * elsewhere. */
@@ -267,7 +262,8 @@ static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_O);
-    const lc_mat attended = is_last(pass) ? model->read_attended : pass->saved->attended;
+    const lc_mat attended =
+        lc_is_last_layer(pass->model, pass->index) ? model->read_attended : pass->saved->attended;
     lc_mat wide = lc_rows(model->d_hidden, pass->rows);
     wide.cols = group.shape.out + group.shape.tail;
     if (group.shape.tail > 0) {
@@ -280,7 +276,8 @@ static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more
     }
     *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
     LC_TRY(input_gradient(model, &group, wide, *d_attended, pass->dropout, err));
-    return is_last(pass) ? spread_read_rows(pass, d_attended, err) : LC_OK;
+    return lc_is_last_layer(pass->model, pass->index) ? spread_read_rows(pass, d_attended, err)
+                                                      : LC_OK;
 }
 
 /* Groups from the top of the layer to its bottom. pass has all rows. */
@@ -292,7 +289,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     lc_mat d_attended = {NULL, 0, 0, 0, LC_F32};
     bool more = true;
     const lc_dropout read = lc_dropout_of_read_rows(pass->model, pass->dropout);
-    if (is_last(pass)) {
+    if (lc_is_last_layer(pass->model, pass->index)) {
         top.rows = pass->model->read_count;
         top.dropout = &read;
     }

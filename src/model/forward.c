@@ -15,6 +15,11 @@
 #include <math.h>
 #include <string.h>
 
+bool lc_is_last_layer(const lc_model *model, int32_t layer)
+{
+    return layer + 1 == model->config.layers;
+}
+
 lc_mat lc_rows(lc_mat mat, int64_t rows)
 {
     mat.rows = rows;
@@ -238,17 +243,17 @@ static lc_code keep_read_rows(lc_model *model, const lc_layer_activations *layer
                  err);
 }
 
-/* From attention output (with its border) and residual to the layer's output. residual may be the
- * layer's middle. */
-static lc_code mlp_half(lc_model *model, int32_t index, lc_mat attended, lc_mat residual,
-                        const lc_dropout *dropout, lc_err *err)
+/* o_proj, norm and mlp: from attention output (with its border) and residual to the layer's output.
+ * residual may be the layer's middle. */
+static lc_code after_attention(lc_model *model, int32_t index, lc_mat attended, lc_mat residual,
+                               const lc_dropout *dropout, lc_err *err)
 {
     const lc_layer_weights *weights = &model->weights.layers[index];
     const lc_layer_activations *layer = &model->layers[index];
     const int64_t rows = attended.rows;
     const lc_mat none = {NULL, 0, 0, 0, LC_F32};
-    const bool is_last = index + 1 == model->config.layers;
-    const lc_mat output = is_last ? model->hidden : model->layers[index + 1].input;
+    const lc_mat output =
+        lc_is_last_layer(model, index) ? model->hidden : model->layers[index + 1].input;
     const lc_mat middle = lc_rows(layer->middle, rows), normed = lc_rows(model->normed, rows),
                  product = lc_rows(model->product, rows);
     lc_group group = lc_group_of(model, index, LC_GROUP_O);
@@ -277,9 +282,9 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
                            layer->s[LC_GROUP_QKV], dropout, err));
     LC_TRY(rotate(model, index, layer, rows, err));
     LC_TRY(attend(model, index, layer, rows, batch, decode, err));
-    if (index + 1 < model->config.layers) {
-        return mlp_half(model, index, lc_rows(layer->attended, rows), lc_rows(layer->input, rows),
-                        dropout, err);
+    if (!lc_is_last_layer(model, index)) {
+        return after_attention(model, index, lc_rows(layer->attended, rows),
+                               lc_rows(layer->input, rows), dropout, err);
     }
     const int64_t count = model->read_count;
     if (count == 0) {
@@ -287,8 +292,8 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
     }
     const lc_dropout read = lc_dropout_of_read_rows(model, dropout);
     LC_TRY(keep_read_rows(model, layer, rows, err));
-    return mlp_half(model, index, lc_rows(model->read_attended, count),
-                    lc_rows(layer->middle, count), &read, err);
+    return after_attention(model, index, lc_rows(model->read_attended, count),
+                           lc_rows(layer->middle, count), &read, err);
 }
 
 lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,

@@ -51,7 +51,7 @@ static lc_code chunk_loss(lc_model *model, int64_t first, int64_t count, bool gr
 }
 
 /* From the gradient of the normed rows (in d_product) to that of hidden (in d_hidden). */
-static lc_code norm_gradient(lc_model *model, int64_t count, lc_err *err)
+static lc_code final_norm_gradient(lc_model *model, int64_t count, lc_err *err)
 {
     const lc_mat dx = lc_rows(model->d_hidden, count);
     LC_TRY(model->device->ops->zero(model->device, dx.data,
@@ -96,7 +96,7 @@ lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient
         LC_TRY(chunk_loss(model, first, rows, gradient, err));
     }
     if (gradient) {
-        LC_TRY(norm_gradient(model, count, err));
+        LC_TRY(final_norm_gradient(model, count, err));
     }
     return add_up(model, batch, sums, err);
 }

@@ -17,6 +17,9 @@ typedef struct lc_group {
 
 lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);
 
+/* Past its attention, this layer has only the rows that are read. */
+bool lc_is_last_layer(const lc_model *model, int32_t layer);
+
 /* The first `rows` rows of a buffer that has room for more. */
 lc_mat lc_rows(lc_mat mat, int64_t rows);
 

@@ -5,7 +5,6 @@
  */
 #include <assert.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,9 +44,7 @@ typedef struct loader {
     lc_device *device;
     load_block *blocks; /* owned */
     int64_t count, capacity;
-    char *stages;       /* owned, STAGE_BYTES for each reader: rows as in the file */
-    lc_err *errors;     /* owned, one for each reader */
-    atomic_bool failed; /* some reader has an error */
+    char *stages; /* owned, STAGE_BYTES for each reader: rows as in the file */
 } loader;
 
 static lc_code fail_missing(const loader *load, const char *name, lc_err *err)
@@ -142,24 +139,17 @@ static lc_code load_tensor(loader *load, const char *name, bool is_vector, lc_ma
 
 /* ---- reading ---- */
 
-static lc_code read_block(const loader *load, const load_block *block, char *stage, lc_err *err)
+static lc_code read_block(void *context, int64_t index, int reader, lc_err *err)
 {
+    const loader *load = context;
+    const load_block *block = &load->blocks[index];
     const lc_dtype dtype = block->tensor->dtype;
     const int64_t row_bytes = block->to.cols * (int64_t)lc_dtype_bytes(dtype);
+    char *stage = load->stages + (size_t)reader * STAGE_BYTES;
     const lc_mat from = {stage, block->to.rows, block->to.cols, block->to.cols, dtype};
     LC_TRY(lc_safetensors_read(block->file, block->tensor, block->row * row_bytes, stage,
                                (size_t)(block->to.rows * row_bytes), err));
     return load->device->ops->upload_mat(load->device, block->to, from, err);
-}
-
-static void read_task(void *context, int64_t index, int reader)
-{
-    loader *load = context;
-    if (!atomic_load(&load->failed) &&
-        read_block(load, &load->blocks[index], load->stages + (size_t)reader * STAGE_BYTES,
-                   &load->errors[reader]) != LC_OK) {
-        atomic_store(&load->failed, true);
-    }
 }
 
 static lc_code read_blocks(loader *load, lc_err *err)
@@ -167,19 +157,10 @@ static lc_code read_blocks(loader *load, lc_err *err)
     const int readers =
         load->device->reader_count < MAX_READERS ? load->device->reader_count : MAX_READERS;
     lc_pool *pool = NULL;
-    lc_code code;
     LC_TRY(lc_new((void **)&load->stages, (size_t)readers, STAGE_BYTES, "weight buffers", err));
-    LC_TRY(lc_new((void **)&load->errors, (size_t)readers, sizeof(lc_err), "weight buffers", err));
     LC_TRY(lc_pool_start(readers, NULL, NULL, &pool, err));
-    lc_pool_run(pool, load->count, read_task, load);
+    const lc_code code = lc_pool_try(pool, load->count, read_block, load, err);
     lc_pool_stop(pool);
-    code = LC_OK;
-    for (int i = 0; i < readers && code == LC_OK; i++) {
-        const lc_err *own = &load->errors[i];
-        if (own->code != LC_OK) {
-            code = lc_fail_param(err, own->code, own->param, "%s", own->message);
-        }
-    }
     return code;
 }
 
@@ -351,7 +332,6 @@ lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *sp
     if (code == LC_OK) {
         code = read_blocks(&load, err);
     }
-    lc_free(load.errors);
     lc_free(load.stages);
     lc_free(load.blocks);
     return code;

@@ -152,14 +152,14 @@ static lc_code keep_loss(void *context, const lc_metrics *metrics, const lc_prog
     return LC_OK;
 }
 
-static lc_code ignore_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
+lc_code parity_ignore_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
                             const float *master, lc_err *err)
 {
     (void)context, (void)epoch, (void)metrics, (void)master, (void)err;
     return LC_OK;
 }
 
-static lc_code ignore_checkpoint(void *context, lc_train_state *state, lc_err *err)
+lc_code parity_ignore_checkpoint(void *context, lc_train_state *state, lc_err *err)
 {
     (void)context, (void)state, (void)err;
     return LC_OK;
@@ -167,7 +167,7 @@ static lc_code ignore_checkpoint(void *context, lc_train_state *state, lc_err *e
 
 lc_code parity_train(parity_run *run, const lc_train_options *options, double *losses, lc_err *err)
 {
-    const lc_train_hooks hooks = {losses, keep_loss, ignore_epoch, ignore_checkpoint};
+    const lc_train_hooks hooks = {losses, keep_loss, parity_ignore_epoch, parity_ignore_checkpoint};
     lc_trainer *trainer = NULL;
     lc_comm comm;
     lc_comm_single_init(&comm);

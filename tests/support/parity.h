@@ -48,6 +48,11 @@ typedef struct parity_step {
 LC_WARN_UNUSED lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad,
                                        lc_batch_sums *sums, lc_err *err);
 
+/* Hooks of a training that keeps nothing. */
+lc_code parity_ignore_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
+                            const float *master, lc_err *err);
+lc_code parity_ignore_checkpoint(void *context, lc_train_state *state, lc_err *err);
+
 /* Trains in file order; losses[i] is the mean loss of step i (options->total_steps of them). The
  * result is in run->master afterwards. */
 LC_WARN_UNUSED lc_code parity_train(parity_run *run, const lc_train_options *options,

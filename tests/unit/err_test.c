@@ -70,7 +70,8 @@ static void test_without_a_place_for_it(void **state)
     assert_int_equal(lc_fail_line(NULL, LC_ERR_IO, 1, "x"), LC_ERR_IO);
     errno = EIO;
     assert_int_equal(lc_fail_errno(NULL, "x"), LC_ERR_IO);
-    assert_int_equal(lc_err_context(NULL, "x"), LC_OK);
+    assert_int_equal(lc_err_context(NULL, "x"), LC_ERR_INTERNAL);
+    assert_int_equal(lc_err_param(NULL, "x"), LC_ERR_INTERNAL);
     lc_err_clear(NULL);
     lc_err err = {0};
     assert_int_equal(lc_fail_param(&err, LC_ERR_IO, NULL, "x"), LC_ERR_IO);

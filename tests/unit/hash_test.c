@@ -157,12 +157,61 @@ static void test_files(void **state)
     assert_memory_equal(again, digest, 32);
 }
 
+static void checksum_of(const uint8_t *data, size_t bytes, size_t part, uint8_t digest[32])
+{
+    lc_checksum sum;
+    lc_checksum_init(&sum);
+    for (size_t at = 0; at < bytes; at += part) {
+        lc_checksum_update(&sum, data + at, bytes - at < part ? bytes - at : part);
+    }
+    lc_checksum_final(&sum, digest);
+}
+
+/* Every bit counts, so do length and order; how whole blocks are cut into updates does not. */
+static void test_checksum(void **state)
+{
+    (void)state;
+    uint8_t data[300], digest[32], other[32];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)test_int(0, 255);
+    }
+    checksum_of(data, sizeof data, sizeof data, digest);
+    for (size_t part = 64; part <= 256; part += 64) {
+        checksum_of(data, sizeof data, part, other);
+        assert_memory_equal(digest, other, 32);
+    }
+    for (size_t bit = 0; bit < 8 * sizeof data; bit++) {
+        data[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        checksum_of(data, sizeof data, 64, other);
+        assert_memory_not_equal(digest, other, 32);
+        data[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    uint8_t longer[301] = {0}, swapped[300];
+    memcpy(longer, data, sizeof data); /* one zero more, which padding must not hide */
+    checksum_of(longer, sizeof longer, 64, other);
+    assert_memory_not_equal(digest, other, 32);
+    memcpy(swapped, data + 64, 64);
+    memcpy(swapped + 64, data, 64);
+    memcpy(swapped + 128, data + 128, sizeof data - 128);
+    checksum_of(swapped, sizeof swapped, 64, other);
+    assert_memory_not_equal(digest, other, 32);
+    /* The formula of hash.h worked out in Python. */
+    char hex[65];
+    checksum_of((const uint8_t *)"abc", 3, 64, digest);
+    lc_hex(digest, 32, hex);
+    assert_string_equal(hex, "c354b6a3341c9da1237c8074fd0a96015e741738247cc0b754a7f96945122462");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),   cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_any_split), cmocka_unit_test(test_block_functions_agree),
-        cmocka_unit_test(test_hex),       cmocka_unit_test(test_files),
+        cmocka_unit_test(test_checksum),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_any_split),
+        cmocka_unit_test(test_block_functions_agree),
+        cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -322,9 +322,39 @@ static void test_clock(void **state)
     assert_true(lc_unix_seconds() > 1700000000);
 }
 
+/* Fails at every index from `from` on, naming it. */
+static lc_code fail_from(void *context, int64_t index, int worker, lc_err *err)
+{
+    const int64_t *from = context;
+    (void)worker;
+    return index < *from ? LC_OK : lc_fail_param(err, LC_ERR_IO, "file", "task %d", (int)index);
+}
+
+static void test_tasks_that_fail(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        lc_pool *pool = NULL;
+        assert_ok(lc_pool_start(threads, NULL, NULL, &pool, &test_err));
+        for (int64_t from = 0; from <= 50; from += 10) {
+            lc_err err = {.code = LC_OK};
+            const lc_code code = lc_pool_try(pool, 50, fail_from, &from, &err);
+            assert_int_equal(code, from < 50 ? LC_ERR_IO : LC_OK);
+            assert_int_equal(err.code, code);
+            assert_string_equal(err.param, from < 50 ? "file" : "");
+            int index = -1;
+            assert_int_equal(sscanf(err.message, "task %d", &index), from < 50 ? 1 : -1);
+            assert_true(from == 50 || (index >= from && index < 50));
+            assert_int_equal(lc_pool_try(pool, 50, fail_from, &from, NULL), code);
+        }
+        lc_pool_stop(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tasks_that_fail),
         cmocka_unit_test(test_every_task_once),
         cmocka_unit_test(test_many_short_runs),
         cmocka_unit_test(test_sleeping_and_waking),

@@ -30,19 +30,6 @@ static lc_code after_step(void *context, const lc_metrics *metrics, const lc_pro
     return set_adapter(context, progress->step, err);
 }
 
-static lc_code ignore_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
-                            const float *master, lc_err *err)
-{
-    (void)context, (void)epoch, (void)metrics, (void)master, (void)err;
-    return LC_OK;
-}
-
-static lc_code ignore_checkpoint(void *context, lc_train_state *state, lc_err *err)
-{
-    (void)context, (void)state, (void)err;
-    return LC_OK;
-}
-
 /* Trains over all of p->steps; *skipped is how many were. */
 static lc_code train(plan *p, int64_t *skipped, lc_err *err)
 {
@@ -56,7 +43,7 @@ static lc_code train(plan *p, int64_t *skipped, lc_err *err)
                                       .learning_rate = 1e-3,
                                       .eval_every_steps = 1,
                                       .checkpoint_every_steps = count};
-    const lc_train_hooks hooks = {p, after_step, ignore_epoch, ignore_checkpoint};
+    const lc_train_hooks hooks = {p, after_step, parity_ignore_epoch, parity_ignore_checkpoint};
     lc_trainer *trainer = NULL;
     lc_comm comm;
     lc_comm_single_init(&comm);

@@ -13,7 +13,6 @@
 #include "ops/check.h"
 
 #define ALIGNMENT   256
-#define PAGE_BYTES  ((size_t)4096)
 #define TOUCH_BYTES ((size_t)2 << 20) /* one huge page, or 512 usual ones */
 #define TASK_FLOATS 16384 /* floats touched by one row task: 64 KiB, a few microseconds */
 
@@ -113,7 +112,7 @@ static void touch_task(void *context, int64_t index, int worker)
     const touch_args *args = context;
     const size_t first = (size_t)index * TOUCH_BYTES;
     const size_t end = args->bytes - first < TOUCH_BYTES ? args->bytes : first + TOUCH_BYTES;
-    for (size_t at = first; at < end; at += PAGE_BYTES) {
+    for (size_t at = first; at < end; at += LC_PAGE_BYTES) {
         ((volatile char *)args->memory)[at] = 0;
     }
 }
