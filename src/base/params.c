@@ -18,7 +18,7 @@ static const lc_param table[LC_PARAM_COUNT] = {
                         "kill:N; a + at the end: and every later one)",
                         0, 0},
     [LC_PARAM_LOG_LEVEL] = {"LORAC_LOG", "text", "warn",
-                            "least level that is logged: debug, info, warn or error", 0, 0},
+                            "least level shown on stderr: debug, info, warn or error", 0, 0},
     [LC_PARAM_NO_COLOR] = {"NO_COLOR", "flag", "unset", "any value turns colours off", 0, 0},
     [LC_PARAM_COLUMNS] = {"COLUMNS", "integer", "asked from the terminal",
                           "width of the terminal in characters", 20, 1000},
