@@ -137,10 +137,11 @@ less=$(awk -v bytes="$total" 'BEGIN { printf "%.6f", (bytes - 1000000) / 1073741
 refused 1 'would fit' plan "$scratch/job.json" --memory "$less"
 out_has 'fits: no'
 err_has 'Largest: '
-# The micro-batch it names does fit (a few tokens less: the program's own size varies by some KiB).
+# The micro-batch it names does fit; half of it here, as the program's own size varies by some hundred KiB with a
+# sanitizer. unit/job_memory_test has the exact edge.
 tokens=$(sed -n 's/.*lorac.micro_batch_tokens \([0-9]*\) would fit.*/\1/p' "$scratch/err")
 [ "$tokens" -ge 24 ] && [ "$tokens" -lt 512 ] || fail "hint: $tokens"
-sed "s/\"rank\"/\"micro_batch_tokens\": $((tokens - tokens / 10)), \"rank\"/" "$scratch/job.json" >"$scratch/fits.json"
+sed "s/\"rank\"/\"micro_batch_tokens\": $((tokens / 2)), \"rank\"/" "$scratch/job.json" >"$scratch/fits.json"
 run 0 plan "$scratch/fits.json" --memory "$less"
 refused 1 'no micro-batch fits' plan "$scratch/job.json" --memory 0.001
 sed 's/data.safetensors/none.safetensors/' "$scratch/job.json" >"$scratch/nodata.json"
