@@ -35,6 +35,8 @@ lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc_arena *arena, 
     LC_TRY(arena_new(arena, token_capacity + 1, sizeof(int32_t), &memory, err));
     batch->cu_seqlens = memory;
     LC_TRY(arena_new(arena, token_capacity, sizeof(int32_t), &memory, err));
+    batch->lengths = memory;
+    LC_TRY(arena_new(arena, token_capacity, sizeof(int32_t), &memory, err));
     batch->target_rows = memory;
     LC_TRY(arena_new(arena, token_capacity, sizeof(int32_t), &memory, err));
     batch->targets = memory;
@@ -46,30 +48,48 @@ lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc_arena *arena, 
 void lc_batch_clear(lc_batch *batch)
 {
     batch->token_count = 0;
+    batch->whole_tokens = 0;
     batch->document_count = 0;
     batch->target_count = 0;
     batch->cu_seqlens[0] = 0;
 }
 
+int64_t lc_batch_rows(const lc_dataset *dataset, int64_t example)
+{
+    const float *weights = dataset->loss_weights + dataset->offsets[example];
+    int64_t last = dataset->offsets[example + 1] - dataset->offsets[example] - 1;
+    while (last > 0 && !(weights[last] > 0.0f)) {
+        last--;
+    }
+    return last > 0 ? last : 1;
+}
+
+static void add_target(lc_batch *batch, int32_t row, int32_t id, float weight)
+{
+    const int32_t target = batch->target_count++;
+    batch->target_rows[target] = row;
+    batch->targets[target] = id;
+    batch->target_weights[target] = weight;
+}
+
 void lc_batch_add(lc_batch *batch, const lc_dataset *dataset, int64_t example)
 {
-    const int64_t begin = dataset->offsets[example];
-    const int32_t length = (int32_t)(dataset->offsets[example + 1] - begin);
+    const int64_t begin = dataset->offsets[example], end = dataset->offsets[example + 1];
+    const int32_t rows = (int32_t)lc_batch_rows(dataset, example);
     const int32_t first = batch->token_count;
     const int32_t *ids = dataset->input_ids + begin;
     const float *weights = dataset->loss_weights + begin;
-    memcpy(batch->ids + first, ids, (size_t)length * sizeof *ids);
-    for (int32_t i = 0; i < length; i++) {
+    memcpy(batch->ids + first, ids, (size_t)rows * sizeof *ids);
+    for (int32_t i = 0; i < rows; i++) {
         batch->positions[first + i] = i;
         batch->examples[first + i] = example;
-        if (i > 0 && weights[i] > 0.0f) { /* token i is predicted by the row before it */
-            const int32_t target = batch->target_count++;
-            batch->target_rows[target] = first + i - 1;
-            batch->targets[target] = ids[i];
-            batch->target_weights[target] = weights[i];
+        if (begin + i + 1 < end && weights[i + 1] > 0.0f) {
+            add_target(batch, first + i, ids[i + 1], weights[i + 1]);
         }
     }
-    batch->token_count = first + length;
+    batch->token_count = first + rows;
+    batch->whole_tokens += end - begin;
+    batch->lengths[batch->document_count] = (int32_t)(end - begin);
     batch->cu_seqlens[++batch->document_count] = batch->token_count;
 }
 
@@ -152,6 +172,8 @@ lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset, int64_t mic
                           .capacity = max_examples};
     void *memory = NULL;
     LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
+    packer->rows = memory;
+    LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
     packer->bin = memory;
     LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
     packer->sorted = memory;
@@ -161,16 +183,10 @@ lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset, int64_t mic
     return LC_OK;
 }
 
-static int64_t length_of(const lc_packer *packer, int64_t place)
-{
-    const int64_t *offset = &packer->dataset->offsets[packer->examples[place]];
-    return offset[1] - offset[0];
-}
-
-/* Longer first, then earlier: a total order, so any sort gives the same result. */
+/* More rows first, then earlier: a total order, so any sort gives the same result. */
 static bool goes_before(const lc_packer *packer, int64_t a, int64_t b)
 {
-    const int64_t x = length_of(packer, a), y = length_of(packer, b);
+    const int64_t x = packer->rows[a], y = packer->rows[b];
     return x != y ? x > y : a < b;
 }
 
@@ -192,7 +208,7 @@ static void sift_down(lc_packer *packer, int64_t root, int64_t count)
 }
 
 /* Heap sort: qsort may allocate. */
-static void sort_by_length(lc_packer *packer)
+static void sort_by_rows(lc_packer *packer)
 {
     const int64_t count = packer->example_count;
     for (int64_t i = 0; i < count; i++) {
@@ -221,16 +237,16 @@ static void first_fit(lc_packer *packer)
     }
     for (int64_t i = 0; i < packer->example_count; i++) {
         const int64_t place = packer->sorted[i];
-        const int64_t length = length_of(packer, place);
+        const int64_t rows = packer->rows[place];
         int64_t node = 1;
         while (node < leaves) {
-            node = room[2 * node] >= length ? 2 * node : 2 * node + 1;
+            node = room[2 * node] >= rows ? 2 * node : 2 * node + 1;
         }
         packer->bin[place] = node - leaves;
         if (node - leaves >= packer->bin_count) {
             packer->bin_count = node - leaves + 1;
         }
-        room[node] -= length;
+        room[node] -= rows;
         for (node /= 2; node >= 1; node /= 2) {
             const int64_t left = room[2 * node], right = room[2 * node + 1];
             room[node] = left > right ? left : right;
@@ -265,8 +281,11 @@ void lc_packer_begin(lc_packer *packer, const int64_t *examples, int64_t count)
     if (count == 0) {
         return;
     }
+    for (int64_t i = 0; i < count; i++) {
+        packer->rows[i] = lc_batch_rows(packer->dataset, examples[i]);
+    }
     if (packer->packing) {
-        sort_by_length(packer);
+        sort_by_rows(packer);
         first_fit(packer);
     } else {
         for (int64_t i = 0; i < count; i++) {

@@ -9,15 +9,18 @@
 
 #include "data/dataset.h"
 
-/* One packed micro-batch. Arrays have room for token_capacity tokens and are owned by the batch's
- * arena. */
+/* One packed micro-batch. A document's rows end with the one that predicts its last supervised
+ * token: attention is causal, so nothing behind it reaches a loss or a gradient. Arrays have room
+ * for token_capacity tokens and are owned by the batch's arena. */
 typedef struct lc_batch {
-    int32_t token_count; /* N */
+    int32_t token_count; /* N, rows */
     int32_t document_count;
+    int64_t whole_tokens;  /* of its examples, with those that have no row */
     int32_t *ids;          /* N */
     int32_t *positions;    /* N, restart at 0 in each document */
     int64_t *examples;     /* N: index of the token's example in the data set */
     int32_t *cu_seqlens;   /* document_count + 1 */
+    int32_t *lengths;      /* document_count: tokens of the whole example */
     int32_t target_count;  /* M: rows that are supervised */
     int32_t *target_rows;  /* M, ascending: row n predicts the token after it */
     int32_t *targets;      /* M: the token to predict */
@@ -29,7 +32,9 @@ typedef struct lc_batch {
 LC_WARN_UNUSED lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc_arena *arena,
                                      lc_err *err);
 
-/* Appends example e as a document; the caller has checked that it fits. first resets the batch. */
+/* Rows that example e has in a batch: up to its last supervised token, at least 1. */
+int64_t lc_batch_rows(const lc_dataset *dataset, int64_t example);
+/* Appends example e as a document; the caller has checked that it fits. */
 void lc_batch_clear(lc_batch *batch);
 void lc_batch_add(lc_batch *batch, const lc_dataset *dataset, int64_t example);
 
@@ -53,12 +58,13 @@ void lc_sampler_step(lc_sampler *sampler, int64_t step, const int64_t **examples
 
 /* Walks the micro-batches of a list of examples. packing: as many whole documents as fit, taken in
  * the order that wastes least (first-fit decreasing over the step, ties by position: a function of
- * the lengths only); without packing one document per micro-batch. */
+ * their rows only); without packing one document per micro-batch. */
 typedef struct lc_packer {
     const lc_dataset *dataset; /* borrowed */
     int64_t micro_batch_tokens;
     bool packing;
-    int64_t *bin; /* scratch for the largest step: bin number per example, owned by the arena */
+    int64_t *rows; /* scratch for the largest step, owned by the arena: rows of each example */
+    int64_t *bin;  /* bin of each example */
     int64_t *sorted;
     int64_t *bin_tokens;
     int64_t capacity; /* examples in the largest step */

@@ -58,9 +58,9 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
                            "order of the epoch"));
     }
     LC_TRY(add_data_set(plan, "validation", &job->validation, err));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 3,
+    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 6,
                        err, "packing tables"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 8, err,
+    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 9, err,
                        "batch in host memory"));
     const int64_t staged = job->config->head_dim + 2 + (job->dropout > 0.0 ? 3 : 0);
     LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_F32, micro_batch_tokens, staged, err,

@@ -198,7 +198,7 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
     lc_device *device = model->device;
     const int32_t n = batch->token_count, m = batch->target_count;
     lc_rope_tables(&model->config, n, batch->positions, batch->document_count, batch->cu_seqlens,
-                   NULL, model->host_cos, model->host_sin);
+                   batch->lengths, model->host_cos, model->host_sin);
     LC_TRY(upload_rope(model, n, err));
     LC_TRY(upload_ints(model, model->ids, batch->ids, n, err));
     LC_TRY(upload_ints(model, model->positions, batch->positions, n, err));

@@ -33,7 +33,7 @@ static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
         LC_TRY(lc_model_batch(model, &self->batch, true, self->options->seed, (uint32_t)step, &sums,
                               err));
         lc_batch_sums_add(&self->sums, &sums);
-        self->tokens += self->batch.token_count;
+        self->tokens += self->batch.whole_tokens;
         if (self->stop != NULL && atomic_load(self->stop) != 0) {
             return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in step %lld", (long long)step + 1);
         }

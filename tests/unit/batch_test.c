@@ -32,10 +32,11 @@ static void make_world(world *w, int64_t examples, int64_t longest)
     w->dataset.input_ids = calloc((size_t)tokens, sizeof(int32_t));
     w->dataset.loss_weights = calloc((size_t)tokens, sizeof(float));
     for (int64_t e = 0; e < examples; e++) {
+        const int64_t untrained = test_int(0, longest); /* from here to the end, may be all */
         for (int64_t t = 0; t < offsets[e + 1] - offsets[e]; t++) {
             w->dataset.input_ids[offsets[e] + t] = token_of(e, t);
             w->dataset.loss_weights[offsets[e] + t] =
-                test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0) : 0.0f;
+                t < untrained && test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0) : 0.0f;
         }
     }
 }
@@ -48,12 +49,23 @@ static void free_world(world *w)
     lc_arena_release(&w->arena);
 }
 
-/* All a batch must hold: whole documents, positions, shifted targets. Marks the examples in `seen`.
- * */
+/* Rows an example needs: one before each supervised token, all rows before that; never none. */
+static int64_t plain_rows(const lc_dataset *dataset, int64_t example)
+{
+    int64_t rows = 1;
+    for (int64_t t = 1; t < dataset->offsets[example + 1] - dataset->offsets[example]; t++) {
+        rows = dataset->loss_weights[dataset->offsets[example] + t] > 0.0f ? t : rows;
+    }
+    return rows;
+}
+
+/* All a batch must hold: documents up to their last target, positions, shifted targets. Marks the
+ * examples in `seen`. */
 static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_t capacity,
                         int *seen)
 {
     int32_t target = 0;
+    int64_t whole = 0;
     assert_in_range(batch->token_count, 1, capacity);
     assert_int_equal(batch->cu_seqlens[0], 0);
     assert_int_equal(batch->cu_seqlens[batch->document_count], batch->token_count);
@@ -62,13 +74,16 @@ static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_
         const int64_t example = batch->examples[begin];
         assert_in_range(example, 0, dataset->example_count - 1);
         const int64_t offset = dataset->offsets[example];
-        assert_int_equal(end - begin, dataset->offsets[example + 1] - offset);
+        const int64_t length = dataset->offsets[example + 1] - offset;
+        assert_int_equal(end - begin, plain_rows(dataset, example));
+        assert_int_equal(batch->lengths[d], length);
+        whole += length;
         seen[example]++;
         for (int32_t n = begin; n < end; n++) {
             assert_int_equal(batch->ids[n], token_of(example, n - begin));
             assert_int_equal(batch->positions[n], n - begin);
             assert_int_equal(batch->examples[n], example);
-            const bool has_next = n + 1 < end;
+            const bool has_next = n + 1 - begin < length;
             const float weight = has_next ? dataset->loss_weights[offset + n - begin + 1] : 0.0f;
             if (weight > 0.0f) {
                 assert_true(target < batch->target_count);
@@ -80,6 +95,7 @@ static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_
         }
     }
     assert_int_equal(target, batch->target_count);
+    assert_int_equal(whole, batch->whole_tokens);
 }
 
 static void every_example_once_per_epoch(void **state)
@@ -126,27 +142,26 @@ static void every_example_once_per_epoch(void **state)
 }
 
 /* The plain quadratic first-fit decreasing; bin of each place. */
-static int64_t plain_first_fit(const int64_t *lengths, int64_t count, int64_t capacity,
-                               int64_t *bin)
+static int64_t plain_first_fit(const int64_t *rows, int64_t count, int64_t capacity, int64_t *bin)
 {
     int64_t room[MAX_EXAMPLES], bins = 0;
     bool done[MAX_EXAMPLES] = {false};
     for (int64_t i = 0; i < count; i++) {
         int64_t best = -1;
         for (int64_t p = 0; p < count; p++) {
-            if (!done[p] && (best < 0 || lengths[p] > lengths[best])) {
+            if (!done[p] && (best < 0 || rows[p] > rows[best])) {
                 best = p;
             }
         }
         done[best] = true;
         int64_t b = 0;
-        while (b < bins && room[b] < lengths[best]) {
+        while (b < bins && room[b] < rows[best]) {
             b++;
         }
         if (b == bins) {
             room[bins++] = capacity;
         }
-        room[b] -= lengths[best];
+        room[b] -= rows[best];
         bin[best] = b;
     }
     return bins;
@@ -160,10 +175,10 @@ static void packs_first_fit_decreasing(void **state)
         const int64_t examples = test_int(1, MAX_EXAMPLES);
         make_world(&w, examples, test_int(1, 30));
         const int64_t capacity = w.dataset.longest + test_int(0, 60);
-        int64_t list[MAX_EXAMPLES], lengths[MAX_EXAMPLES], bin[MAX_EXAMPLES];
+        int64_t list[MAX_EXAMPLES], rows[MAX_EXAMPLES], bin[MAX_EXAMPLES];
         for (int64_t i = 0; i < examples; i++) {
             list[i] = (i * 7 + 3) % examples; /* any order; repeats do not matter to the packer */
-            lengths[i] = w.dataset.offsets[list[i] + 1] - w.dataset.offsets[list[i]];
+            rows[i] = plain_rows(&w.dataset, list[i]);
         }
         lc_packer packer;
         lc_batch batch;
@@ -172,7 +187,7 @@ static void packs_first_fit_decreasing(void **state)
         assert_ok(lc_batch_init(&batch, capacity, &w.arena, &test_err));
         lc_fault_set(LC_FAULT_ALLOC, 1, 0, true); /* begin and next allocate nothing */
         lc_packer_begin(&packer, list, examples);
-        const int64_t bins = plain_first_fit(lengths, examples, capacity, bin);
+        const int64_t bins = plain_first_fit(rows, examples, capacity, bin);
         assert_int_equal(packer.bin_count, bins);
         for (int64_t b = 0; b < bins; b++) {
             assert_true(lc_packer_next(&packer, &batch));
