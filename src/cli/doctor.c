@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <dnnl.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -33,10 +32,8 @@ static void print_compiler(void)
 static void print_libraries(void)
 {
     char pcre[64] = "?";
-    const dnnl_version_t *dnnl = dnnl_version();
     (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre);
-    printf("libraries     oneDNN %d.%d.%d, PCRE2 %s, cJSON %s\n", dnnl->major, dnnl->minor,
-           dnnl->patch, pcre, cJSON_Version());
+    printf("libraries     PCRE2 %s, cJSON %s\n", pcre, cJSON_Version());
 }
 
 static void print_cpu(void)

@@ -155,7 +155,7 @@ refused 3 'lorac.rank' plan "$scratch/bad.json"
 
 # ---- doctor ----
 run 0 doctor --models "$scratch"
-for part in lorac compiler oneDNN PCRE2 cJSON processor "cpu backend   yes" "cuda backend  no" memory disk \
+for part in lorac compiler PCRE2 cJSON processor "cpu backend   yes" "cuda backend  no" memory disk \
     LORAC_THREADS LORAC_FAULT "cannot be used"; do
     out_has "$part"
 done

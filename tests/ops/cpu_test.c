@@ -290,6 +290,126 @@ static void test_expand(void **state)
     for_each_set(check_expand);
 }
 
+/* A product's operands, allocated to the last byte so that a sanitizer sees a read behind them. */
+typedef struct product {
+    int64_t m, n, k;
+    bool a_transposed, b_transposed, is_bf16, accumulate;
+    float alpha;
+    float *a, *b, *c; /* dense */
+    uint16_t *half;   /* b as BF16 */
+} product;
+
+static product draw_product(int64_t m, int64_t n, int64_t k)
+{
+    product p = {.m = m,
+                 .n = n,
+                 .k = k,
+                 .a_transposed = test_int(0, 1) == 1,
+                 .b_transposed = test_int(0, 1) == 1,
+                 .is_bf16 = test_int(0, 2) == 0,
+                 .accumulate = test_int(0, 1) == 1,
+                 .alpha = (float)test_uniform(0.5, 2.0)};
+    p.a = malloc((size_t)(m * k) * sizeof *p.a);
+    p.b = malloc((size_t)(n * k) * sizeof *p.b);
+    p.c = malloc((size_t)(m * n) * sizeof *p.c);
+    p.half = malloc((size_t)(n * k) * sizeof *p.half);
+    test_fill(p.a, m * k, -1, 1);
+    test_fill(p.b, n * k, -1, 1);
+    test_fill(p.c, m * n, -1, 1);
+    for (int64_t i = 0; i < n * k && p.is_bf16; i++) {
+        p.half[i] = lc_f32_to_bf16(p.b[i]);
+        const uint32_t bits = (uint32_t)p.half[i] << 16;
+        memcpy(&p.b[i], &bits, sizeof bits);
+    }
+    return p;
+}
+
+static void free_product(product *p)
+{
+    free(p->a);
+    free(p->b);
+    free(p->c);
+    free(p->half);
+}
+
+/* Columns col..+cols-1 of c. */
+static void multiply_columns(const lc_kernels *kernels, const product *p, int64_t col, int64_t cols,
+                             float *c)
+{
+    const lc_cpu cpu = {.kernels = kernels};
+    lc_cpu_scratch *scratch = malloc(sizeof *scratch);
+    const int64_t ldb = p->b_transposed ? p->k : p->n, at = p->b_transposed ? col * ldb : col;
+    lc_cpu_sgemm(&cpu, scratch,
+                 &(lc_sgemm){.ta = p->a_transposed ? 'T' : 'N',
+                             .tb = p->b_transposed ? 'T' : 'N',
+                             .m = p->m,
+                             .n = cols,
+                             .k = p->k,
+                             .alpha = p->alpha,
+                             .accumulate = p->accumulate,
+                             .a = p->a,
+                             .lda = p->a_transposed ? p->m : p->k,
+                             .b = p->is_bf16 ? (const void *)(p->half + at) : p->b + at,
+                             .b_dtype = p->is_bf16 ? LC_BF16 : LC_F32,
+                             .ldb = ldb,
+                             .c = c + col,
+                             .ldc = p->n});
+    free(scratch);
+}
+
+static double exact_element(const product *p, const float *before, int64_t i, int64_t j,
+                            double *size)
+{
+    double sum = 0.0;
+    *size = 1.0;
+    for (int64_t l = 0; l < p->k; l++) {
+        const double term = (double)p->a[p->a_transposed ? l * p->m + i : i * p->k + l] *
+                            (double)p->b[p->b_transposed ? j * p->k + l : l * p->n + j];
+        sum += term;
+        *size += fabs(term);
+    }
+    return (double)p->alpha * sum + (p->accumulate ? (double)before[i * p->n + j] : 0.0);
+}
+
+/* Any shape, transposition and type against fp64; and the same bytes when c is cut in two. */
+static void check_product(const lc_kernels *kernels)
+{
+    for (int round = 0; round < 300; round++) {
+        const bool is_deep = round % 10 == 0;
+        product p = draw_product(test_int(1, is_deep ? 20 : 70), test_int(1, is_deep ? 420 : 120),
+                                 test_int(1, is_deep ? 1300 : 90));
+        const size_t bytes = (size_t)(p.m * p.n) * sizeof(float);
+        float *whole = malloc(bytes), *cut = malloc(bytes);
+        memcpy(whole, p.c, bytes);
+        memcpy(cut, p.c, bytes);
+        multiply_columns(kernels, &p, 0, p.n, whole);
+        for (int64_t i = 0; i < p.m; i++) {
+            for (int64_t j = 0; j < p.n; j++) {
+                double size;
+                const double exact = exact_element(&p, p.c, i, j, &size);
+                assert_true(fabs((double)whole[i * p.n + j] - exact) <= 2e-6 * size);
+            }
+        }
+        const int64_t half = p.n / 2 / kernels->lanes * kernels->lanes;
+        multiply_columns(kernels, &p, half, p.n - half, cut);
+        if (half > 0) {
+            multiply_columns(kernels, &p, 0, half, cut);
+        }
+        if (p.m > 6) { /* fewer rows have paths that depend on the width */
+            assert_memory_equal(whole, cut, bytes);
+        }
+        free(whole);
+        free(cut);
+        free_product(&p);
+    }
+}
+
+static void test_product(void **state)
+{
+    (void)state;
+    for_each_set(check_product);
+}
+
 /* Extreme inputs: far gates give 0 or the value itself, huge logits stay finite. */
 static void check_extremes(const lc_kernels *kernels)
 {
@@ -323,7 +443,8 @@ int main(void)
         cmocka_unit_test(test_memory),      cmocka_unit_test(test_move_and_zero),
         cmocka_unit_test(test_copy),        cmocka_unit_test(test_exp),
         cmocka_unit_test(test_lengths),     cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_expand),      cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_expand),      cmocka_unit_test(test_product),
+        cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

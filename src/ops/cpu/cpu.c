@@ -5,7 +5,6 @@
 #include "ops/cpu/cpu.h"
 
 #include <assert.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,38 +17,6 @@
 
 static void cpu_close(lc_device *device);
 static const lc_ops cpu_ops;
-
-/* Looked up by name: the library oneDNN was built with is already loaded, and nothing else needs
- * it. */
-static void find_omp(lc_cpu *cpu)
-{
-    void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-    if (symbol != NULL) {
-        memcpy(&cpu->set_omp_threads, &symbol, sizeof symbol);
-    }
-}
-
-/* oneDNN generates its kernels at first use; do that now, so that a training step meets no
- * allocation of that kind. */
-static void warm_up(lc_cpu *cpu)
-{
-    lc_cpu_scratch *scratch = &cpu->scratch[0];
-    for (int kind = 0; kind < 8; kind++) {
-        lc_cpu_sgemm(cpu, &(lc_sgemm){.ta = (kind & 1) != 0 ? 'T' : 'N',
-                                      .tb = (kind & 2) != 0 ? 'T' : 'N',
-                                      .m = 32,
-                                      .n = 32,
-                                      .k = 32,
-                                      .alpha = 1.0f,
-                                      .beta = (kind & 4) != 0 ? 1.0f : 0.0f,
-                                      .a = scratch->scores,
-                                      .lda = 32,
-                                      .b = scratch->gradients,
-                                      .ldb = 32,
-                                      .c = scratch->stage,
-                                      .ldc = 32});
-    }
-}
 
 lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
 {
@@ -74,8 +41,6 @@ lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
     memset(cpu->scratch, 0, scratch_bytes);
     LC_TRY_GOTO(lc_pool_start(threads, NULL, NULL, &cpu->pool, err));
     cpu->kernels = lc_kernels_best();
-    find_omp(cpu);
-    warm_up(cpu);
     (void)snprintf(cpu->description, sizeof cpu->description, "cpu, %d thread%s, %s", threads,
                    threads == 1 ? "" : "s", cpu->kernels->name);
     cpu->device = (lc_device){

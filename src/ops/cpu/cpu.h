@@ -13,17 +13,16 @@
 /* Attention works on 64 queries by up to 256 keys (or 256 queries by 64 keys). */
 #define LC_QUERY_BLOCK  64
 #define LC_KEY_BLOCK    256
-#define LC_SCORE_FLOATS (LC_KEY_BLOCK * (LC_QUERY_BLOCK + LC_STAGE_PAD))
-/* Floats of a staged weight panel, its strides padded against cache aliasing. */
-#define LC_STAGE_FLOATS (64 * 1024)
-#define LC_STAGE_PAD    16
-#define LC_MAX_PANEL    1024
-#define LC_MAX_TILE     256
+#define LC_SCORE_FLOATS (LC_KEY_BLOCK * (LC_QUERY_BLOCK + LC_SCORE_PAD))
+#define LC_SCORE_PAD    16 /* keeps the columns of a tile of scores off one cache set */
+/* A packed panel of a product's right operand, made for the second-level cache; columns are a
+ * multiple of every kernel's block_cols. */
+#define LC_PANEL_COLS  192
+#define LC_PANEL_DEPTH 384
 
 /* One worker's scratch; only the task it is running touches it. */
 typedef struct lc_cpu_scratch {
-    float stage[LC_STAGE_FLOATS +
-                LC_STAGE_PAD * LC_MAX_PANEL]; /* expanded or re-strided weight panel */
+    float panel[LC_PANEL_COLS * LC_PANEL_DEPTH];
     float scores[LC_SCORE_FLOATS];
     float gradients[LC_SCORE_FLOATS];
     float row_max[LC_QUERY_BLOCK];
@@ -36,8 +35,6 @@ typedef struct lc_cpu {
     lc_cpu_scratch *scratch; /* owned, one per worker */
     double *partials;        /* owned, LC_MAX_PARTIALS */
     const lc_kernels *kernels;
-    void (*set_omp_threads)(int); /* oneDNN's OpenMP runtime, NULL when it has none */
-    int gemm_status; /* first dnnl_status_t that was not success; atomic, see lc_cpu_finish */
     char description[96];
 } lc_cpu;
 
@@ -67,33 +64,24 @@ void lc_cpu_run(lc_cpu *cpu, int64_t count, void (*task)(void *context, int64_t 
 void lc_cpu_expand(const lc_cpu *cpu, lc_mat mat, int64_t row, int64_t first, int64_t count,
                    float *to);
 
-/* Row-major c = alpha op(a) op(b) + beta c on the calling thread alone; 'N' or 'T'. All F32. */
+/* Row-major c = [c +] alpha op(a) op(b) on the calling thread alone; 'N' or 'T'. */
 typedef struct lc_sgemm {
     char ta, tb;
     int64_t m, n, k;
-    float alpha, beta;
+    float alpha;
+    bool accumulate;
     const float *a;
     int64_t lda;
-    const float *b;
+    const void *b;
+    lc_dtype b_dtype; /* F32 or BF16 */
     int64_t ldb;
     float *c;
     int64_t ldc;
 } lc_sgemm;
-void lc_cpu_sgemm(lc_cpu *cpu, const lc_sgemm *gemm);
+void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *gemm);
 
-/* LC_ERR_DEVICE when a product since the last call failed inside oneDNN (out of memory), naming the
- * op. */
-LC_WARN_UNUSED lc_code lc_cpu_finish(lc_cpu *cpu, const char *op, lc_err *err);
-
-/* `from` (rows x cols, stride *ld) itself, or a copy in the worker's stage, *ld updated, where that
- * stride would make oneDNN slow and the copy pays (products by a row-major right operand). */
-const float *lc_cpu_restride(lc_cpu_scratch *scratch, const float *from, int64_t rows, int64_t cols,
-                             int64_t *ld);
-
-/*
- * c = alpha op(a) op(b) [+ bias] [+ addend], or c += alpha op(a) op(b), cut into fixed output
- * tiles, each on one thread over the whole of K. b may be BF16 (expanded panel by panel).
- */
+/* c = alpha op(a) op(b) [+ bias] [+ addend], or c += alpha op(a) op(b), in tiles of c on all
+ * threads. */
 typedef struct lc_gemm {
     char ta, tb;
     int64_t m, n, k;

@@ -1,60 +1,21 @@
 /*
- * Matrix products of the CPU backend. The output is cut into tiles by shape alone; each tile is one
- * single-threaded oneDNN sgemm over the whole of K (or a fixed sequence of K panels where the
- * weight is BF16), so the bytes do not depend on the number of threads. Measured rates:
- * docs/performance.md.
+ * Matrix products of the CPU backend. c is cut into tiles, one task each; a tile takes its columns
+ * of b panel by panel, packed for the kernels (kernels_product.h), and all of its rows over each. An
+ * element of c is summed in the same order whatever the tile, so tiles may follow the number of
+ * threads and the bytes still do not. Measured rates: docs/performance.md.
  */
-#include "ops/cpu/cpu.h"
-
-#include <dnnl.h>
 #include <string.h>
 
-#define TASKS_WANTED  12 /* tiles of a product, while they are not small */
-#define SMALLEST_TILE 64
-/* A tile packs both of its panels: taller ones pack the weights less often. */
-#define TALLEST_TILE 512
-/* A stride of a multiple of 4 KiB maps a column of the operand onto a few cache sets: 3 times
- * slower. */
-#define ALIASING_FLOATS 1024
-/* Fewer rows than this do not pay for a copy of b. */
-#define STAGED_ROWS 16
-/* How far ahead of the copy the next lines of b are fetched: they lie a stride apart, often a page.
- */
-#define LINES_AHEAD 8
-#define FETCH_BYTES 1024 /* longer runs are left to the hardware */
-/* Below this many rows oneDNN's matrix path loses to its vector path, one row at a time. */
-#define VECTOR_ROWS 3
+#include "ops/cpu/cpu.h"
 
-void lc_cpu_sgemm(lc_cpu *cpu, const lc_sgemm *g)
-{
-    /* Per calling thread, a thread-local store; any thread may be worker 0. */
-    if (cpu->set_omp_threads != NULL) {
-        cpu->set_omp_threads(1);
-    }
-    const int status = (int)dnnl_sgemm(g->ta, g->tb, g->m, g->n, g->k, g->alpha, g->a, g->lda, g->b,
-                                       g->ldb, g->beta, g->c, g->ldc);
-    if (status != (int)dnnl_success) {
-        __atomic_store_n(&cpu->gemm_status, status, __ATOMIC_RELAXED);
-    }
-}
-
-lc_code lc_cpu_finish(lc_cpu *cpu, const char *op, lc_err *err)
-{
-    const int status = __atomic_exchange_n(&cpu->gemm_status, (int)dnnl_success, __ATOMIC_RELAXED);
-    if (status == (int)dnnl_success) {
-        return LC_OK;
-    }
-    return lc_fail(err, LC_ERR_DEVICE, "%s: oneDNN's sgemm failed with status %d%s", op, status,
-                   status == (int)dnnl_out_of_memory ? " (out of memory)" : "");
-}
-
-typedef struct gemm_job {
-    lc_cpu *cpu;
-    const lc_gemm *gemm;
-    int64_t tile_m, tile_n, tiles_m, tiles_n;
-    bool stages; /* b goes through the worker's stage, `panel` of K at a time */
-    int64_t panel;
-} gemm_job;
+/* Tiles of a product for each thread, while they are not small. */
+#define TILES_A_THREAD 4
+/* A tile packs its columns of b for its rows alone: taller ones pack less often. */
+#define TALLEST_TILE  512
+#define SHORTEST_TILE 64
+/* Up to this many rows packing b costs more than it saves. */
+#define FEW_ROWS   6
+#define LINE_BYTES 64
 
 static int64_t minimum(int64_t a, int64_t b)
 {
@@ -66,27 +27,171 @@ static int64_t tiles(int64_t extent, int64_t tile)
     return (extent + tile - 1) / tile;
 }
 
-/* The same number of tiles, of even size and whole vectors. */
-static int64_t even_tile(int64_t extent, int64_t tile)
+/* The same number of tiles, of even size and whole blocks. */
+static int64_t even_tile(int64_t extent, int64_t tile, int64_t block)
 {
-    const int64_t count = tiles(extent, tile), even = tiles(extent, count);
-    return minimum(tile, (even + 15) / 16 * 16);
+    const int64_t even = tiles(extent, tiles(extent, tile));
+    return minimum(tile, tiles(even, block) * block);
 }
 
-/* Small enough for TASKS_WANTED tiles, but not below SMALLEST_TILE. Staging a panel pays by the
- * rows that use it, so staged tiles lose columns first. */
-static void choose_tiles(gemm_job *job, int64_t m, int64_t n)
+/* ---- on one thread ---- */
+
+/* A window of b in memory: `runs` of `bytes` bytes, `stride` bytes apart. */
+typedef struct window {
+    const char *from;
+    int64_t runs, bytes, stride;
+} window;
+
+/* Rows first..+k-1 of op(b), columns col..+cols-1. */
+static window window_of(const lc_sgemm *g, int64_t first, int64_t k, int64_t col, int64_t cols)
 {
-    int64_t tile_m = job->stages ? LC_MAX_TILE : TALLEST_TILE, tile_n = LC_MAX_TILE;
-    while (tile_n > SMALLEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < TASKS_WANTED) {
-        tile_n /= 2;
-        tile_m = job->stages ? tile_m : tile_n;
+    const int64_t size = (int64_t)lc_dtype_bytes(g->b_dtype);
+    const bool transposed = g->tb == 'T';
+    const int64_t at = transposed ? col * g->ldb + first : first * g->ldb + col;
+    const window w = {.from = (const char *)g->b + at * size,
+                      .runs = transposed ? cols : k,
+                      .bytes = (transposed ? k : cols) * size,
+                      .stride = g->ldb * size};
+    return w;
+}
+
+/* Starts to bring one part of a window into the second-level cache. */
+static void fetch(const window *w, int64_t part, int64_t parts)
+{
+    for (int64_t run = part * w->runs / parts; run < (part + 1) * w->runs / parts; run++) {
+        for (int64_t at = 0; at < w->bytes; at += LINE_BYTES) {
+            __builtin_prefetch(w->from + run * w->stride + at, 0, 2);
+        }
     }
-    while (tile_m > SMALLEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < TASKS_WANTED / 2) {
+}
+
+/* c = [c +] alpha op(a) b over one packed panel: rows of blocks, so that their a stays in the
+ * nearest cache. Meanwhile the next panel is fetched, if there is one. */
+static void multiply_panel(const lc_cpu *cpu, const lc_sgemm *g, const lc_block *panel,
+                           const window *next)
+{
+    const lc_kernels *kernels = cpu->kernels;
+    const int64_t steps = tiles(g->m, kernels->block_rows);
+    for (int64_t step = 0; step < steps; step++) {
+        const int64_t row = step * kernels->block_rows;
+        lc_block block = *panel;
+        block.rows = minimum(kernels->block_rows, g->m - row);
+        block.a += row * (block.a_transposed ? 1 : block.lda);
+        block.c += row * block.ldc;
+        fetch(next, step, steps);
+        for (int64_t col = 0; col < panel->cols; col += kernels->block_cols) {
+            block.cols = minimum(kernels->block_cols, panel->cols - col);
+            block.ldb = (block.cols + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
+            kernels->multiply_block(&block);
+            block.b += block.k * block.ldb;
+            block.c += block.cols;
+        }
+    }
+}
+
+static void pack(const lc_cpu *cpu, const lc_sgemm *g, const window *from, int64_t k, int64_t cols,
+                 float *to)
+{
+    const lc_panel panel = {
+        .b = from->from, .ldb = g->ldb, .is_bf16 = g->b_dtype == LC_BF16, .k = k, .cols = cols};
+    (g->tb == 'T' ? cpu->kernels->pack_transposed : cpu->kernels->pack)(&panel, to);
+}
+
+static void by_dots(const lc_cpu *cpu, const lc_sgemm *g)
+{
+    for (int64_t j = 0; j < g->n; j++) {
+        for (int64_t i = 0; i < g->m; i++) {
+            const float *a = g->a + i * g->lda;
+            const float sum =
+                g->b_dtype == LC_BF16
+                    ? cpu->kernels->dot_bf16(a, (const uint16_t *)g->b + j * g->ldb, g->k)
+                    : cpu->kernels->dot(a, (const float *)g->b + j * g->ldb, g->k);
+            float *c = g->c + i * g->ldc + j;
+            *c = (g->accumulate ? *c : 0.0f) + g->alpha * sum;
+        }
+    }
+}
+
+/* Reads b where it lies, whole vectors of it. */
+static void without_packing(const lc_cpu *cpu, const lc_sgemm *g)
+{
+    const lc_kernels *kernels = cpu->kernels;
+    for (int64_t row = 0; row < g->m; row += kernels->block_rows) {
+        for (int64_t col = 0; col < g->n; col += kernels->block_cols) {
+            kernels->multiply_block(&(lc_block){.rows = minimum(kernels->block_rows, g->m - row),
+                                                .cols = minimum(kernels->block_cols, g->n - col),
+                                                .k = g->k,
+                                                .a = g->a + row * (g->ta == 'T' ? 1 : g->lda),
+                                                .lda = g->lda,
+                                                .a_transposed = g->ta == 'T',
+                                                .b = (const float *)g->b + col,
+                                                .ldb = g->ldb,
+                                                .c = g->c + row * g->ldc + col,
+                                                .ldc = g->ldc,
+                                                .alpha = g->alpha,
+                                                .accumulate = g->accumulate});
+        }
+    }
+}
+
+void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
+{
+    if (g->m <= FEW_ROWS && g->ta == 'N' && g->tb == 'T') {
+        by_dots(cpu, g);
+        return;
+    }
+    if (g->m <= FEW_ROWS && g->tb == 'N' && g->b_dtype == LC_F32 &&
+        g->n % cpu->kernels->lanes == 0) {
+        without_packing(cpu, g);
+        return;
+    }
+    const int64_t depth = even_tile(g->k, LC_PANEL_DEPTH, 1);
+    for (int64_t col = 0; col < g->n; col += LC_PANEL_COLS) {
+        const int64_t cols = minimum(LC_PANEL_COLS, g->n - col);
+        window now = window_of(g, 0, minimum(depth, g->k), col, cols);
+        for (int64_t first = 0; first < g->k; first += depth) {
+            const int64_t k = minimum(depth, g->k - first), left = g->k - first - k;
+            const window next = window_of(g, first + k, minimum(depth, left), col, cols);
+            pack(cpu, g, &now, k, cols, scratch->panel);
+            multiply_panel(cpu, g,
+                           &(lc_block){.cols = cols,
+                                       .k = k,
+                                       .a = g->a + first * (g->ta == 'T' ? g->lda : 1),
+                                       .lda = g->lda,
+                                       .a_transposed = g->ta == 'T',
+                                       .b = scratch->panel,
+                                       .c = g->c + col,
+                                       .ldc = g->ldc,
+                                       .alpha = g->alpha,
+                                       .accumulate = g->accumulate || first > 0},
+                           &next);
+            now = next;
+        }
+    }
+}
+
+/* ---- on all threads ---- */
+
+typedef struct gemm_job {
+    lc_cpu *cpu;
+    const lc_gemm *gemm;
+    int64_t tile_m, tile_n, tiles_m, tiles_n;
+} gemm_job;
+
+/* Narrow enough for every thread's share of tiles; short only where the threads have none. */
+static void choose_tiles(gemm_job *job)
+{
+    const int64_t threads = lc_pool_threads(job->cpu->pool);
+    const int64_t m = job->gemm->m, n = job->gemm->n, step = job->cpu->kernels->block_cols;
+    int64_t tile_m = TALLEST_TILE, tile_n = LC_PANEL_COLS;
+    while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
+        tile_n -= step;
+    }
+    while (tile_m > SHORTEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < 2 * threads) {
         tile_m /= 2;
     }
-    job->tile_m = even_tile(m, tile_m);
-    job->tile_n = even_tile(n, tile_n);
+    job->tile_m = even_tile(m, tile_m, job->cpu->kernels->block_rows);
+    job->tile_n = even_tile(n, tile_n, step);
     job->tiles_m = tiles(m, job->tile_m);
     job->tiles_n = tiles(n, job->tile_n);
 }
@@ -107,50 +212,6 @@ static void set_tile(const lc_gemm *gemm, const lc_cpu *cpu, int64_t row, int64_
     }
 }
 
-/* The product of one tile; b at [row of K or column][...] already points into the tile. */
-static void multiply(lc_cpu *cpu, const lc_sgemm *g)
-{
-    if (g->m == 1 || g->m > VECTOR_ROWS || g->ta == 'T') {
-        lc_cpu_sgemm(cpu, g);
-        return;
-    }
-    for (int64_t i = 0; i < g->m; i++) {
-        lc_sgemm row = *g;
-        row.m = 1;
-        row.a += i * g->lda;
-        row.c += i * g->ldc;
-        lc_cpu_sgemm(cpu, &row);
-    }
-}
-
-static void fetch(lc_mat mat, int64_t row, int64_t col, int64_t count)
-{
-    const size_t size = lc_dtype_bytes(mat.dtype);
-    const char *from = (const char *)mat.data + (size_t)(row * mat.ld + col) * size;
-    for (size_t at = 0; at < (size_t)count * size && at < FETCH_BYTES; at += 64) {
-        __builtin_prefetch(from + at);
-    }
-}
-
-/* Copies op(b)'s window K first..first+depth-1, columns col..col+cols-1 into the stage, as F32. */
-static int64_t stage_panel(const gemm_job *job, int64_t first, int64_t depth, int64_t col,
-                           int64_t cols, float *stage)
-{
-    const lc_gemm *gemm = job->gemm;
-    const bool transposed = gemm->tb == 'T';
-    const int64_t lines = transposed ? cols : depth, length = transposed ? depth : cols;
-    const int64_t stride = length + LC_STAGE_PAD;
-    for (int64_t i = 0; i < lines; i++) {
-        if (i + LINES_AHEAD < lines) {
-            fetch(gemm->b, (transposed ? col : first) + i + LINES_AHEAD, transposed ? first : col,
-                  length);
-        }
-        lc_cpu_expand(job->cpu, gemm->b, (transposed ? col : first) + i, transposed ? first : col,
-                      length, stage + i * stride);
-    }
-    return stride;
-}
-
 static void tile_task(void *context, int64_t index, int worker)
 {
     const gemm_job *job = context;
@@ -163,47 +224,23 @@ static void tile_task(void *context, int64_t index, int worker)
     if (starts_set) {
         set_tile(gemm, job->cpu, row, rows, col, cols);
     }
-    lc_sgemm tile = {.ta = gemm->ta,
-                     .tb = gemm->tb,
-                     .m = rows,
-                     .n = cols,
-                     .k = gemm->k,
-                     .alpha = gemm->alpha,
-                     .beta = starts_set || gemm->accumulate ? 1.0f : 0.0f,
-                     .a = (const float *)gemm->a.data + (gemm->ta == 'T' ? row : row * gemm->a.ld),
-                     .lda = gemm->a.ld,
-                     .c = lc_row_f32(gemm->c, row) + col,
-                     .ldc = gemm->c.ld};
-    if (!job->stages) {
-        tile.b = (const float *)gemm->b.data + (gemm->tb == 'T' ? col * gemm->b.ld : col);
-        tile.ldb = gemm->b.ld;
-        multiply(job->cpu, &tile);
-        return;
-    }
-    float *stage = job->cpu->scratch[worker].stage;
-    tile.b = stage;
-    for (int64_t first = 0; first < gemm->k; first += job->panel) {
-        tile.k = minimum(job->panel, gemm->k - first);
-        tile.ldb = stage_panel(job, first, tile.k, col, cols, stage);
-        multiply(job->cpu, &tile);
-        tile.a += tile.k * (gemm->ta == 'T' ? gemm->a.ld : 1);
-        tile.beta = 1.0f;
-    }
-}
-
-const float *lc_cpu_restride(lc_cpu_scratch *scratch, const float *from, int64_t rows, int64_t cols,
-                             int64_t *ld)
-{
-    const int64_t stride = cols + LC_STAGE_PAD,
-                  room = (int64_t)(sizeof scratch->stage / sizeof(float));
-    if (*ld % ALIASING_FLOATS != 0 || rows < STAGED_ROWS || rows > room / stride) {
-        return from;
-    }
-    for (int64_t i = 0; i < rows; i++) {
-        memcpy(scratch->stage + i * stride, from + i * *ld, (size_t)cols * sizeof *from);
-    }
-    *ld = stride;
-    return scratch->stage;
+    const int64_t b_at = gemm->tb == 'T' ? col * gemm->b.ld : col;
+    lc_cpu_sgemm(
+        job->cpu, &job->cpu->scratch[worker],
+        &(lc_sgemm){.ta = gemm->ta,
+                    .tb = gemm->tb,
+                    .m = rows,
+                    .n = cols,
+                    .k = gemm->k,
+                    .alpha = gemm->alpha,
+                    .accumulate = starts_set || gemm->accumulate,
+                    .a = (const float *)gemm->a.data + (gemm->ta == 'T' ? row : row * gemm->a.ld),
+                    .lda = gemm->a.ld,
+                    .b = (const char *)gemm->b.data + b_at * (int64_t)lc_dtype_bytes(gemm->b.dtype),
+                    .b_dtype = gemm->b.dtype,
+                    .ldb = gemm->b.ld,
+                    .c = lc_row_f32(gemm->c, row) + col,
+                    .ldc = gemm->c.ld});
 }
 
 void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
@@ -211,10 +248,7 @@ void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
     if (gemm->m == 0 || gemm->n == 0 || gemm->k == 0) { /* k is 0 for a batch without rows only */
         return;
     }
-    const bool aliases =
-        gemm->tb == 'N' && gemm->m >= STAGED_ROWS && gemm->b.ld % ALIASING_FLOATS == 0;
-    gemm_job job = {.cpu = cpu, .gemm = gemm, .stages = gemm->b.dtype == LC_BF16 || aliases};
-    choose_tiles(&job, gemm->m, gemm->n);
-    job.panel = minimum(LC_STAGE_FLOATS / job.tile_n, LC_MAX_PANEL);
+    gemm_job job = {.cpu = cpu, .gemm = gemm};
+    choose_tiles(&job);
     lc_cpu_run(cpu, job.tiles_m * job.tiles_n, tile_task, &job);
 }

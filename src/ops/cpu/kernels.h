@@ -35,8 +35,31 @@ typedef struct lc_row_loss {
     float correct;
 } lc_row_loss;
 
+/* A part of a product's right operand. */
+typedef struct lc_panel {
+    const void *b;
+    int64_t ldb;
+    bool is_bf16;
+    int64_t k, cols;
+} lc_panel;
+
+/* c = [c +] alpha op(a) b for a block of c: rows <= block_rows, cols <= block_cols. */
+typedef struct lc_block {
+    int64_t rows, cols, k;
+    const float *a; /* rows x k, or with a_transposed k x rows */
+    int64_t lda;
+    bool a_transposed;
+    const float *b; /* k x cols; up to a whole vector is read of each row */
+    int64_t ldb;
+    float *c;
+    int64_t ldc;
+    float alpha;
+    bool accumulate;
+} lc_block;
+
 typedef struct lc_kernels {
     const char *name;
+    int64_t lanes, block_rows, block_cols;
 
     float (*dot)(const float *a, const float *b, int64_t count);
     float (*maximum)(const float *x, int64_t count); /* -inf for count 0; NaN is passed over */
@@ -73,6 +96,13 @@ typedef struct lc_kernels {
     void (*adamw)(float *param, const float *grad, float *m, float *v, int64_t count,
                   const lc_adamw_scalars *scalars);
     void (*expand_bf16)(const uint16_t *from, float *to, int64_t count);
+
+    /* A panel as strips of block_cols columns; a strip is k rows of whole vectors, zero behind the
+     * last column. */
+    void (*pack)(const lc_panel *panel, float *to);            /* b is k x cols */
+    void (*pack_transposed)(const lc_panel *panel, float *to); /* b is cols x k */
+    void (*multiply_block)(const lc_block *block);
+    float (*dot_bf16)(const float *a, const uint16_t *b, int64_t count);
 } lc_kernels;
 
 /* Plain C with four lanes: any machine. */

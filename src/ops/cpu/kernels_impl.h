@@ -380,6 +380,8 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
     }
 }
 
+#include "ops/cpu/kernels_product.h"
+
 #define KERNEL_TABLE(text)                                                                      \
     {                                                                                           \
         .name = (text), .dot = dot, .maximum = maximum, .exp_sum = exp_sum, .scale = scale,     \
@@ -387,5 +389,7 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
         .swiglu = swiglu, .swiglu_backward = swiglu_backward,                                   \
         .attention_gradient = attention_gradient, .cross_entropy = cross_entropy,               \
         .dropout = dropout, .sum_squares = sum_squares, .adamw = adamw,                         \
-        .expand_bf16 = expand_bf16,                                                             \
+        .expand_bf16 = expand_bf16, .dot_bf16 = dot_bf16, .block_rows = BLOCK_ROWS,             \
+        .block_cols = BLOCK_COLS, .lanes = LANES, .pack = pack,                                 \
+        .pack_transposed = pack_transposed, .multiply_block = multiply_block,                   \
     }

@@ -28,7 +28,7 @@ lc_code lc_cpu_linear(lc_device *device, const lc_linear_args *args, lc_err *err
                                 .bias = args->bias,
                                 .addend = args->addend,
                                 .c = args->y});
-    return lc_cpu_finish(cpu, "linear", err);
+    return LC_OK;
 }
 
 lc_code lc_cpu_linear_backward(lc_device *device, const lc_linear_backward_args *args, lc_err *err)
@@ -45,7 +45,7 @@ lc_code lc_cpu_linear_backward(lc_device *device, const lc_linear_backward_args 
                                 .b = args->w,
                                 .c = args->dx,
                                 .accumulate = args->accumulate});
-    return lc_cpu_finish(cpu, "linear_backward", err);
+    return LC_OK;
 }
 
 typedef struct drop_args {
@@ -102,7 +102,7 @@ lc_code lc_cpu_lora_forward(lc_device *device, const lc_lora_forward_args *args,
                                 .a = dropped(cpu, &args->dropout, args->x, args->x_dropped),
                                 .b = args->a,
                                 .c = args->s});
-    return lc_cpu_finish(cpu, "lora_forward", err);
+    return LC_OK;
 }
 
 lc_code lc_cpu_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *err)
@@ -128,7 +128,7 @@ lc_code lc_cpu_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *e
                                 .b = args->s,
                                 .c = args->db,
                                 .accumulate = true});
-    return lc_cpu_finish(cpu, "lora_dy", err);
+    return LC_OK;
 }
 
 lc_code lc_cpu_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err)
@@ -145,7 +145,7 @@ lc_code lc_cpu_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *e
                                 .b = dropped(cpu, &args->dropout, args->x, args->x_dropped),
                                 .c = args->da,
                                 .accumulate = true});
-    return lc_cpu_finish(cpu, "lora_dx", err);
+    return LC_OK;
 }
 
 lc_code lc_cpu_lora_dropout_backward(lc_device *device, const lc_lora_dropout_backward_args *args,
@@ -163,7 +163,7 @@ lc_code lc_cpu_lora_dropout_backward(lc_device *device, const lc_lora_dropout_ba
                                 .b = args->a,
                                 .c = args->product});
     drop(cpu, &args->dropout, args->product, args->dx, true);
-    return lc_cpu_finish(cpu, "lora_dropout_backward", err);
+    return LC_OK;
 }
 
 typedef struct publish_args {

@@ -1,0 +1,226 @@
+/*
+ * The matrix product's innermost part, compiled once per instruction set as kernels_impl.h, which
+ * includes this. A block of c stays in registers while k runs, so each of its elements is a fused
+ * sum in the order of k, whatever the block's size: results do not depend on how c is cut. The
+ * scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+ * (2008).
+ */
+
+#define BLOCK_VECTORS 3
+#define BLOCK_ROWS    (LANES == 16 ? 8 : 4) /* of 32 and 16 registers, four hold no sums */
+#define BLOCK_COLS    (BLOCK_VECTORS * LANES)
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void put(const lc_block *block, int64_t row, int64_t vector, vf sum)
+{
+    float *c = block->c + row * block->ldc + vector * LANES;
+    const int64_t left = block->cols - vector * LANES;
+    const vf value = sum * vf_set(block->alpha);
+    store(c, block->accumulate ? load(c, left) + value : value, left);
+}
+
+/* Sums have names, no array: not every compiler keeps an array in registers. */
+#define EACH_ROW(DO)   DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define DECLARE_ROW(i) vf s##i##0 = vf_set(0.0f), s##i##1 = s##i##0, s##i##2 = s##i##0;
+#define ADD_ROW(i)                                                                               \
+    if (rows > (i)) {                                                                            \
+        const vf left = vf_set(transposed ? a[i] : (i) < 4 ? a[(i)*lda] : lower[((i)-4) * lda]); \
+        s##i##0 = vf_fma(left, right0, s##i##0);                                                 \
+        s##i##1 = vectors > 1 ? vf_fma(left, right1, s##i##1) : s##i##1;                         \
+        s##i##2 = vectors > 2 ? vf_fma(left, right2, s##i##2) : s##i##2;                         \
+    }
+#define PUT_ROW(i)                     \
+    if (rows > (i)) {                  \
+        put(block, i, 0, s##i##0);     \
+        if (vectors > 1) {             \
+            put(block, i, 1, s##i##1); \
+        }                              \
+        if (vectors > 2) {             \
+            put(block, i, 2, s##i##2); \
+        }                              \
+    }
+
+/* `rows`, `vectors` and `transposed` are constants where this is inlined. */
+INLINE void multiply(const lc_block *block, const int rows, const int vectors,
+                     const bool transposed)
+{
+    const int64_t lda = block->lda, ldb = block->ldb;
+    const float *a = block->a, *lower = a + (transposed ? 0 : 4 * lda), *b = block->b;
+    EACH_ROW(DECLARE_ROW)
+    for (int64_t p = 0; p < block->k; p++) {
+        const vf right0 = load(b, LANES);
+        const vf right1 = vectors > 1 ? load(b + LANES, LANES) : right0;
+        const vf right2 = vectors > 2 ? load(b + 2 * LANES, LANES) : right0;
+        EACH_ROW(ADD_ROW)
+        a += transposed ? lda : 1;
+        lower += 1;
+        b += ldb;
+    }
+    EACH_ROW(PUT_ROW)
+}
+
+#define BLOCK_CASE(rows, vectors)                                                   \
+    case (vectors)*16 + (rows):                                                     \
+        if (block->a_transposed) {                                                  \
+            multiply(block, rows < BLOCK_ROWS ? rows : BLOCK_ROWS, vectors, true);  \
+        } else {                                                                    \
+            multiply(block, rows < BLOCK_ROWS ? rows : BLOCK_ROWS, vectors, false); \
+        }                                                                           \
+        break;
+#define BLOCK_CASES(vectors)                                                                    \
+    BLOCK_CASE(1, vectors)                                                                      \
+    BLOCK_CASE(2, vectors)                                                                      \
+    BLOCK_CASE(3, vectors)                                                                      \
+    BLOCK_CASE(4, vectors) BLOCK_CASE(5, vectors) BLOCK_CASE(6, vectors) BLOCK_CASE(7, vectors) \
+        BLOCK_CASE(8, vectors)
+
+static void multiply_block(const lc_block *block)
+{
+    const int64_t vectors = (block->cols + LANES - 1) / LANES;
+    switch (vectors * 16 + block->rows) {
+        BLOCK_CASES(1)
+        BLOCK_CASES(2)
+        BLOCK_CASES(3)
+    }
+}
+
+/* Columns of a packed strip when `left` are left: whole vectors. */
+static inline int64_t strip_width(int64_t left)
+{
+    return left < BLOCK_COLS ? (left + LANES - 1) / LANES * LANES : BLOCK_COLS;
+}
+
+/* Element `at` and those behind it, of which `left` are left. */
+static inline vf load_weights(const void *from, bool is_bf16, int64_t at, int64_t left)
+{
+    if (!is_bf16) {
+        return load((const float *)from + at, left);
+    }
+    vh half = {0};
+    const size_t count = left < LANES ? (size_t)left : LANES;
+    memcpy(&half, (const uint16_t *)from + at, count * sizeof(uint16_t));
+    const vu bits = __builtin_convertvector(half, vu) << 16;
+    return (vf)bits;
+}
+
+/* Strips of BLOCK_COLS columns, row by row of b. */
+static void pack(const lc_panel *panel, float *to)
+{
+    for (int64_t p = 0; p < panel->k; p++) {
+        float *strip = to;
+        for (int64_t col = 0; col < panel->cols; col += BLOCK_COLS) {
+            const int64_t width = strip_width(panel->cols - col);
+            for (int64_t j = 0; j < width; j += LANES) {
+                store(strip + p * width + j,
+                      load_weights(panel->b, panel->is_bf16, p * panel->ldb + col + j,
+                                   panel->cols - col - j),
+                      LANES);
+            }
+            strip += panel->k * width;
+        }
+    }
+}
+
+typedef float quad __attribute__((vector_size(16)));
+
+INLINE quad load_quad(const void *from, const bool is_bf16, int64_t at)
+{
+    quad value;
+    if (is_bf16) {
+        uint16_t half[4];
+        memcpy(half, (const uint16_t *)from + at, sizeof half);
+        const uint32_t bits[4] = {(uint32_t)half[0] << 16, (uint32_t)half[1] << 16,
+                                  (uint32_t)half[2] << 16, (uint32_t)half[3] << 16};
+        memcpy(&value, bits, sizeof value);
+    } else {
+        memcpy(&value, (const float *)from + at, sizeof value);
+    }
+    return value;
+}
+
+INLINE float load_one(const void *from, const bool is_bf16, int64_t at)
+{
+    if (!is_bf16) {
+        return ((const float *)from)[at];
+    }
+    const uint32_t bits = (uint32_t)((const uint16_t *)from)[at] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Columns 0..3 at b[at], one a row of b; `k` of each. */
+INLINE void pack_quad(const lc_panel *panel, const bool is_bf16, int64_t at, int64_t width,
+                      float *to)
+{
+    const int64_t ldb = panel->ldb;
+    int64_t p = 0;
+    for (; p + 4 <= panel->k; p += 4) {
+        const quad r0 = load_quad(panel->b, is_bf16, at + p);
+        const quad r1 = load_quad(panel->b, is_bf16, at + ldb + p);
+        const quad r2 = load_quad(panel->b, is_bf16, at + 2 * ldb + p);
+        const quad r3 = load_quad(panel->b, is_bf16, at + 3 * ldb + p);
+        const quad low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+        const quad low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+        const quad high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+        const quad high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+        const quad columns[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                                 __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                                 __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                                 __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+        for (int i = 0; i < 4; i++) {
+            memcpy(to + (p + i) * width, &columns[i], sizeof columns[i]);
+        }
+    }
+    for (; p < panel->k; p++) {
+        for (int j = 0; j < 4; j++) {
+            to[p * width + j] = load_one(panel->b, is_bf16, at + j * ldb + p);
+        }
+    }
+}
+
+/* One strip. */
+INLINE void pack_strip(const lc_panel *panel, const bool is_bf16, int64_t col, float *to)
+{
+    const int64_t cols = panel->cols - col < BLOCK_COLS ? panel->cols - col : BLOCK_COLS;
+    const int64_t width = strip_width(cols);
+    int64_t j = 0;
+    for (; j + 4 <= cols; j += 4) {
+        pack_quad(panel, is_bf16, (col + j) * panel->ldb, width, to + j);
+    }
+    for (; j < width; j++) {
+        for (int64_t p = 0; p < panel->k; p++) {
+            to[p * width + j] =
+                j < cols ? load_one(panel->b, is_bf16, (col + j) * panel->ldb + p) : 0.0f;
+        }
+    }
+}
+
+static void pack_transposed(const lc_panel *panel, float *to)
+{
+    for (int64_t col = 0; col < panel->cols; col += BLOCK_COLS) {
+        if (panel->is_bf16) {
+            pack_strip(panel, true, col, to);
+        } else {
+            pack_strip(panel, false, col, to);
+        }
+        to += panel->k * BLOCK_COLS;
+    }
+}
+
+static float dot_bf16(const float *a, const uint16_t *b, int64_t count)
+{
+    vf sum[4] = {vf_set(0.0f), vf_set(0.0f), vf_set(0.0f), vf_set(0.0f)};
+    int64_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES) {
+        for (int j = 0; j < 4; j++) {
+            const int64_t at = i + j * LANES;
+            sum[j] = vf_fma(load(a + at, LANES), load_weights(b, true, at, LANES), sum[j]);
+        }
+    }
+    for (; i < count; i += LANES) {
+        sum[0] = vf_fma(load(a + i, count - i), load_weights(b, true, i, count - i), sum[0]);
+    }
+    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
