@@ -1,7 +1,7 @@
 /*
  * Matrix products of the CPU backend. c is cut into tiles, one task each; a tile takes its columns
- * of b panel by panel, packed for the kernels (kernels_product.h), and all of its rows over each. An
- * element of c is summed in the same order whatever the tile, so tiles may follow the number of
+ * of b panel by panel, packed for the kernels (kernels_product.h), and all of its rows over each.
+ * An element of c is summed in the same order whatever the tile, so tiles may follow the number of
  * threads and the bytes still do not. Measured rates: docs/performance.md.
  */
 #include <string.h>
