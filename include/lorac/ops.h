@@ -162,13 +162,15 @@ typedef struct lc_qk_rope_backward_args {
 
 /* Causal attention inside documents of a packed batch. Query head h reads kv-head h / (H/K).
  * p = softmax(scale q k^T) over keys j <= i of the same document; with a window, those of them with
- * j > i - window. */
+ * j > i - window. Rows 0..shared_rows-1 are the beginning that all documents have in common: they
+ * come first in each of them, and stand in the batch once. */
 typedef struct lc_attention_shape {
     int32_t heads, kv_heads, head_dim; /* H, K, D */
     float scale;
     int32_t window; /* sliding window in tokens, 0: none */
+    int32_t shared_rows;
     int32_t document_count;
-    const int32_t *cu_seqlens; /* [in] document_count+1, first 0, last N. In host memory */
+    const int32_t *cu_seqlens; /* [in] document_count+1: shared_rows, .., N. In host memory */
 } lc_attention_shape;
 
 typedef struct lc_attention_args {

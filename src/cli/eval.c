@@ -73,6 +73,7 @@ static lc_code measure_loss(lc_eval *eval, const lc_dataset *dataset, int64_t co
     lc_arena_init(&arena, "evaluation");
     LC_TRY_GOTO(lc_packer_init(&packer, dataset, eval->engine.model->tokens, true, PACKER_EXAMPLES,
                                &arena, err));
+    packer.shares = lc_model_can_share(eval->engine.model, false);
     LC_TRY_GOTO(lc_batch_init(&batch, eval->engine.model->tokens, &arena, err));
     for (int64_t first = 0; first < count; first += PACKER_EXAMPLES) {
         const int64_t left = count - first;

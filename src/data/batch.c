@@ -49,6 +49,7 @@ void lc_batch_clear(lc_batch *batch)
 {
     batch->token_count = 0;
     batch->whole_tokens = 0;
+    batch->shared_rows = 0;
     batch->document_count = 0;
     batch->target_count = 0;
     batch->cu_seqlens[0] = 0;
@@ -72,22 +73,36 @@ static void add_target(lc_batch *batch, int32_t row, int32_t id, float weight)
     batch->target_weights[target] = weight;
 }
 
+/* Tokens first..end-1 of an example. */
+static void add_rows(lc_batch *batch, const lc_dataset *dataset, int64_t example, int64_t first,
+                     int64_t end)
+{
+    const int32_t *ids = dataset->input_ids + dataset->offsets[example];
+    memcpy(batch->ids + batch->token_count, ids + first, (size_t)(end - first) * sizeof *ids);
+    for (int64_t i = first; i < end; i++) {
+        batch->positions[batch->token_count] = (int32_t)i;
+        batch->examples[batch->token_count++] = example;
+    }
+}
+
+void lc_batch_share(lc_batch *batch, const lc_dataset *dataset, int64_t example, int64_t rows)
+{
+    add_rows(batch, dataset, example, 0, rows);
+    batch->shared_rows = batch->cu_seqlens[0] = (int32_t)rows;
+}
+
 void lc_batch_add(lc_batch *batch, const lc_dataset *dataset, int64_t example)
 {
     const int64_t begin = dataset->offsets[example], end = dataset->offsets[example + 1];
-    const int32_t rows = (int32_t)lc_batch_rows(dataset, example);
-    const int32_t first = batch->token_count;
+    const int32_t rows = (int32_t)lc_batch_rows(dataset, example), first = batch->shared_rows;
     const int32_t *ids = dataset->input_ids + begin;
     const float *weights = dataset->loss_weights + begin;
-    memcpy(batch->ids + first, ids, (size_t)rows * sizeof *ids);
-    for (int32_t i = 0; i < rows; i++) {
-        batch->positions[first + i] = i;
-        batch->examples[first + i] = example;
-        if (begin + i + 1 < end && weights[i + 1] > 0.0f) {
-            add_target(batch, first + i, ids[i + 1], weights[i + 1]);
+    for (int32_t i = first; i < rows && begin + i + 1 < end; i++) {
+        if (weights[i + 1] > 0.0f) {
+            add_target(batch, batch->token_count + i - first, ids[i + 1], weights[i + 1]);
         }
     }
-    batch->token_count = first + rows;
+    add_rows(batch, dataset, example, first, rows);
     batch->whole_tokens += end - begin;
     batch->lengths[batch->document_count] = (int32_t)(end - begin);
     batch->cu_seqlens[++batch->document_count] = batch->token_count;
@@ -233,7 +248,7 @@ static void first_fit(lc_packer *packer)
     const int64_t leaves = power_of_two(packer->example_count);
     int64_t *room = packer->bin_tokens;
     for (int64_t i = 0; i < 2 * leaves; i++) {
-        room[i] = packer->micro_batch_tokens;
+        room[i] = packer->micro_batch_tokens - packer->shared;
     }
     for (int64_t i = 0; i < packer->example_count; i++) {
         const int64_t place = packer->sorted[i];
@@ -272,6 +287,37 @@ static void group_by_bin(lc_packer *packer)
     }
 }
 
+/* Rows before the first that predicts a supervised token; of an example without one, none. */
+static int64_t rows_before_targets(const lc_dataset *dataset, int64_t example)
+{
+    const float *weights = dataset->loss_weights + dataset->offsets[example];
+    const int64_t length = dataset->offsets[example + 1] - dataset->offsets[example];
+    for (int64_t i = 1; i < length; i++) {
+        if (weights[i] > 0.0f) {
+            return i - 1;
+        }
+    }
+    return 0;
+}
+
+/* Rows that all examples begin with and none of which predicts a supervised token. */
+static int64_t common_rows(const lc_packer *packer)
+{
+    const lc_dataset *dataset = packer->dataset;
+    const int32_t *begin = dataset->input_ids + dataset->offsets[packer->examples[0]];
+    int64_t common = rows_before_targets(dataset, packer->examples[0]);
+    for (int64_t i = 1; i < packer->example_count && common > 0; i++) {
+        const int64_t example = packer->examples[i];
+        const int32_t *ids = dataset->input_ids + dataset->offsets[example];
+        const int64_t most = rows_before_targets(dataset, example);
+        common = most < common ? most : common;
+        for (int64_t j = 0; j < common; j++) {
+            common = ids[j] == begin[j] ? common : j;
+        }
+    }
+    return common;
+}
+
 void lc_packer_begin(lc_packer *packer, const int64_t *examples, int64_t count)
 {
     packer->examples = examples;
@@ -281,8 +327,9 @@ void lc_packer_begin(lc_packer *packer, const int64_t *examples, int64_t count)
     if (count == 0) {
         return;
     }
+    packer->shared = packer->shares && packer->packing && count > 1 ? common_rows(packer) : 0;
     for (int64_t i = 0; i < count; i++) {
-        packer->rows[i] = lc_batch_rows(packer->dataset, examples[i]);
+        packer->rows[i] = lc_batch_rows(packer->dataset, examples[i]) - packer->shared;
     }
     if (packer->packing) {
         sort_by_rows(packer);
@@ -304,6 +351,9 @@ bool lc_packer_next(lc_packer *packer, lc_batch *batch)
     const int64_t bin = packer->next_bin++;
     const int64_t begin = bin > 0 ? packer->bin_tokens[bin - 1] : 0;
     lc_batch_clear(batch);
+    if (packer->shared > 0) {
+        lc_batch_share(batch, packer->dataset, packer->sorted[begin], packer->shared);
+    }
     for (int64_t i = begin; i < packer->bin_tokens[bin]; i++) {
         lc_batch_add(batch, packer->dataset, packer->sorted[i]);
     }

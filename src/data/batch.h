@@ -10,16 +10,19 @@
 #include "data/dataset.h"
 
 /* One packed micro-batch. A document's rows end with the one that predicts its last supervised
- * token: attention is causal, so nothing behind it reaches a loss or a gradient. Arrays have room
- * for token_capacity tokens and are owned by the batch's arena. */
+ * token: attention is causal, so nothing behind it reaches a loss or a gradient. A beginning that
+ * all documents have in common (a system prompt) stands in rows 0..shared_rows-1 once; the rows of
+ * a document are then those behind it. Arrays have room for token_capacity tokens and are owned by
+ * the batch's arena. */
 typedef struct lc_batch {
     int32_t token_count; /* N, rows */
+    int32_t shared_rows;
     int32_t document_count;
     int64_t whole_tokens;  /* of its examples, with those that have no row */
     int32_t *ids;          /* N */
-    int32_t *positions;    /* N, restart at 0 in each document */
+    int32_t *positions;    /* N: in the document */
     int64_t *examples;     /* N: index of the token's example in the data set */
-    int32_t *cu_seqlens;   /* document_count + 1 */
+    int32_t *cu_seqlens;   /* document_count + 1, from shared_rows to N */
     int32_t *lengths;      /* document_count: tokens of the whole example */
     int32_t target_count;  /* M: rows that are supervised */
     int32_t *target_rows;  /* M, ascending: row n predicts the token after it */
@@ -34,8 +37,11 @@ LC_WARN_UNUSED lc_code lc_batch_init(lc_batch *batch, int64_t token_capacity, lc
 
 /* Rows that example e has in a batch: up to its last supervised token, at least 1. */
 int64_t lc_batch_rows(const lc_dataset *dataset, int64_t example);
-/* Appends example e as a document; the caller has checked that it fits. */
 void lc_batch_clear(lc_batch *batch);
+/* The first `rows` tokens of an example become the common beginning of an empty batch. */
+void lc_batch_share(lc_batch *batch, const lc_dataset *dataset, int64_t example, int64_t rows);
+/* Appends an example as a document; the caller has checked that it fits, and that it begins as the
+ * others and has more rows than they share. */
 void lc_batch_add(lc_batch *batch, const lc_dataset *dataset, int64_t example);
 
 /* The order of an epoch: identity without shuffle, else a permutation keyed (seed, epoch). */
@@ -58,11 +64,13 @@ void lc_sampler_step(lc_sampler *sampler, int64_t step, const int64_t **examples
 
 /* Walks the micro-batches of a list of examples. packing: as many whole documents as fit, taken in
  * the order that wastes least (first-fit decreasing over the step, ties by position: a function of
- * their rows only); without packing one document per micro-batch. */
+ * their rows only); without packing one document per micro-batch. shares: what all examples begin
+ * with, before the first row that predicts a supervised token, is put into each batch once. */
 typedef struct lc_packer {
     const lc_dataset *dataset; /* borrowed */
     int64_t micro_batch_tokens;
     bool packing;
+    bool shares;   /* false until the owner sets it; needs packing */
     int64_t *rows; /* scratch for the largest step, owned by the arena: rows of each example */
     int64_t *bin;  /* bin of each example */
     int64_t *sorted;
@@ -70,6 +78,7 @@ typedef struct lc_packer {
     int64_t capacity; /* examples in the largest step */
     const int64_t *examples;
     int64_t example_count;
+    int64_t shared; /* rows that all examples share */
     int64_t bin_count;
     int64_t next_bin;
 } lc_packer;

@@ -154,6 +154,7 @@ lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
                                       .head_dim = c->head_dim,
                                       .scale = (float)(1.0 / sqrt((double)c->head_dim)),
                                       .window = c->layer_window[layer],
+                                      .shared_rows = batch->shared_rows,
                                       .document_count = batch->document_count,
                                       .cu_seqlens = batch->cu_seqlens};
     return shape;

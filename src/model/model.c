@@ -197,6 +197,11 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
 {
     lc_device *device = model->device;
     const int32_t n = batch->token_count, m = batch->target_count;
+    if (batch->shared_rows > 0) {
+        const int32_t beginning[2] = {0, batch->shared_rows};
+        lc_rope_tables(&model->config, batch->shared_rows, batch->positions, 1, beginning, NULL,
+                       model->host_cos, model->host_sin);
+    }
     lc_rope_tables(&model->config, n, batch->positions, batch->document_count, batch->cu_seqlens,
                    batch->lengths, model->host_cos, model->host_sin);
     LC_TRY(upload_rope(model, n, err));
@@ -208,6 +213,11 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
                                (size_t)m * sizeof(float), err));
     return device->ops->upload(device, model->examples, batch->examples,
                                (size_t)n * sizeof *batch->examples, err);
+}
+
+bool lc_model_can_share(const lc_model *model, bool backward)
+{
+    return model->config.rope.type != LC_ROPE_DYNAMIC && !(backward && model->dropout > 0.0f);
 }
 
 lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,

@@ -123,6 +123,10 @@ LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bo
                                       uint32_t seed, uint32_t step, lc_batch_sums *sums,
                                       lc_err *err);
 
+/* Whether a batch may hold a common beginning once: not where its rows differ by document, as
+ * dropout and rotary scaling by length make them. */
+bool lc_model_can_share(const lc_model *model, bool backward);
+
 /* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at
  * positions[n]; logits [out]: host memory, want_count x V, of the rows listed in want (ascending).
  */

@@ -167,7 +167,8 @@ void lc_rope_tables(const lc_model_config *config, int32_t token_count, const in
     const int32_t half = config->head_dim / 2;
     frequencies usual = {.half = half}, stretched = {.half = half};
     /* Rows of the longest document so far with the usual frequencies: most positions of the others
-     * are there already, and a copy is 20 times cheaper than sines. */
+     * are there already, and a copy is 20 times cheaper than sines. Documents that share a
+     * beginning start behind it. */
     int32_t known_first = 0, known_count = 0;
     (void)token_count;
     lc_rope_frequencies(config, 0, usual.inv_freq, &usual.attention_factor);
@@ -187,9 +188,10 @@ void lc_rope_tables(const lc_model_config *config, int32_t token_count, const in
         for (int32_t row = first; row < first + count; row++) {
             const int32_t position = positions[row];
             const int64_t at = (int64_t)row * half;
-            if (rotation == &usual && position >= 0 && position < known_count &&
-                positions[known_first + position] == position) {
-                const int64_t from = (int64_t)(known_first + position) * half;
+            const int32_t known = known_count > 0 ? position - positions[known_first] : known_count;
+            if (rotation == &usual && known >= 0 && known < known_count &&
+                positions[known_first + known] == position) {
+                const int64_t from = (int64_t)(known_first + known) * half;
                 memcpy(cos + at, cos + from, (size_t)half * sizeof(float));
                 memcpy(sin + at, sin + from, (size_t)half * sizeof(float));
             } else {

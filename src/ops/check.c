@@ -321,7 +321,8 @@ static lc_code check_attention_shape(place at, const lc_attention_shape *shape, 
                        shape->window));
     LC_TRY(is_at_least(at, "document_count", "", shape->document_count, rows > 0 ? 1 : 0));
     LC_TRY(is_present(at, "cu_seqlens", shape->cu_seqlens));
-    LC_TRY(is_equal(at, "cu_seqlens", "[0]", shape->cu_seqlens[0], 0));
+    LC_TRY(is_at_least(at, "shared_rows", "", shape->shared_rows, 0));
+    LC_TRY(is_equal(at, "cu_seqlens", "[0]", shape->cu_seqlens[0], shape->shared_rows));
     for (int32_t i = 0; i < shape->document_count; i++) {
         if (shape->cu_seqlens[i + 1] < shape->cu_seqlens[i]) {
             return lc_fail_param(at.err, LC_ERR_INTERNAL, "cu_seqlens",

@@ -58,6 +58,9 @@ static lc_code allocate(lc_trainer *trainer, lc_err *err)
         LC_TRY(lc_packer_init(&trainer->eval_packer[1], trainer->validation,
                               options->micro_batch_tokens, true, LC_EVAL_CHUNK, arena, err));
     }
+    step->packer.shares = lc_model_can_share(trainer->model, true);
+    trainer->eval_packer[0].shares = trainer->eval_packer[1].shares =
+        lc_model_can_share(trainer->model, false);
     return allocate_state(trainer, err);
 }
 

@@ -119,11 +119,14 @@ lc_code run_qk_rope_backward(op_case *c, lc_device *device, lc_err *err)
 }
 
 /* Documents of 0..60 tokens, in every third case one of 257..420 among them (longer than a key
- * block); the first tensor of the case holds the boundaries. */
+ * block), in half of the cases behind a common beginning of up to 70 tokens or, once in a while,
+ * about 300; the first tensor of the case holds the boundaries. */
 static int64_t draw_documents(op_case *c)
 {
     int32_t ends[64] = {0};
     const bool has_long = c->trial % 3 == 0;
+    const int64_t kind = test_int(0, 9);
+    ends[0] = (int32_t)(kind < 5 ? 0 : kind < 9 ? test_int(1, 70) : test_int(250, 330));
     const int documents = (int)test_int(1, has_long ? 3 : 8);
     const int long_one = has_long ? (int)test_int(0, documents - 1) : -1;
     for (int i = 0; i < documents; i++) {
@@ -135,6 +138,7 @@ static int64_t draw_documents(op_case *c)
         set_element(&c->tensors[at], 0, i, ends[i]);
     }
     c->attention.document_count = documents;
+    c->attention.shared_rows = ends[0];
     return ends[documents];
 }
 
@@ -151,9 +155,9 @@ static void draw_attention_shape(op_case *c, int64_t rows)
     }
     c->attention.window = c->trial == 0 ? 0 : windows[test_int(0, 11)];
     c->attention.scale = (float)test_uniform(0.05, 1.0);
-    DESCRIBE(c, "N %d documents %d heads %d/%d D %d window %d", (int)rows,
-             c->attention.document_count, c->attention.heads, c->attention.kv_heads,
-             c->attention.head_dim, c->attention.window);
+    DESCRIBE(c, "N %d shared %d documents %d heads %d/%d D %d window %d", (int)rows,
+             c->attention.shared_rows, c->attention.document_count, c->attention.heads,
+             c->attention.kv_heads, c->attention.head_dim, c->attention.window);
 }
 
 static lc_attention_shape attention_shape(const op_case *c)

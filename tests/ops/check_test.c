@@ -299,16 +299,18 @@ static void test_rope(void **state)
 
 static const int32_t not_first[] = {1, 1, 3}, falling[] = {0, 4, 3}, too_short[] = {0, 1, 2};
 
-#define REFUSES_DOCUMENTS(op)                                                               \
-    do {                                                                                    \
-        REFUSES(op, bad.shape.document_count = 0, "document_count", "document_count is 0"); \
-        REFUSES(op, bad.shape.cu_seqlens = NULL, "cu_seqlens", "cu_seqlens is NULL");       \
-        REFUSES(op, bad.shape.cu_seqlens = not_first, "cu_seqlens",                         \
-                "cu_seqlens[0] is 1, expected 0");                                          \
-        REFUSES(op, bad.shape.cu_seqlens = falling, "cu_seqlens",                           \
-                "cu_seqlens[2] is 3, expected at least cu_seqlens[1] = 4");                 \
-        REFUSES(op, bad.shape.cu_seqlens = too_short, "cu_seqlens",                         \
-                "cu_seqlens at its end is 2, expected 3");                                  \
+#define REFUSES_DOCUMENTS(op)                                                                   \
+    do {                                                                                        \
+        REFUSES(op, bad.shape.document_count = 0, "document_count", "document_count is 0");     \
+        REFUSES(op, bad.shape.cu_seqlens = NULL, "cu_seqlens", "cu_seqlens is NULL");           \
+        REFUSES(op, bad.shape.cu_seqlens = not_first, "cu_seqlens",                             \
+                "cu_seqlens[0] is 1, expected 0");                                              \
+        REFUSES(op, bad.shape.shared_rows = 1, "cu_seqlens", "cu_seqlens[0] is 0, expected 1"); \
+        REFUSES(op, bad.shape.shared_rows = -1, "shared_rows", "shared_rows is -1");            \
+        REFUSES(op, bad.shape.cu_seqlens = falling, "cu_seqlens",                               \
+                "cu_seqlens[2] is 3, expected at least cu_seqlens[1] = 4");                     \
+        REFUSES(op, bad.shape.cu_seqlens = too_short, "cu_seqlens",                             \
+                "cu_seqlens at its end is 2, expected 3");                                      \
     } while (0)
 
 static void test_attention(void **state)

@@ -306,68 +306,111 @@ static double head_dot(lc_mat a, int64_t i, int64_t head_a, lc_mat b, int64_t j,
     return sum;
 }
 
-/* One query's attention over key rows first..last (batch or cache rows); p gets the probabilities,
- * the result is the log sum exp. */
+/* Rows of the keys that one query sees, in order; `p` and `dp` have room for as many numbers. */
+typedef struct sight {
+    int64_t count;
+    int64_t *rows;
+    double *p, *dp;
+} sight;
+
+static sight new_sight(int64_t capacity)
+{
+    const sight s = {.rows = calloc((size_t)capacity, sizeof *s.rows),
+                     .p = calloc((size_t)capacity, sizeof *s.p),
+                     .dp = calloc((size_t)capacity, sizeof *s.dp)};
+    assert(s.rows != NULL && s.p != NULL && s.dp != NULL);
+    return s;
+}
+
+static void free_sight(sight *s)
+{
+    free(s->rows);
+    free(s->p);
+    free(s->dp);
+}
+
+/* Rows first..last come into sight. */
+static void see(sight *s, int64_t first, int64_t last)
+{
+    for (int64_t j = first; j <= last; j++) {
+        s->rows[s->count++] = j;
+    }
+}
+
+/* Of those in sight only the last `window` stay; 0: all. */
+static void narrow(sight *s, int64_t window)
+{
+    const int64_t gone = window > 0 && s->count > window ? s->count - window : 0;
+    s->count -= gone;
+    memmove(s->rows, s->rows + gone, (size_t)s->count * sizeof *s->rows);
+}
+
+/* One query's attention over the keys in sight; p gets the probabilities, the result is the log sum
+ * exp. */
 static double probabilities(lc_mat q, int64_t i, int64_t head, lc_mat k, int64_t kv_head,
-                            int64_t first, int64_t last, int64_t dim, double scale, double *p)
+                            int64_t dim, double scale, sight *s)
 {
     double most = -INFINITY, sum = 0.0;
-    for (int64_t j = first; j <= last; j++) {
-        p[j - first] = scale * head_dot(q, i, head, k, j, kv_head, dim);
-        most = fmax(most, p[j - first]);
+    for (int64_t j = 0; j < s->count; j++) {
+        s->p[j] = scale * head_dot(q, i, head, k, s->rows[j], kv_head, dim);
+        most = fmax(most, s->p[j]);
     }
-    for (int64_t j = first; j <= last; j++) {
-        sum += exp(p[j - first] - most);
+    for (int64_t j = 0; j < s->count; j++) {
+        sum += exp(s->p[j] - most);
     }
     const double lse = most + log(sum);
-    for (int64_t j = first; j <= last; j++) {
-        p[j - first] = exp(p[j - first] - lse);
+    for (int64_t j = 0; j < s->count; j++) {
+        s->p[j] = exp(s->p[j] - lse);
     }
     return lse;
 }
 
-static void weighted_values(lc_mat v, int64_t kv_head, int64_t first, int64_t last, int64_t dim,
-                            const double *p, lc_mat out, int64_t i, int64_t head)
+static void weighted_values(lc_mat v, int64_t kv_head, int64_t dim, const sight *s, lc_mat out,
+                            int64_t i, int64_t head)
 {
     for (int64_t d = 0; d < dim; d++) {
         double sum = 0.0;
-        for (int64_t j = first; j <= last; j++) {
-            sum += p[j - first] * ref_get(v, j, kv_head * dim + d);
+        for (int64_t j = 0; j < s->count; j++) {
+            sum += s->p[j] * ref_get(v, s->rows[j], kv_head * dim + d);
         }
         ref_put(out, i, head * dim + d, sum);
     }
 }
 
-/* First key row that batch row i sees. */
-static int64_t first_key(const lc_attention_shape *shape, int64_t i)
+/* The keys of batch row i: the common beginning, then its own document, up to itself. */
+static void look(const lc_attention_shape *shape, int64_t i, sight *s)
 {
-    int32_t document = 0;
-    while (shape->cu_seqlens[document + 1] <= i) {
-        document++;
+    s->count = 0;
+    if (i < shape->shared_rows) {
+        see(s, 0, i);
+    } else {
+        int32_t document = 0;
+        while (shape->cu_seqlens[document + 1] <= i) {
+            document++;
+        }
+        see(s, 0, shape->shared_rows - 1);
+        see(s, shape->cu_seqlens[document], i);
     }
-    const int64_t start = shape->cu_seqlens[document];
-    return shape->window > 0 && i - shape->window + 1 > start ? i - shape->window + 1 : start;
+    narrow(s, shape->window);
 }
 
 void ref_attention(const lc_attention_args *args)
 {
     const lc_attention_shape *shape = &args->shape;
-    const int64_t dim = shape->head_dim, rows = args->q.rows;
-    double *p = calloc((size_t)rows, sizeof *p);
-    assert(p != NULL);
-    for (int64_t i = 0; i < rows; i++) {
-        const int64_t first = first_key(shape, i);
+    sight s = new_sight(args->q.rows + 1);
+    for (int64_t i = 0; i < args->q.rows; i++) {
+        look(shape, i, &s);
         for (int64_t head = 0; head < shape->heads; head++) {
             const int64_t kv_head = head / (shape->heads / shape->kv_heads);
-            const double lse = probabilities(args->q, i, head, args->k, kv_head, first, i, dim,
-                                             (double)shape->scale, p);
-            weighted_values(args->v, kv_head, first, i, dim, p, args->out, i, head);
+            const double lse = probabilities(args->q, i, head, args->k, kv_head, shape->head_dim,
+                                             (double)shape->scale, &s);
+            weighted_values(args->v, kv_head, shape->head_dim, &s, args->out, i, head);
             if (args->lse != NULL) {
                 args->lse[i * shape->heads + head] = (float)lse;
             }
         }
     }
-    free(p);
+    free_sight(&s);
 }
 
 static void zero(lc_mat mat)
@@ -381,60 +424,58 @@ static void zero(lc_mat mat)
 
 /* The softmax's own Jacobian, without the delta trick: ds_j = p_j (dp_j - sum_l p_l dp_l). */
 static void query_gradient(const lc_attention_backward_args *args, int64_t i, int64_t head,
-                           double *p, double *dp)
+                           sight *s)
 {
     const lc_attention_shape *shape = &args->shape;
     const int64_t dim = shape->head_dim, kv_head = head / (shape->heads / shape->kv_heads);
-    const int64_t first = first_key(shape, i);
-    (void)probabilities(args->q, i, head, args->k, kv_head, first, i, dim, (double)shape->scale, p);
+    (void)probabilities(args->q, i, head, args->k, kv_head, dim, (double)shape->scale, s);
     double mean = 0.0;
-    for (int64_t j = first; j <= i; j++) {
-        dp[j - first] = head_dot(args->dout, i, head, args->v, j, kv_head, dim);
-        mean += p[j - first] * dp[j - first];
+    for (int64_t j = 0; j < s->count; j++) {
+        s->dp[j] = head_dot(args->dout, i, head, args->v, s->rows[j], kv_head, dim);
+        mean += s->p[j] * s->dp[j];
     }
-    for (int64_t j = first; j <= i; j++) {
-        const double ds = (double)shape->scale * p[j - first] * (dp[j - first] - mean);
+    for (int64_t j = 0; j < s->count; j++) {
+        const double ds = (double)shape->scale * s->p[j] * (s->dp[j] - mean);
         for (int64_t d = 0; d < dim; d++) {
             const int64_t at = head * dim + d, kv_at = kv_head * dim + d;
-            add_to(args->dq, i, at, ds * ref_get(args->k, j, kv_at));
-            add_to(args->dk, j, kv_at, ds * ref_get(args->q, i, at));
-            add_to(args->dv, j, kv_at, p[j - first] * ref_get(args->dout, i, at));
+            add_to(args->dq, i, at, ds * ref_get(args->k, s->rows[j], kv_at));
+            add_to(args->dk, s->rows[j], kv_at, ds * ref_get(args->q, i, at));
+            add_to(args->dv, s->rows[j], kv_at, s->p[j] * ref_get(args->dout, i, at));
         }
     }
 }
 
 void ref_attention_backward(const lc_attention_backward_args *args)
 {
-    double *p = calloc((size_t)args->q.rows * 2, sizeof *p);
-    assert(p != NULL);
+    sight s = new_sight(args->q.rows + 1);
     zero(args->dq);
     zero(args->dk);
     zero(args->dv);
     for (int64_t i = 0; i < args->q.rows; i++) {
+        look(&args->shape, i, &s);
         for (int64_t head = 0; head < args->shape.heads; head++) {
-            query_gradient(args, i, head, p, p + args->q.rows);
+            query_gradient(args, i, head, &s);
         }
     }
-    free(p);
+    free_sight(&s);
 }
 
 void ref_attention_cached(const lc_attention_cached_args *args)
 {
-    double *p = calloc((size_t)args->slot_rows, sizeof *p);
-    assert(p != NULL);
+    sight s = new_sight(args->slot_rows);
     for (int64_t i = 0; i < args->q.rows; i++) {
-        const int64_t base = args->slots[i] * args->slot_rows, last = base + args->positions[i];
-        const int64_t first =
-            args->window > 0 && last - args->window + 1 > base ? last - args->window + 1 : base;
+        const int64_t base = args->slots[i] * args->slot_rows;
+        s.count = 0;
+        see(&s, base, base + args->positions[i]);
+        narrow(&s, args->window);
         for (int64_t head = 0; head < args->heads; head++) {
             const int64_t kv_head = head / (args->heads / args->kv_heads);
-            (void)probabilities(args->q, i, head, args->k_cache, kv_head, first, last,
-                                args->head_dim, (double)args->scale, p);
-            weighted_values(args->v_cache, kv_head, first, last, args->head_dim, p, args->out, i,
-                            head);
+            (void)probabilities(args->q, i, head, args->k_cache, kv_head, args->head_dim,
+                                (double)args->scale, &s);
+            weighted_values(args->v_cache, kv_head, args->head_dim, &s, args->out, i, head);
         }
     }
-    free(p);
+    free_sight(&s);
 }
 
 static double sigmoid(double x)

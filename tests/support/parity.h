@@ -43,6 +43,7 @@ void parity_close(parity_run *run);
 typedef struct parity_step {
     int64_t documents;
     bool packing;
+    bool shares; /* a common beginning once, where the model can */
     uint32_t seed, step;
 } parity_step;
 LC_WARN_UNUSED lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad,

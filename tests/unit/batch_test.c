@@ -11,16 +11,20 @@ typedef struct world {
     lc_arena arena;
 } world;
 
-/* Token t of example e is a number that names both. */
+/* Of the world being tested: the first tokens are the same in all examples. */
+static int64_t common_tokens;
+
+/* Token t of example e is a number that names both, or t alone. */
 static int32_t token_of(int64_t example, int64_t t)
 {
-    return (int32_t)(example * 1000 + t);
+    return (int32_t)(t < common_tokens ? -1 - t : example * 1000 + t);
 }
 
 static void make_world(world *w, int64_t examples, int64_t longest)
 {
     int64_t *offsets = calloc((size_t)examples + 1, sizeof *offsets);
     *w = (world){.dataset = {.example_count = examples, .offsets = offsets}};
+    common_tokens = test_int(0, 1) * test_int(0, longest);
     lc_arena_init(&w->arena, "test");
     for (int64_t e = 0; e < examples; e++) {
         const int64_t length = test_int(1, longest);
@@ -33,10 +37,12 @@ static void make_world(world *w, int64_t examples, int64_t longest)
     w->dataset.loss_weights = calloc((size_t)tokens, sizeof(float));
     for (int64_t e = 0; e < examples; e++) {
         const int64_t untrained = test_int(0, longest); /* from here to the end, may be all */
+        const int64_t trained = test_int(0, 1) * common_tokens; /* not before here */
         for (int64_t t = 0; t < offsets[e + 1] - offsets[e]; t++) {
             w->dataset.input_ids[offsets[e] + t] = token_of(e, t);
             w->dataset.loss_weights[offsets[e] + t] =
-                t < untrained && test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0) : 0.0f;
+                t >= trained && t < untrained && test_int(0, 2) > 0 ? (float)test_uniform(0.1, 2.0)
+                                                                    : 0.0f;
         }
     }
 }
@@ -59,6 +65,21 @@ static int64_t plain_rows(const lc_dataset *dataset, int64_t example)
     return rows;
 }
 
+/* What a set of examples begins with, by the plainest search. */
+static int64_t plain_common(const lc_dataset *dataset, const int64_t *list, int64_t count)
+{
+    for (int64_t common = 0;; common++) {
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t first = dataset->offsets[list[0]], at = dataset->offsets[list[i]];
+            const int64_t rows = plain_rows(dataset, list[i]);
+            if (count == 1 || common + 1 >= rows || dataset->loss_weights[at + common + 1] > 0.0f ||
+                dataset->input_ids[at + common] != dataset->input_ids[first + common]) {
+                return common;
+            }
+        }
+    }
+}
+
 /* All a batch must hold: documents up to their last target, positions, shifted targets. Marks the
  * examples in `seen`. */
 static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_t capacity,
@@ -67,7 +88,11 @@ static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_
     int32_t target = 0;
     int64_t whole = 0;
     assert_in_range(batch->token_count, 1, capacity);
-    assert_int_equal(batch->cu_seqlens[0], 0);
+    assert_int_equal(batch->cu_seqlens[0], batch->shared_rows);
+    for (int32_t n = 0; n < batch->shared_rows; n++) {
+        assert_int_equal(batch->ids[n], token_of(batch->examples[0], n));
+        assert_int_equal(batch->positions[n], n);
+    }
     assert_int_equal(batch->cu_seqlens[batch->document_count], batch->token_count);
     for (int32_t d = 0; d < batch->document_count; d++) {
         const int32_t begin = batch->cu_seqlens[d], end = batch->cu_seqlens[d + 1];
@@ -75,20 +100,22 @@ static void check_batch(const lc_batch *batch, const lc_dataset *dataset, int64_
         assert_in_range(example, 0, dataset->example_count - 1);
         const int64_t offset = dataset->offsets[example];
         const int64_t length = dataset->offsets[example + 1] - offset;
-        assert_int_equal(end - begin, plain_rows(dataset, example));
+        assert_int_equal(end - begin + batch->shared_rows, plain_rows(dataset, example));
+        assert_true(end > begin);
         assert_int_equal(batch->lengths[d], length);
         whole += length;
         seen[example]++;
         for (int32_t n = begin; n < end; n++) {
-            assert_int_equal(batch->ids[n], token_of(example, n - begin));
-            assert_int_equal(batch->positions[n], n - begin);
+            const int64_t t = n - begin + batch->shared_rows;
+            assert_int_equal(batch->ids[n], token_of(example, t));
+            assert_int_equal(batch->positions[n], t);
             assert_int_equal(batch->examples[n], example);
-            const bool has_next = n + 1 - begin < length;
-            const float weight = has_next ? dataset->loss_weights[offset + n - begin + 1] : 0.0f;
+            const bool has_next = t + 1 < length;
+            const float weight = has_next ? dataset->loss_weights[offset + t + 1] : 0.0f;
             if (weight > 0.0f) {
                 assert_true(target < batch->target_count);
                 assert_int_equal(batch->target_rows[target], n);
-                assert_int_equal(batch->targets[target], token_of(example, n - begin + 1));
+                assert_int_equal(batch->targets[target], token_of(example, t + 1));
                 assert_memory_equal(&batch->target_weights[target], &weight, sizeof weight);
                 target++;
             }
@@ -107,6 +134,7 @@ static void every_example_once_per_epoch(void **state)
         make_world(&w, examples, test_int(1, 40));
         const int64_t batch_size = test_int(1, 70), capacity = w.dataset.longest + test_int(0, 90);
         const bool packing = test_int(0, 3) > 0, shuffle = test_int(0, 1) == 1;
+        const bool shares = test_int(0, 1) == 1;
         lc_sampler sampler;
         lc_packer packer;
         lc_batch batch;
@@ -115,6 +143,7 @@ static void every_example_once_per_epoch(void **state)
         assert_ok(lc_packer_init(&packer, &w.dataset, capacity, packing, batch_size, &w.arena,
                                  &test_err));
         assert_ok(lc_batch_init(&batch, capacity, &w.arena, &test_err));
+        packer.shares = shares;
         const int64_t steps = lc_sampler_steps_per_epoch(&sampler);
         assert_int_equal(steps, (examples + batch_size - 1) / batch_size);
         for (int64_t epoch = 0; epoch < 2; epoch++) {
@@ -125,7 +154,10 @@ static void every_example_once_per_epoch(void **state)
                 lc_sampler_step(&sampler, step, &list, &count);
                 assert_in_range(count, 1, batch_size);
                 lc_packer_begin(&packer, list, count);
+                const int64_t common =
+                    packing && shares ? plain_common(&w.dataset, list, count) : 0;
                 while (lc_packer_next(&packer, &batch)) {
+                    assert_int_equal(batch.shared_rows, common);
                     check_batch(&batch, &w.dataset, capacity, seen);
                     assert_true(packing || batch.document_count == 1);
                     documents += batch.document_count;

@@ -1,6 +1,7 @@
 /*
  * A step's loss and gradients do not depend on how its examples were cut into micro-batches: 1, 2,
- * 4, 8 rows with unequal masks, packing on and off, dropout 0 and 0.1, any thread count.
+ * 4, 8 rows with unequal masks, packing on and off, dropout 0 and 0.1, a common beginning taken
+ * once or in each of them, any thread count.
  */
 #include "testing.h"
 
@@ -14,23 +15,26 @@
 #define GRADIENT_BOUND 5e-6 /* relative L2 */
 #define EXAMPLES       8
 #define LONGEST        29
+#define COMMON         7
 
+/* Random rows, and rows that begin alike. */
+static char unlike[LC_MAX_PATH_BYTES], alike[LC_MAX_PATH_BYTES];
 static const char *dataset_path;
 
-/* Eight random rows: one with a single target, one with all, the others in between. */
-static int write_dataset(void **state)
+/* Eight random rows: one with a single target, one with all, the others in between; all with the
+ * same first `common` tokens, which are no targets. */
+static void write_dataset(const char *path, int64_t common)
 {
-    static char path[LC_MAX_PATH_BYTES];
     int32_t ids[EXAMPLES * LONGEST];
     float weights[EXAMPLES * LONGEST];
     int64_t offsets[EXAMPLES + 1] = {0};
     int64_t count = 0;
     for (int i = 0; i < EXAMPLES; i++) {
-        const int64_t length = i == 0 ? 2 : test_int(3, LONGEST);
+        const int64_t length = i == 0 ? common + 2 : test_int(common + 3, LONGEST);
         for (int64_t j = 0; j < length; j++, count++) {
-            ids[count] = (int32_t)test_int(0, 130);
+            ids[count] = j < common && i > 0 ? ids[j] : (int32_t)test_int(0, 130);
             weights[count] =
-                j > 0 && (i == 1 || test_int(0, 2) == 0) ? (float)test_int(1, 4) * 0.5f : 0.0f;
+                j > common && (i == 1 || test_int(0, 2) == 0) ? (float)test_int(1, 4) * 0.5f : 0.0f;
         }
         weights[count - 1] = 1.0f;
         offsets[i + 1] = count;
@@ -39,10 +43,17 @@ static int write_dataset(void **state)
         {.name = "input_ids", .dtype = LC_I32, .rank = 1, .shape = {count}, .data = ids},
         {.name = "loss_weights", .dtype = LC_F32, .rank = 1, .shape = {count}, .data = weights},
         {.name = "offsets", .dtype = LC_I64, .rank = 1, .shape = {EXAMPLES + 1}, .data = offsets}};
-    (void)state;
-    (void)snprintf(path, sizeof path, "%s/data.safetensors", test_dir());
     assert_ok(lc_safetensors_write(path, tensors, 3, NULL, 0, NULL, NULL, &test_err));
-    dataset_path = path;
+}
+
+static int write_datasets(void **state)
+{
+    (void)state;
+    (void)snprintf(unlike, sizeof unlike, "%s/unlike.safetensors", test_dir());
+    (void)snprintf(alike, sizeof alike, "%s/alike.safetensors", test_dir());
+    write_dataset(unlike, 0);
+    write_dataset(alike, COMMON);
+    dataset_path = unlike;
     return 0;
 }
 
@@ -59,6 +70,7 @@ typedef struct cut {
     int64_t tokens;
     int64_t documents; /* 0: the packer */
     bool packing;
+    bool shares;
 } cut;
 
 static parity_run *open_run(const cut *setting)
@@ -82,8 +94,11 @@ static parity_run *open_run(const cut *setting)
 static result gradients_of(const cut *setting)
 {
     parity_run *run = open_run(setting);
-    const parity_step step = {
-        .documents = setting->documents, .packing = setting->packing, .seed = 11, .step = 3};
+    const parity_step step = {.documents = setting->documents,
+                              .packing = setting->packing,
+                              .shares = setting->shares,
+                              .seed = 11,
+                              .step = 3};
     result found = {.count = run->spec.master_count};
     found.grad = lc_calloc((size_t)found.count, sizeof *found.grad);
     assert_non_null(found.grad);
@@ -135,25 +150,38 @@ static void same_however_cut(void **state)
     static const float dropouts[] = {0.0f, 0.1f};
     const int64_t all = EXAMPLES * LONGEST;
     for (size_t d = 0; d < 2; d++) {
-        const cut one = {*state, dropouts[d], 1, LONGEST, 0, false};
+        const cut one = {*state, dropouts[d], 1, LONGEST, 0, false, false};
         const result reference = gradients_of(&one);
         for (int64_t rows = 1; rows <= EXAMPLES; rows *= 2) {
-            const cut rows_cut = {*state, dropouts[d], 2, all, rows, false};
+            const cut rows_cut = {*state, dropouts[d], 2, all, rows, false, false};
             expect_same(&rows_cut, &reference);
         }
         for (int64_t tokens = LONGEST; tokens <= all; tokens = tokens * 2 + 3) {
-            const cut packed = {*state, dropouts[d], 2, tokens, 0, true};
+            const cut packed = {*state, dropouts[d], 2, tokens, 0, true, false};
             expect_same(&packed, &reference);
         }
         lc_free(reference.grad);
     }
 }
 
+static void same_with_a_common_beginning(void **state)
+{
+    dataset_path = alike;
+    const cut one = {*state, 0.0f, 1, LONGEST, 0, false, false};
+    const result reference = gradients_of(&one);
+    for (int64_t tokens = LONGEST; tokens <= EXAMPLES * LONGEST; tokens = tokens * 2 + 3) {
+        const cut packed = {*state, 0.0f, 2, tokens, 0, true, true};
+        expect_same(&packed, &reference);
+    }
+    lc_free(reference.grad);
+    dataset_path = unlike;
+}
+
 /* Without this the tests above could pass with dropout doing nothing. */
 static void dropout_matters(void **state)
 {
-    const cut without = {*state, 0.0f, 1, LONGEST, 0, false},
-              with = {*state, 0.1f, 1, LONGEST, 0, false};
+    const cut without = {*state, 0.0f, 1, LONGEST, 0, false, false},
+              with = {*state, 0.1f, 1, LONGEST, 0, false, false};
     const result a = gradients_of(&without), b = gradients_of(&with);
     assert_true(largest_gradient_error(&without, b.grad, a.grad) > 1e-3);
     lc_free(a.grad);
@@ -164,7 +192,7 @@ static void dropout_matters(void **state)
 static void same_bytes_at_any_thread_count(void **state)
 {
     for (int d = 0; d < 2; d++) {
-        const cut one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true};
+        const cut one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true, true};
         const result reference = gradients_of(&one);
         for (int threads = 2; threads <= 8; threads += 3) {
             cut many = one;
@@ -178,19 +206,20 @@ static void same_bytes_at_any_thread_count(void **state)
     }
 }
 
-#define FAMILY(name)                                                          \
-    {"cuts " name, same_however_cut, NULL, NULL, (char[]){name}},             \
-        {"dropout " name, dropout_matters, NULL, NULL, (char[]){name}},       \
-    {                                                                         \
-        "threads " name, same_bytes_at_any_thread_count, NULL, NULL, (char[]) \
-        {                                                                     \
-            name                                                              \
-        }                                                                     \
+#define FAMILY(name)                                                                    \
+    {"cuts " name, same_however_cut, NULL, NULL, (char[]){name}},                       \
+        {"beginnings " name, same_with_a_common_beginning, NULL, NULL, (char[]){name}}, \
+        {"dropout " name, dropout_matters, NULL, NULL, (char[]){name}},                 \
+    {                                                                                   \
+        "threads " name, same_bytes_at_any_thread_count, NULL, NULL, (char[])           \
+        {                                                                               \
+            name                                                                        \
+        }                                                                               \
     }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {FAMILY("llama-default"), FAMILY("mistral-window"),
                                        FAMILY("llama-dynamic"), FAMILY("qwen3"), FAMILY("smollm3")};
-    return cmocka_run_group_tests(tests, write_dataset, NULL);
+    return cmocka_run_group_tests(tests, write_datasets, NULL);
 }

@@ -19,7 +19,9 @@
 typedef struct segment {
     const float *q; /* rows x dim */
     int64_t q_ld;
-    const float *k, *v; /* key and value 0 of the sequence */
+    const float *k, *v; /* key and value `shared` of the sequence; those before it: */
+    const float *shared_k, *shared_v;
+    int64_t shared;
     int64_t k_ld, v_ld;
     float *out;
     int64_t out_ld;
@@ -66,6 +68,12 @@ static void softmax_row(const lc_cpu *cpu, const segment *s, lc_cpu_scratch *scr
         scratch->row_sum[row] * kept + cpu->kernels->exp_sum(scores + seen.first, count, most);
 }
 
+static const float *sequence_row(const segment *s, const float *shared, const float *own,
+                                 int64_t ld, int64_t position)
+{
+    return position < s->shared ? shared + position * ld : own + (position - s->shared) * ld;
+}
+
 static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
                          int64_t cols, bool first_block)
 {
@@ -78,7 +86,7 @@ static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch,
                              .alpha = s->scale,
                              .a = s->q,
                              .lda = s->q_ld,
-                             .b = s->k + key * s->k_ld,
+                             .b = sequence_row(s, s->shared_k, s->k, s->k_ld, key),
                              .ldb = s->k_ld,
                              .c = scratch->scores,
                              .ldc = SCORE_LD});
@@ -95,7 +103,7 @@ static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch,
                              .accumulate = !first_block,
                              .a = scratch->scores,
                              .lda = SCORE_LD,
-                             .b = s->v + key * s->v_ld,
+                             .b = sequence_row(s, s->shared_v, s->v, s->v_ld, key),
                              .ldb = s->v_ld,
                              .c = s->out,
                              .ldc = s->out_ld});
@@ -109,9 +117,12 @@ static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
     }
     const int64_t first = lc_visible_keys(s->position, s->window).first;
     const int64_t end = row_position(s, s->rows - 1) + 1;
-    for (int64_t key = first; key < end; key += LC_KEY_BLOCK) {
-        const int64_t cols = end - key < LC_KEY_BLOCK ? end - key : LC_KEY_BLOCK;
-        attend_block(cpu, s, scratch, key, cols, key == first);
+    for (int64_t key = first, stop; key < end; key = stop) { /* no block has keys of both kinds */
+        stop = end - key < LC_KEY_BLOCK ? end : key + LC_KEY_BLOCK;
+        if (key < s->shared && stop > s->shared) {
+            stop = s->shared;
+        }
+        attend_block(cpu, s, scratch, key, stop - key, key == first);
     }
     for (int64_t row = 0; row < s->rows; row++) {
         const float sum = scratch->row_sum[row];
@@ -122,8 +133,12 @@ static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
     }
 }
 
-int32_t lc_cpu_document_of(const lc_attention_shape *shape, int64_t row)
+lc_document lc_cpu_document_at(const lc_attention_shape *shape, int64_t row)
 {
+    if (row < shape->shared_rows) {
+        const lc_document beginning = {.stop = shape->shared_rows};
+        return beginning;
+    }
     int32_t low = 0, high = shape->document_count - 1;
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
@@ -133,7 +148,9 @@ int32_t lc_cpu_document_of(const lc_attention_shape *shape, int64_t row)
             high = middle;
         }
     }
-    return low;
+    const lc_document document = {shape->cu_seqlens[low], shape->cu_seqlens[low + 1],
+                                  shape->shared_rows};
+    return document;
 }
 
 typedef struct forward_job {
@@ -153,17 +170,17 @@ static void forward_task(void *context, int64_t index, int worker)
     int64_t row = (job->blocks - 1 - index / shape->heads) * LC_QUERY_BLOCK;
     const int64_t block_end =
         args->q.rows - row < LC_QUERY_BLOCK ? args->q.rows : row + LC_QUERY_BLOCK;
-    for (int32_t document = lc_cpu_document_of(shape, row); row < block_end; document++) {
-        const int64_t start = shape->cu_seqlens[document], stop = shape->cu_seqlens[document + 1];
-        const int64_t end = stop < block_end ? stop : block_end;
-        if (end <= row) {
-            continue; /* an empty document */
-        }
+    for (int64_t end; row < block_end; row = end) {
+        const lc_document document = lc_cpu_document_at(shape, row);
+        end = document.stop < block_end ? document.stop : block_end;
         attend(job->cpu,
                &(segment){.q = lc_row_f32(args->q, row) + head * dim,
                           .q_ld = args->q.ld,
-                          .k = lc_row_f32(args->k, start) + kv_head * dim,
-                          .v = lc_row_f32(args->v, start) + kv_head * dim,
+                          .k = lc_row_f32(args->k, document.start) + kv_head * dim,
+                          .v = lc_row_f32(args->v, document.start) + kv_head * dim,
+                          .shared_k = lc_row_f32(args->k, 0) + kv_head * dim,
+                          .shared_v = lc_row_f32(args->v, 0) + kv_head * dim,
+                          .shared = document.shared,
                           .k_ld = args->k.ld,
                           .v_ld = args->v.ld,
                           .out = lc_row_f32(args->out, row) + head * dim,
@@ -171,13 +188,12 @@ static void forward_task(void *context, int64_t index, int worker)
                           .lse = args->lse != NULL ? args->lse + row * shape->heads + head : NULL,
                           .lse_stride = shape->heads,
                           .rows = end - row,
-                          .position = row - start,
+                          .position = document.shared + row - document.start,
                           .position_step = 1,
                           .dim = dim,
                           .window = shape->window,
                           .scale = shape->scale},
                &job->cpu->scratch[worker]);
-        row = end;
     }
 }
 

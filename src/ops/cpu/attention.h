@@ -29,7 +29,12 @@ static inline lc_key_range lc_clip_keys(lc_key_range range, int64_t key, int64_t
     return clipped;
 }
 
-/* The document (index into cu_seqlens) that holds `row`; empty documents hold none. */
-int32_t lc_cpu_document_of(const lc_attention_shape *shape, int64_t row);
+/* Batch rows start..stop-1 behind `shared` common ones, which have the positions before them. */
+typedef struct lc_document {
+    int64_t start, stop, shared;
+} lc_document;
+
+/* The document that holds a row; the common beginning counts as one. Empty ones hold none. */
+lc_document lc_cpu_document_at(const lc_attention_shape *shape, int64_t row);
 
 #endif

@@ -3,8 +3,9 @@
  *   dp = dout v^T,  ds = scale p (dp - delta),  dq = ds k,  dk = ds^T q,  dv = p^T dout.
  * Short documents: one task does all of a document and kv-head, five products per tile. Long ones:
  * one pass by query block for dq, one by key block for dk and dv (seven products), so that one
- * document still feeds many threads. Every output row has one writer, so nothing is added in an
- * order that could change.
+ * document still feeds many threads. Keys of the common beginning get their gradients from all
+ * documents' queries in one task. Every output row has one writer, so nothing is added in an order
+ * that could change.
  */
 #include "ops/cpu/attention.h"
 
@@ -12,13 +13,14 @@
 
 #include "ops/check.h"
 
-/* A document up to this length is short: its keys are one block. */
+/* A document up to this length, behind a beginning up to this length, is short: its keys are one
+ * block, and so are those before them. */
 #define SHORT_DOCUMENT LC_KEY_BLOCK
 
-/* Queries query..+rows-1 by keys key..+cols-1 of one document and head; positions count from its
- * start. */
+/* Queries query..+rows-1 by keys key..+cols-1 of one document and head, as positions in it; the
+ * batch row of position 0 would be queries_at and keys_at. */
 typedef struct tile {
-    int64_t start; /* the document's first row in the batch */
+    int64_t queries_at, keys_at;
     int64_t query, rows;
     int64_t key, cols;
     int64_t head, kv_head;
@@ -39,12 +41,12 @@ static int64_t minimum(int64_t a, int64_t b)
 
 static float *query_row(const lc_attention_backward_args *args, lc_mat mat, const tile *t)
 {
-    return lc_row_f32(mat, t->start + t->query) + t->head * args->shape.head_dim;
+    return lc_row_f32(mat, t->queries_at + t->query) + t->head * args->shape.head_dim;
 }
 
 static float *key_row(const lc_attention_backward_args *args, lc_mat mat, const tile *t)
 {
-    return lc_row_f32(mat, t->start + t->key) + t->kv_head * args->shape.head_dim;
+    return lc_row_f32(mat, t->keys_at + t->key) + t->kv_head * args->shape.head_dim;
 }
 
 /* scores = alpha a b^T with the a rows of queries, the b rows of keys. */
@@ -78,7 +80,7 @@ static void gradient_tile(const backward_job *job, const tile *t, lc_cpu_scratch
               *ds = scratch->gradients + row * t->score_ld;
         const lc_key_range seen =
             lc_clip_keys(lc_visible_keys(t->query + row, shape->window), t->key, t->cols);
-        const int64_t at = (t->start + t->query + row) * shape->heads + t->head;
+        const int64_t at = (t->queries_at + t->query + row) * shape->heads + t->head;
         const size_t before = (size_t)seen.first * sizeof *p;
         const size_t behind = (size_t)(t->cols - seen.end) * sizeof *p;
         memset(p, 0, before);
@@ -147,45 +149,108 @@ static void zero_dk_dv(const backward_job *job, const tile *t)
     }
 }
 
-static void short_document(const backward_job *job, tile t, int64_t length, lc_cpu_scratch *scratch)
+/* The part of keys first..end-1 that begins at `first`, at most `most`, of one kind: common or the
+ * document's own. */
+static void set_keys(tile *t, const lc_document *document, int64_t first, int64_t end, int64_t most)
+{
+    const bool is_shared = first < document->shared;
+    t->keys_at = is_shared ? 0 : document->start - document->shared;
+    t->key = first;
+    t->cols = minimum(minimum(most, end - first), is_shared ? document->shared - first : most);
+}
+
+/* Gradients of common keys key..+cols-1 from the queries of all documents. */
+static void shared_keys(const backward_job *job, tile t, lc_cpu_scratch *scratch)
 {
     const lc_attention_shape *shape = &job->args->shape;
     const int64_t group = shape->heads / shape->kv_heads;
-    t.score_ld = LC_KEY_BLOCK + LC_SCORE_PAD;
-    t.cols = length;
-    zero_dk_dv(job, &t);
-    for (t.head = t.kv_head * group; t.head < (t.kv_head + 1) * group; t.head++) {
-        for (t.query = 0; t.query < length; t.query += LC_QUERY_BLOCK) {
-            t.rows = minimum(LC_QUERY_BLOCK, length - t.query);
-            t.key = lc_visible_keys(t.query, shape->window).first;
-            t.cols = t.query + t.rows - t.key;
-            gradient_tile(job, &t, scratch);
-            add_dq(job, &t, true, scratch);
-            add_dk_dv(job, &t, scratch);
+    const int64_t chunk = t.cols <= LC_QUERY_BLOCK ? LC_KEY_BLOCK : LC_QUERY_BLOCK;
+    t.score_ld = LC_QUERY_BLOCK + LC_KEY_BLOCK - chunk + LC_SCORE_PAD;
+    t.keys_at = 0;
+    for (int32_t i = 0; i < shape->document_count; i++) {
+        t.queries_at = shape->cu_seqlens[i] - shape->shared_rows;
+        int64_t end = shape->cu_seqlens[i + 1] - t.queries_at;
+        if (shape->window > 0) {
+            end = minimum(end, t.key + t.cols - 1 + shape->window);
+        }
+        for (t.head = t.kv_head * group; t.head < (t.kv_head + 1) * group; t.head++) {
+            for (t.query = shape->shared_rows; t.query < end; t.query += chunk) {
+                t.rows = minimum(chunk, end - t.query);
+                gradient_tile(job, &t, scratch);
+                add_dk_dv(job, &t, scratch);
+            }
         }
     }
 }
 
-static void long_queries(const backward_job *job, tile t, lc_cpu_scratch *scratch)
+static void short_document(const backward_job *job, const lc_document *document, int64_t kv_head,
+                           lc_cpu_scratch *scratch)
 {
-    t.score_ld = LC_KEY_BLOCK + LC_SCORE_PAD;
-    const int64_t first = lc_visible_keys(t.query, job->args->shape.window).first;
-    const int64_t end = t.query + t.rows;
-    for (t.key = first; t.key < end; t.key += LC_KEY_BLOCK) {
-        t.cols = minimum(LC_KEY_BLOCK, end - t.key);
-        gradient_tile(job, &t, scratch);
-        add_dq(job, &t, t.key == first, scratch);
+    const lc_attention_shape *shape = &job->args->shape;
+    const int64_t group = shape->heads / shape->kv_heads, shared = document->shared;
+    const int64_t length = shared + document->stop - document->start;
+    tile t = {.queries_at = document->start - shared,
+              .kv_head = kv_head,
+              .score_ld = LC_KEY_BLOCK + LC_SCORE_PAD};
+    set_keys(&t, document, shared, length, LC_KEY_BLOCK);
+    zero_dk_dv(job, &t);
+    for (t.head = kv_head * group; t.head < (kv_head + 1) * group; t.head++) {
+        for (t.query = shared; t.query < length; t.query += LC_QUERY_BLOCK) {
+            t.rows = minimum(LC_QUERY_BLOCK, length - t.query);
+            const int64_t first = lc_visible_keys(t.query, shape->window).first;
+            const int64_t end = t.query + t.rows;
+            for (int64_t key = first; key < end; key += t.cols) {
+                set_keys(&t, document, key, end, LC_KEY_BLOCK);
+                gradient_tile(job, &t, scratch);
+                add_dq(job, &t, key == first, scratch);
+                if (key >= shared) {
+                    add_dk_dv(job, &t, scratch);
+                }
+            }
+        }
+    }
+    if (document->start < shape->shared_rows) {
+        set_keys(&t, document, 0, length, LC_KEY_BLOCK);
+        shared_keys(job, t, scratch);
     }
 }
 
-static void long_keys(const backward_job *job, tile t, int64_t length, lc_cpu_scratch *scratch)
+/* Batch rows from..to-1 of a document as queries. */
+static void long_queries(const backward_job *job, const lc_document *document, int64_t from,
+                         int64_t to, int64_t head, lc_cpu_scratch *scratch)
+{
+    const lc_attention_shape *shape = &job->args->shape;
+    tile t = {.queries_at = document->start - document->shared,
+              .rows = to - from,
+              .head = head,
+              .kv_head = head / (shape->heads / shape->kv_heads),
+              .score_ld = LC_KEY_BLOCK + LC_SCORE_PAD};
+    t.query = from - t.queries_at;
+    const int64_t first = lc_visible_keys(t.query, shape->window).first;
+    const int64_t end = t.query + t.rows;
+    for (int64_t key = first; key < end; key += t.cols) {
+        set_keys(&t, document, key, end, LC_KEY_BLOCK);
+        gradient_tile(job, &t, scratch);
+        add_dq(job, &t, key == first, scratch);
+    }
+}
+
+/* Batch rows from..to-1 of a document as keys. */
+static void long_keys(const backward_job *job, const lc_document *document, int64_t from,
+                      int64_t to, int64_t kv_head, lc_cpu_scratch *scratch)
 {
     const lc_attention_shape *shape = &job->args->shape;
     const int64_t group = shape->heads / shape->kv_heads;
-    t.score_ld = LC_QUERY_BLOCK + LC_SCORE_PAD;
-    int64_t end = length;
+    const int64_t at = document->start - document->shared;
+    tile t = {.queries_at = at,
+              .keys_at = at,
+              .key = from - at,
+              .cols = to - from,
+              .kv_head = kv_head,
+              .score_ld = LC_QUERY_BLOCK + LC_SCORE_PAD};
+    int64_t end = document->stop - at;
     if (shape->window > 0) {
-        end = minimum(length, t.key + t.cols - 1 + shape->window);
+        end = minimum(end, t.key + t.cols - 1 + shape->window);
     }
     zero_dk_dv(job, &t);
     for (t.head = t.kv_head * group; t.head < (t.kv_head + 1) * group; t.head++) {
@@ -195,6 +260,14 @@ static void long_keys(const backward_job *job, tile t, int64_t length, lc_cpu_sc
             add_dk_dv(job, &t, scratch);
         }
     }
+    if (document->start < shape->shared_rows) {
+        shared_keys(job, t, scratch);
+    }
+}
+
+static bool is_short(const lc_document *document)
+{
+    return document->stop - document->start <= SHORT_DOCUMENT && document->shared <= SHORT_DOCUMENT;
 }
 
 typedef enum pass { QUERY_PASS, KEY_PASS, SHORT_PASS } pass;
@@ -204,31 +277,20 @@ typedef enum pass { QUERY_PASS, KEY_PASS, SHORT_PASS } pass;
 static void run_block(const backward_job *job, pass kind, int64_t block, int64_t head,
                       lc_cpu_scratch *scratch)
 {
-    const lc_attention_shape *shape = &job->args->shape;
-    const int64_t group = shape->heads / shape->kv_heads;
     const int64_t first = block * LC_QUERY_BLOCK;
     const int64_t end = minimum(job->args->q.rows, first + LC_QUERY_BLOCK);
-    for (int32_t document = lc_cpu_document_of(shape, first);
-         document < shape->document_count && shape->cu_seqlens[document] < end; document++) {
-        const int64_t start = shape->cu_seqlens[document], stop = shape->cu_seqlens[document + 1];
-        const int64_t from = start > first ? start : first, to = minimum(stop, end);
-        tile t = {
-            .start = start, .head = head, .kv_head = kind == QUERY_PASS ? head / group : head};
-        if (to <= from || (stop - start <= SHORT_DOCUMENT) != (kind == SHORT_PASS)) {
+    for (int64_t row = first, to; row < end; row = to) {
+        const lc_document document = lc_cpu_document_at(&job->args->shape, row);
+        to = minimum(document.stop, end);
+        if (is_short(&document) != (kind == SHORT_PASS)) {
             continue;
         }
-        if (kind == SHORT_PASS) {
-            if (start >= first) {
-                short_document(job, t, stop - start, scratch);
-            }
-        } else if (kind == QUERY_PASS) {
-            t.query = from - start;
-            t.rows = to - from;
-            long_queries(job, t, scratch);
-        } else {
-            t.key = from - start;
-            t.cols = to - from;
-            long_keys(job, t, stop - start, scratch);
+        if (kind == QUERY_PASS) {
+            long_queries(job, &document, row, to, head, scratch);
+        } else if (kind == KEY_PASS) {
+            long_keys(job, &document, row, to, head, scratch);
+        } else if (document.start == row) {
+            short_document(job, &document, head, scratch);
         }
     }
 }
@@ -280,8 +342,10 @@ lc_code lc_cpu_attention_backward(lc_device *device, const lc_attention_backward
     const lc_attention_shape *shape = &args->shape;
     backward_job job = {.cpu = cpu, .args = args};
     job.blocks = (args->q.rows + LC_QUERY_BLOCK - 1) / LC_QUERY_BLOCK;
-    for (int32_t i = 0; i < shape->document_count && !job.any_long; i++) {
-        job.any_long = shape->cu_seqlens[i + 1] - shape->cu_seqlens[i] > SHORT_DOCUMENT;
+    for (int64_t row = 0; row < args->q.rows && !job.any_long;) {
+        const lc_document document = lc_cpu_document_at(shape, row);
+        job.any_long = !is_short(&document);
+        row = document.stop;
     }
     lc_cpu_rows(cpu, args->q.rows, 2 * args->q.cols, delta_rows, args);
     int64_t tasks = job.blocks * shape->kv_heads;

@@ -68,12 +68,12 @@ INLINE void multiply(const lc_block *block, const int rows, const int vectors,
             multiply(block, rows < BLOCK_ROWS ? rows : BLOCK_ROWS, vectors, false); \
         }                                                                           \
         break;
-#define BLOCK_CASES(vectors)                                                                    \
-    BLOCK_CASE(1, vectors)                                                                      \
-    BLOCK_CASE(2, vectors)                                                                      \
-    BLOCK_CASE(3, vectors)                                                                      \
-    BLOCK_CASE(4, vectors) BLOCK_CASE(5, vectors) BLOCK_CASE(6, vectors) BLOCK_CASE(7, vectors) \
-        BLOCK_CASE(8, vectors)
+#define BLOCK_CASES(vectors) \
+    BLOCK_CASE(1, vectors)   \
+    BLOCK_CASE(2, vectors)   \
+    BLOCK_CASE(3, vectors)   \
+    BLOCK_CASE(4, vectors)   \
+    BLOCK_CASE(5, vectors) BLOCK_CASE(6, vectors) BLOCK_CASE(7, vectors) BLOCK_CASE(8, vectors)
 
 static void multiply_block(const lc_block *block)
 {
