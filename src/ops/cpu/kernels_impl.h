@@ -7,6 +7,8 @@
  * (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No contraction, so what is fused is written.
  */
 
+#define INLINE static inline __attribute__((always_inline))
+
 /* All ones in the first `left` lanes, in all of them from LANES on; left >= 0. */
 static inline vi first_lanes(int64_t left)
 {
@@ -17,7 +19,7 @@ static inline vi first_lanes(int64_t left)
 }
 
 /* The next lanes of a row of which `left` are left; lanes behind its end are 0. */
-static inline vf load(const float *from, int64_t left)
+INLINE vf load(const float *from, int64_t left)
 {
     if (__builtin_expect(left >= LANES, 1)) {
         vf value;
@@ -27,7 +29,7 @@ static inline vf load(const float *from, int64_t left)
     return vf_load_masked(from, first_lanes(left));
 }
 
-static inline void store(float *to, vf value, int64_t left)
+INLINE void store(float *to, vf value, int64_t left)
 {
     if (__builtin_expect(left >= LANES, 1)) {
         memcpy(to, &value, sizeof value);

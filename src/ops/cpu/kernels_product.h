@@ -10,8 +10,6 @@
 #define BLOCK_ROWS    (LANES == 16 ? 8 : 4) /* of 32 and 16 registers, four hold no sums */
 #define BLOCK_COLS    (BLOCK_VECTORS * LANES)
 
-#define INLINE static inline __attribute__((always_inline))
-
 INLINE void put(const lc_block *block, int64_t row, int64_t vector, vf sum)
 {
     float *c = block->c + row * block->ldc + vector * LANES;
@@ -92,7 +90,7 @@ static inline int64_t strip_width(int64_t left)
 }
 
 /* Element `at` and those behind it, of which `left` are left. */
-static inline vf load_weights(const void *from, bool is_bf16, int64_t at, int64_t left)
+INLINE vf load_weights(const void *from, const bool is_bf16, int64_t at, int64_t left)
 {
     if (!is_bf16) {
         return load((const float *)from + at, left);
@@ -104,21 +102,37 @@ static inline vf load_weights(const void *from, bool is_bf16, int64_t at, int64_
     return (vf)bits;
 }
 
+/* The next columns of row p into a strip, whole vectors of them. */
+INLINE void pack_row(const lc_panel *panel, const bool is_bf16, int64_t p, int64_t col,
+                     const int64_t width, float *to)
+{
+    for (int64_t j = 0; j < width; j += LANES) {
+        const int64_t left = panel->cols - col - j;
+        store(to + j, load_weights(panel->b, is_bf16, p * panel->ldb + col + j, left), LANES);
+    }
+}
+
 /* Strips of BLOCK_COLS columns, row by row of b. */
-static void pack(const lc_panel *panel, float *to)
+INLINE void pack_rows(const lc_panel *panel, const bool is_bf16, float *to)
 {
     for (int64_t p = 0; p < panel->k; p++) {
         float *strip = to;
-        for (int64_t col = 0; col < panel->cols; col += BLOCK_COLS) {
-            const int64_t width = strip_width(panel->cols - col);
-            for (int64_t j = 0; j < width; j += LANES) {
-                store(strip + p * width + j,
-                      load_weights(panel->b, panel->is_bf16, p * panel->ldb + col + j,
-                                   panel->cols - col - j),
-                      LANES);
-            }
-            strip += panel->k * width;
+        int64_t col = 0;
+        for (; col + BLOCK_COLS <= panel->cols; col += BLOCK_COLS) {
+            pack_row(panel, is_bf16, p, col, BLOCK_COLS, strip + p * BLOCK_COLS);
+            strip += panel->k * BLOCK_COLS;
         }
+        const int64_t width = strip_width(panel->cols - col);
+        pack_row(panel, is_bf16, p, col, width, strip + p * width);
+    }
+}
+
+static void pack(const lc_panel *panel, float *to)
+{
+    if (panel->is_bf16) {
+        pack_rows(panel, true, to);
+    } else {
+        pack_rows(panel, false, to);
     }
 }
 
