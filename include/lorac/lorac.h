@@ -27,9 +27,9 @@ typedef struct lc_job_options {
  * the caller; free it with lc_job_close. Nothing is trained yet. */
 LC_WARN_UNUSED lc_code lc_job_open(const lc_job_options *options, lc_job **job, lc_err *err);
 
-/* Runs to the end. LC_OK: succeeded. LC_ERR_INTERRUPTED: stopped by lc_job_stop, checkpoint kept,
- * run again with resume. Other codes: job.json says failed, or paused when the disk is full. A job
- * that has succeeded before only says so to on_event. Blocks. */
+/* Runs to the end, once a handle. LC_OK: succeeded. LC_ERR_INTERRUPTED: stopped by lc_job_stop,
+ * checkpoint kept, open it again with resume. Other codes: job.json says failed, or paused when the
+ * disk is full. A job that has succeeded before only says so to on_event. Blocks. */
 LC_WARN_UNUSED lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err);
 
 /* Asks a running job to stop after the current micro-batch. Async-signal-safe; any thread. */

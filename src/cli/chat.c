@@ -18,6 +18,7 @@
 #include "lorac/mem.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 
 #define PREFILL_ROWS    128  /* prompt tokens in one pass */
 #define DEFAULT_CONTEXT 4096 /* tokens of a conversation, unless the model has fewer */
@@ -207,6 +208,10 @@ static lc_code start_conversation(lc_chat *chat, lc_err *err)
 
 static lc_code say(lc_chat *chat, const char *text, lc_err *err)
 {
+    const size_t valid = lc_utf8_valid_prefix(text, strlen(text));
+    if (text[valid] != '\0') {
+        return lc_fail(err, LC_ERR_INVALID, "the prompt is not UTF-8 at byte %zu", valid);
+    }
     LC_TRY(add_message(chat->messages, "user", text, err));
     return answer_conversation(chat, err);
 }

@@ -39,7 +39,7 @@ typedef struct lc_eval {
     lc_dataset tokenized;            /* .safetensors */
     bool is_tokenized;
     lc_batch_sums sums;
-    int64_t exact;
+    int64_t exact, unanswered;
     double seconds;
 } lc_eval;
 
@@ -130,8 +130,8 @@ static lc_code compare_answers(lc_eval *eval, lc_err *err)
     return LC_OK;
 }
 
-static lc_code fill_requests(const lc_eval *eval, lc_generate_request *requests, int64_t *count,
-                             lc_err *err)
+/* A prompt that the context has no room for gets no answer, which is never the expected one. */
+static void fill_requests(lc_eval *eval, lc_generate_request *requests, int64_t *count)
 {
     *count = 0;
     for (int64_t i = 0; i < eval->rows.count; i++) {
@@ -140,10 +140,8 @@ static lc_code fill_requests(const lc_eval *eval, lc_generate_request *requests,
             continue;
         }
         if (row->prompt_count >= eval->engine.model->cache_rows) {
-            return lc_fail_line(err, LC_ERR_INVALID, row->line,
-                                "line %lld: the prompt has %lld tokens, the model's context %lld",
-                                (long long)row->line, (long long)row->prompt_count,
-                                (long long)eval->engine.config.max_position);
+            eval->unanswered++;
+            continue;
         }
         lc_generate_request *request = &requests[(*count)++];
         memset(request, 0, sizeof *request);
@@ -153,7 +151,6 @@ static lc_code fill_requests(const lc_eval *eval, lc_generate_request *requests,
         request->max_tokens = tokens_for(eval, row);
         request->sampling.top_p = 1.0;
     }
-    return LC_OK;
 }
 
 static lc_code measure_exact(lc_eval *eval, lc_err *err)
@@ -173,7 +170,7 @@ static lc_code measure_exact(lc_eval *eval, lc_err *err)
     LC_TRY(lc_new(&requests, (size_t)eval->rows.count, sizeof(lc_generate_request), "the prompts",
                   err));
     lc_code code;
-    LC_TRY_GOTO(fill_requests(eval, requests, &count, err));
+    fill_requests(eval, requests, &count);
     LC_TRY_GOTO(lc_generator_open(eval->engine.model, stop_ids, stop_count, &generator, err));
     LC_TRY_GOTO(lc_generate_all(generator, requests, count, keep_token, eval, err));
     code = compare_answers(eval, err);
@@ -358,8 +355,11 @@ static lc_code print_json(const lc_eval *eval, lc_err *err)
     lc_text_add_double(&text, eval->sums.correct / eval->sums.targets);
     if (!eval->is_tokenized) {
         lc_text_addf(
-            &text, ", \"rows\": %lld, \"answer_rows\": %lld, \"exact\": %lld, \"exact_match\": ",
-            (long long)eval->rows.count, (long long)eval->rows.answer_rows, (long long)eval->exact);
+            &text,
+            ", \"rows\": %lld, \"answer_rows\": %lld, \"unanswered\": %lld, \"exact\": %lld, "
+            "\"exact_match\": ",
+            (long long)eval->rows.count, (long long)eval->rows.answer_rows,
+            (long long)eval->unanswered, (long long)eval->exact);
         lc_text_add_double(&text, share(eval->exact, eval->rows.answer_rows));
     }
     for (int i = 0; i < group_count; i++) {
@@ -395,6 +395,10 @@ static void print_for_people(const lc_eval *eval)
         printf("exact match     %.1f %%  (%lld of %lld)\n",
                100.0 * share(eval->exact, eval->rows.answer_rows), (long long)eval->exact,
                (long long)eval->rows.answer_rows);
+    }
+    if (eval->unanswered > 0) {
+        printf("%lld prompts are longer than the context: not answered, counted as different\n",
+               (long long)eval->unanswered);
     }
     for (int i = 0; i < group_count; i++) {
         printf("  %-20s %5.1f %%  (%lld of %lld)\n", groups[i].label,

@@ -3,12 +3,16 @@
  * exit.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/params.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "lorac/log.h"
 #include "lorac/lorac.h"
 
 typedef struct lc_verb {
@@ -67,8 +71,26 @@ static lc_code fail_unknown(const char *name, lc_err *err)
     return lc_fail(err, LC_ERR_USAGE, "unknown command \"%.64s\"; see lorac --help", name);
 }
 
+static lc_code set_log_level(lc_err *err)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    const char *text = lc_param_text(LC_PARAM_LOG_LEVEL);
+    if (text == NULL || text[0] == '\0') {
+        return LC_OK;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            lc_log_set_level((lc_log_level)i);
+            return LC_OK;
+        }
+    }
+    return lc_fail_param(err, LC_ERR_USAGE, "LORAC_LOG",
+                         "LORAC_LOG must be debug, info, warn or error, not \"%.100s\"", text);
+}
+
 static lc_code run(int argc, char **argv, lc_err *err)
 {
+    LC_TRY(set_log_level(err));
     static char help_option[] = "--help";
     if (argc < 2) {
         print_help(stderr);
@@ -94,8 +116,20 @@ static lc_code run(int argc, char **argv, lc_err *err)
     return verb->run(argc - 2, argv + 2, err);
 }
 
+/* Descriptors 0 to 2 that were closed: a file opened later must not become standard output. */
+static void fill_standard_files(void)
+{
+    for (int fd; (fd = open("/dev/null", O_RDWR)) >= 0;) {
+        if (fd > 2) {
+            (void)close(fd);
+            return;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_files();
     lc_err err = {.code = LC_OK};
     lc_code code = run(argc, argv, &err);
     errno = 0;

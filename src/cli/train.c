@@ -130,7 +130,7 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
                        "kept, exit status 75; run again with --resume. A second signal ends the "
                        "process at once.\n"
                        "A resumed run gives the same bytes as one that was never interrupted.\n",
-        .examples = "  lorac train configs/quickstart.json --out runs/quickstart\n"
+        .examples = "  lorac train configs/quickstart/job.json --out runs/quickstart\n"
                     "  lorac train job.json --out runs/a --resume --threads 8\n"
                     "  lorac train job.json --out runs/a --json | jq .data.train_loss\n",
         .exits = "  75 stopped or disk full; a checkpoint is written, run again with --resume\n"

@@ -39,8 +39,14 @@ static lc_code choose_threads(const lc_job_options *options, lc_job *job, lc_err
 lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
 {
     lc_code code;
-    lc_job *job = lc_calloc(1, sizeof *job);
     *out = NULL;
+    if (options == NULL || options->job_file == NULL || options->out_dir == NULL) {
+        return lc_fail(err, LC_ERR_USAGE, "lc_job_open: %s is NULL",
+                       options == NULL             ? "options"
+                       : options->job_file == NULL ? "options->job_file"
+                                                   : "options->out_dir");
+    }
+    lc_job *job = lc_calloc(1, sizeof *job);
     if (job == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory for a job");
     }
@@ -401,6 +407,11 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
         say_done(on_event, context);
         return LC_OK;
     }
+    if (job->has_run) {
+        return lc_fail(err, LC_ERR_USAGE,
+                       "lc_job_run: this job has run; close it and open it again with resume");
+    }
+    job->has_run = true;
     job->on_event = on_event;
     job->context = context;
     job->data_error = NULL;

@@ -73,27 +73,28 @@ static lc_code update_masters(lc_step *self, int64_t step, int64_t update, lc_er
         err));
     LC_TRY(model->device->ops->sync(model->device, err));
     self->grad_norm = sqrt(sum_squares) / self->sums.weight;
-    self->is_skipped = !isfinite(self->grad_norm) || !isfinite(self->sums.loss);
+    const double scale = clip_coefficient(options->grad_clip, self->grad_norm) / self->sums.weight;
+    self->is_skipped = !isfinite(self->grad_norm) || !isfinite(self->sums.loss) ||
+                       !isfinite((float)scale); /* next to no weight */
     self->learning_rate = lc_learning_rate(options->schedule, options->learning_rate, step,
                                            options->warmup_steps, options->total_steps);
     if (self->is_skipped) {
         return LC_OK;
     }
-    LC_TRY(LC_OP(
-        model->device, adamw,
-        {.param = model->master,
-         .grad = model->grad,
-         .m = model->adam_m,
-         .v = model->adam_v,
-         .count = model->spec.master_count,
-         .t = update,
-         .grad_scale = clip_coefficient(options->grad_clip, self->grad_norm) / self->sums.weight,
-         .lr = self->learning_rate,
-         .beta1 = ADAM_BETA1,
-         .beta2 = ADAM_BETA2,
-         .eps = ADAM_EPS,
-         .weight_decay = options->weight_decay},
-        err));
+    LC_TRY(LC_OP(model->device, adamw,
+                 {.param = model->master,
+                  .grad = model->grad,
+                  .m = model->adam_m,
+                  .v = model->adam_v,
+                  .count = model->spec.master_count,
+                  .t = update,
+                  .grad_scale = scale,
+                  .lr = self->learning_rate,
+                  .beta1 = ADAM_BETA1,
+                  .beta2 = ADAM_BETA2,
+                  .eps = ADAM_EPS,
+                  .weight_decay = options->weight_decay},
+                 err));
     return lc_model_publish(model, err);
 }
 

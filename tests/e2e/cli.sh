@@ -60,6 +60,8 @@ refused 2 'JOB is missing' train
 refused 2 '--out DIR is missing' train job.json
 refused 2 '--threads "0": expected a whole number from 1 to 256' train job.json --out x --threads 0
 refused 2 'unexpected argument "b"' plan a b
+LORAC_LOG=loud refused 2 'LORAC_LOG must be debug, info, warn or error' plan a
+refused 3 'the prompt is not UTF-8 at byte 1' chat --model $sprout --prompt $'a\xff'
 LORAC_THREADS=lots refused 2 'LORAC_THREADS' chat --model $golden/model --ids --prompt 1
 
 if [ -c /dev/full ]; then
@@ -206,6 +208,14 @@ text=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
 run 0 eval "$scratch/rows.safetensors" --model $sprout --json
 ids=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
 [ "$text" = "$ids" ] || fail "loss of the rows $text, of their tokens $ids"
+{
+    cat "$scratch/rows.jsonl"
+    printf '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}, '
+    printf '{"role": "user", "content": "%s"}, {"role": "assistant", "content": "Yes"}]}\n' "$(seq -s ' ' 2000)"
+} >"$scratch/long.jsonl"
+run 0 eval "$scratch/long.jsonl" --model $sprout # the last prompt is longer than the context
+out_has '1 prompts are longer than the context: not answered, counted as different'
+out_has '1 rows were cut for the loss'
 run 0 eval $sprout/tasks.jsonl --model $sprout --by task --limit 100 --verbose
 out_has 'exact match'
 grep -Eq '^line [0-9]+: exact$' "$scratch/out" || fail "no row is answered"

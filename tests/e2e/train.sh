@@ -47,6 +47,11 @@ grep -v '"progress": {' "$scratch/out" >"$scratch/events"
 cmp "$scratch/events" "$scratch/b/events.jsonl"
 cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
 
+# ---- closed standard files are not mistaken for the job's ----
+"$lorac" train "$scratch/short.json" --out "$scratch/closed" --threads 1 <&- >&- 2>&- || fail "closed standard files"
+! grep -vq '^{.*}$' "$scratch/closed/events.jsonl" || fail "events.jsonl has lines of another kind"
+cmp "$scratch/closed/results.csv" "$scratch/b/results.csv"
+
 # ---- what lorac plan says of the peak is within 5 % of what the run takes ----
 # The high-water mark is polled: almost all of it is reached when training starts.
 if [ -z "${LORAC_SANITIZE:-}" ]; then

@@ -204,12 +204,34 @@ static void short_writes(void **state)
     walk(LC_FAULT_IO, reference_io, -1, false);
 }
 
+/* What a caller of the public API may get wrong. */
+static void refused_calls(void **state)
+{
+    (void)state;
+    char out[LC_MAX_PATH_BYTES];
+    lc_job *job = NULL;
+    lc_job_options options = {.job_file = job_file};
+    assert_fails(lc_job_open(NULL, &job, &test_err), LC_ERR_USAGE, "options is NULL");
+    assert_fails(lc_job_open(&options, &job, &test_err), LC_ERR_USAGE, "out_dir is NULL");
+    options.job_file = NULL;
+    assert_fails(lc_job_open(&options, &job, &test_err), LC_ERR_USAGE, "job_file is NULL");
+    assert_null(job);
+    (void)snprintf(out, sizeof out, "%s/twice", test_dir());
+    options = (lc_job_options){.job_file = job_file, .out_dir = out, .threads = 1};
+    assert_ok(lc_job_open(&options, &job, &test_err));
+    lc_job_stop(job);
+    assert_fails(lc_job_run(job, NULL, NULL, &test_err), LC_ERR_INTERRUPTED, "stopped");
+    assert_fails(lc_job_run(job, NULL, NULL, &test_err), LC_ERR_USAGE, "open it again");
+    lc_job_close(job);
+    assert_ok(run_job(out, 1, &test_err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(allocations_fail), cmocka_unit_test(disk_is_full_once),
         cmocka_unit_test(disk_stays_full),  cmocka_unit_test(io_errors),
-        cmocka_unit_test(short_writes),
+        cmocka_unit_test(short_writes),     cmocka_unit_test(refused_calls),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -410,6 +410,63 @@ static void test_product(void **state)
     for_each_set(check_product);
 }
 
+static float *by_threads(lc_device **devices, int threads, const product *p, int64_t pad)
+{
+    const int64_t a_ld = p->a_transposed ? p->m : p->k, b_ld = p->b_transposed ? p->k : p->n;
+    float *c = calloc((size_t)(p->m * (p->n + pad)), sizeof *c);
+    for (int64_t i = 0; i < p->m; i++) {
+        memcpy(c + i * (p->n + pad), p->c + i * p->n, (size_t)p->n * sizeof *c);
+    }
+    lc_gemm gemm = {.ta = p->a_transposed ? 'T' : 'N',
+                    .tb = p->b_transposed ? 'T' : 'N',
+                    .m = p->m,
+                    .n = p->n,
+                    .k = p->k,
+                    .alpha = p->alpha,
+                    .a = lc_mat_f32(p->a, p->m, p->k, a_ld),
+                    .b = lc_mat_f32(p->b, p->n, p->k, b_ld),
+                    .c = lc_mat_f32(c, p->m, p->n, p->n + pad),
+                    .accumulate = p->accumulate};
+    if (p->is_bf16) {
+        gemm.b.data = p->half;
+        gemm.b.dtype = LC_BF16;
+    }
+    lc_cpu_gemm(lc_cpu_of(devices[threads]), &gemm);
+    return c;
+}
+
+/* The bytes of a product at any number of threads, over shapes whose last tile is thin for some. */
+static void test_product_threads(void **state)
+{
+    (void)state;
+    static const int counts[] = {1, 2, 3, 4, 7, 16};
+    lc_device *devices[17] = {NULL};
+    for (int i = 0; i < 6; i++) {
+        assert_ok(lc_cpu_open(counts[i], &devices[counts[i]], &test_err));
+    }
+    for (int round = 0; round < 500; round++) {
+        const bool is_wide = round % 2 == 0;
+        const int64_t thin = test_int(1, 60), wide = test_int(1, is_wide ? 500 : 1300);
+        product p = draw_product(is_wide ? thin : wide, is_wide ? wide : thin, test_int(1, 900));
+        const int64_t pad = test_int(0, 3);
+        float *one = by_threads(devices, 1, &p, pad);
+        for (int i = 1; i < 6; i++) {
+            float *many = by_threads(devices, counts[i], &p, pad);
+            if (memcmp(one, many, (size_t)(p.m * (p.n + pad)) * sizeof *one) != 0) {
+                fail_msg("m %d n %d k %d, a %s, b %s %s: %d threads give other bytes than one",
+                         (int)p.m, (int)p.n, (int)p.k, p.a_transposed ? "T" : "N",
+                         p.b_transposed ? "T" : "N", p.is_bf16 ? "bf16" : "fp32", counts[i]);
+            }
+            free(many);
+        }
+        free(one);
+        free_product(&p);
+    }
+    for (int i = 0; i < 6; i++) {
+        devices[counts[i]]->ops->close(devices[counts[i]]);
+    }
+}
+
 /* Extreme inputs: far gates give 0 or the value itself, huge logits stay finite. */
 static void check_extremes(const lc_kernels *kernels)
 {
@@ -439,11 +496,17 @@ static void test_extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_limits), cmocka_unit_test(test_open_out_of_memory),
-        cmocka_unit_test(test_memory),      cmocka_unit_test(test_move_and_zero),
-        cmocka_unit_test(test_copy),        cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_expand),      cmocka_unit_test(test_product),
+        cmocka_unit_test(test_open_limits),
+        cmocka_unit_test(test_open_out_of_memory),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_move_and_zero),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_product),
+        cmocka_unit_test(test_product_threads),
         cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

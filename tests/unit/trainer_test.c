@@ -87,10 +87,32 @@ static void skipped_in_a_row(void **state)
     parity_close(p.run);
 }
 
+/* Weights so small that dividing by them leaves the range of floats: nothing is changed. */
+static void next_to_no_weight(void **state)
+{
+    (void)state;
+    const parity_options options = {.model_dir = CASE "/model",
+                                    .dataset_path = CASE "/data.safetensors",
+                                    .adapter_dir = CASE "/adapter",
+                                    .tokens = 64,
+                                    .threads = 1};
+    plan p = {.steps = "....."};
+    int64_t skipped = 0;
+    lc_log_set_level(LC_LOG_ERROR);
+    assert_ok(parity_open(&options, &p.run, &test_err));
+    for (int64_t i = 0; i < p.run->dataset.token_count; i++) {
+        p.run->dataset.loss_weights[i] *= 1e-42f;
+    }
+    assert_fails(train(&p, &skipped, &test_err), LC_ERR_NUMERIC, "not finite in 3 steps in a row");
+    assert_int_equal(skipped, 3);
+    parity_close(p.run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(skipped_in_a_row),
+        cmocka_unit_test(next_to_no_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * Inside of the CPU backend: its state, the row and GEMM helpers that the op files share, and the
- * ops themselves. Private to src/ops/cpu. How work is cut depends on shapes only, never on the
- * thread count.
+ * ops themselves. Private to src/ops/cpu. What is summed in which order depends on shapes only,
+ * never on the thread count.
  */
 #ifndef LC_OPS_CPU_CPU_H
 #define LC_OPS_CPU_CPU_H

@@ -1,8 +1,9 @@
 /*
  * Matrix products of the CPU backend. c is cut into tiles, one task each; a tile takes its columns
  * of b panel by panel, packed for the kernels (kernels_product.h), and all of its rows over each.
- * An element of c is summed in the same order whatever the tile, so tiles may follow the number of
- * threads and the bytes still do not. Measured rates: docs/performance.md.
+ * How an element of c is summed follows from the product's whole shape, never from its tile, so
+ * tiles may follow the number of threads and the bytes still do not. Measured rates:
+ * docs/performance.md.
  */
 #include <string.h>
 
@@ -32,6 +33,20 @@ static int64_t even_tile(int64_t extent, int64_t tile, int64_t block)
 {
     const int64_t even = tiles(extent, tiles(extent, tile));
     return minimum(tile, tiles(even, block) * block);
+}
+
+/* How a product is summed; a function of its whole shape, for the ways differ in the last bits. */
+typedef enum way { BY_PANELS, BY_DOTS, WITHOUT_PACKING } way;
+
+static way choose_way(const lc_cpu *cpu, const lc_sgemm *g)
+{
+    if (g->m > FEW_ROWS) {
+        return BY_PANELS;
+    }
+    if (g->tb == 'T') {
+        return g->ta == 'N' ? BY_DOTS : BY_PANELS;
+    }
+    return g->b_dtype == LC_F32 && g->n % cpu->kernels->lanes == 0 ? WITHOUT_PACKING : BY_PANELS;
 }
 
 /* ---- on one thread ---- */
@@ -134,17 +149,8 @@ static void without_packing(const lc_cpu *cpu, const lc_sgemm *g)
     }
 }
 
-void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
+static void by_panels(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
 {
-    if (g->m <= FEW_ROWS && g->ta == 'N' && g->tb == 'T') {
-        by_dots(cpu, g);
-        return;
-    }
-    if (g->m <= FEW_ROWS && g->tb == 'N' && g->b_dtype == LC_F32 &&
-        g->n % cpu->kernels->lanes == 0) {
-        without_packing(cpu, g);
-        return;
-    }
     const int64_t depth = even_tile(g->k, LC_PANEL_DEPTH, 1);
     for (int64_t col = 0; col < g->n; col += LC_PANEL_COLS) {
         const int64_t cols = minimum(LC_PANEL_COLS, g->n - col);
@@ -170,10 +176,32 @@ void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
     }
 }
 
+static void multiply(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g, way how)
+{
+    switch (how) {
+    case BY_PANELS:
+        by_panels(cpu, scratch, g);
+        break;
+    case BY_DOTS:
+        by_dots(cpu, g);
+        break;
+    case WITHOUT_PACKING:
+        without_packing(cpu, g);
+        break;
+    }
+}
+
+void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
+{
+    multiply(cpu, scratch, g, choose_way(cpu, g));
+}
+
 /* ---- on all threads ---- */
 
 typedef struct gemm_job {
     lc_cpu *cpu;
+    lc_sgemm whole;
+    way how;
     const lc_gemm *gemm;
     int64_t tile_m, tile_n, tiles_m, tiles_n;
 } gemm_job;
@@ -220,27 +248,17 @@ static void tile_task(void *context, int64_t index, int worker)
                   col = index / job->tiles_m * job->tile_n;
     const int64_t rows = minimum(job->tile_m, gemm->m - row),
                   cols = minimum(job->tile_n, gemm->n - col);
-    const bool starts_set = gemm->bias != NULL || gemm->addend.data != NULL;
-    if (starts_set) {
+    if (gemm->bias != NULL || gemm->addend.data != NULL) {
         set_tile(gemm, job->cpu, row, rows, col, cols);
     }
-    const int64_t b_at = gemm->tb == 'T' ? col * gemm->b.ld : col;
-    lc_cpu_sgemm(
-        job->cpu, &job->cpu->scratch[worker],
-        &(lc_sgemm){.ta = gemm->ta,
-                    .tb = gemm->tb,
-                    .m = rows,
-                    .n = cols,
-                    .k = gemm->k,
-                    .alpha = gemm->alpha,
-                    .accumulate = starts_set || gemm->accumulate,
-                    .a = (const float *)gemm->a.data + (gemm->ta == 'T' ? row : row * gemm->a.ld),
-                    .lda = gemm->a.ld,
-                    .b = (const char *)gemm->b.data + b_at * (int64_t)lc_dtype_bytes(gemm->b.dtype),
-                    .b_dtype = gemm->b.dtype,
-                    .ldb = gemm->b.ld,
-                    .c = lc_row_f32(gemm->c, row) + col,
-                    .ldc = gemm->c.ld});
+    lc_sgemm tile = job->whole;
+    const int64_t b_at = tile.tb == 'T' ? col * tile.ldb : col;
+    tile.m = rows;
+    tile.n = cols;
+    tile.a += tile.ta == 'T' ? row : row * tile.lda;
+    tile.b = (const char *)tile.b + b_at * (int64_t)lc_dtype_bytes(tile.b_dtype);
+    tile.c += row * tile.ldc + col;
+    multiply(job->cpu, &job->cpu->scratch[worker], &tile, job->how);
 }
 
 void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
@@ -248,7 +266,24 @@ void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
     if (gemm->m == 0 || gemm->n == 0 || gemm->k == 0) { /* k is 0 for a batch without rows only */
         return;
     }
-    gemm_job job = {.cpu = cpu, .gemm = gemm};
+    const bool starts_set = gemm->bias != NULL || gemm->addend.data != NULL;
+    gemm_job job = {.cpu = cpu,
+                    .gemm = gemm,
+                    .whole = {.ta = gemm->ta,
+                              .tb = gemm->tb,
+                              .m = gemm->m,
+                              .n = gemm->n,
+                              .k = gemm->k,
+                              .alpha = gemm->alpha,
+                              .accumulate = starts_set || gemm->accumulate,
+                              .a = gemm->a.data,
+                              .lda = gemm->a.ld,
+                              .b = gemm->b.data,
+                              .b_dtype = gemm->b.dtype,
+                              .ldb = gemm->b.ld,
+                              .c = gemm->c.data,
+                              .ldc = gemm->c.ld}};
+    job.how = choose_way(cpu, &job.whole);
     choose_tiles(&job);
     lc_cpu_run(cpu, job.tiles_m * job.tiles_n, tile_task, &job);
 }
