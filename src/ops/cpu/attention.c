@@ -74,39 +74,51 @@ static const float *sequence_row(const segment *s, const float *shared, const fl
     return position < s->shared ? shared + position * ld : own + (position - s->shared) * ld;
 }
 
-static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
-                         int64_t cols, bool first_block)
+/* Where the keys from `key` on stop being of one kind: common or the document's own. */
+static int64_t part_end(const segment *s, int64_t key, int64_t end)
 {
-    lc_cpu_sgemm(cpu, scratch,
-                 &(lc_sgemm){.ta = 'N',
-                             .tb = 'T',
-                             .m = s->rows,
-                             .n = cols,
-                             .k = s->dim,
-                             .alpha = s->scale,
-                             .a = s->q,
-                             .lda = s->q_ld,
-                             .b = sequence_row(s, s->shared_k, s->k, s->k_ld, key),
-                             .ldb = s->k_ld,
-                             .c = scratch->scores,
-                             .ldc = SCORE_LD});
-    for (int64_t row = 0; row < s->rows; row++) {
-        softmax_row(cpu, s, scratch, row, key, cols, first_block);
+    return key < s->shared && end > s->shared ? s->shared : end;
+}
+
+static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
+                         int64_t end, bool first_block)
+{
+    for (int64_t from = key, to; from < end; from = to) {
+        to = part_end(s, from, end);
+        lc_cpu_sgemm(cpu, scratch,
+                     &(lc_sgemm){.ta = 'N',
+                                 .tb = 'T',
+                                 .m = s->rows,
+                                 .n = to - from,
+                                 .k = s->dim,
+                                 .alpha = s->scale,
+                                 .a = s->q,
+                                 .lda = s->q_ld,
+                                 .b = sequence_row(s, s->shared_k, s->k, s->k_ld, from),
+                                 .ldb = s->k_ld,
+                                 .c = scratch->scores + (from - key),
+                                 .ldc = SCORE_LD});
     }
-    lc_cpu_sgemm(cpu, scratch,
-                 &(lc_sgemm){.ta = 'N',
-                             .tb = 'N',
-                             .m = s->rows,
-                             .n = s->dim,
-                             .k = cols,
-                             .alpha = 1.0f,
-                             .accumulate = !first_block,
-                             .a = scratch->scores,
-                             .lda = SCORE_LD,
-                             .b = sequence_row(s, s->shared_v, s->v, s->v_ld, key),
-                             .ldb = s->v_ld,
-                             .c = s->out,
-                             .ldc = s->out_ld});
+    for (int64_t row = 0; row < s->rows; row++) {
+        softmax_row(cpu, s, scratch, row, key, end - key, first_block);
+    }
+    for (int64_t from = key, to; from < end; from = to) {
+        to = part_end(s, from, end);
+        lc_cpu_sgemm(cpu, scratch,
+                     &(lc_sgemm){.ta = 'N',
+                                 .tb = 'N',
+                                 .m = s->rows,
+                                 .n = s->dim,
+                                 .k = to - from,
+                                 .alpha = 1.0f,
+                                 .accumulate = !first_block || from > key,
+                                 .a = scratch->scores + (from - key),
+                                 .lda = SCORE_LD,
+                                 .b = sequence_row(s, s->shared_v, s->v, s->v_ld, from),
+                                 .ldb = s->v_ld,
+                                 .c = s->out,
+                                 .ldc = s->out_ld});
+    }
 }
 
 static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
@@ -117,12 +129,9 @@ static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
     }
     const int64_t first = lc_visible_keys(s->position, s->window).first;
     const int64_t end = row_position(s, s->rows - 1) + 1;
-    for (int64_t key = first, stop; key < end; key = stop) { /* no block has keys of both kinds */
-        stop = end - key < LC_KEY_BLOCK ? end : key + LC_KEY_BLOCK;
-        if (key < s->shared && stop > s->shared) {
-            stop = s->shared;
-        }
-        attend_block(cpu, s, scratch, key, stop - key, key == first);
+    for (int64_t key = first; key < end; key += LC_KEY_BLOCK) {
+        attend_block(cpu, s, scratch, key, end - key < LC_KEY_BLOCK ? end : key + LC_KEY_BLOCK,
+                     key == first);
     }
     for (int64_t row = 0; row < s->rows; row++) {
         const float sum = scratch->row_sum[row];

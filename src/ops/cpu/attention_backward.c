@@ -13,14 +13,13 @@
 
 #include "ops/check.h"
 
-/* A document up to this length, behind a beginning up to this length, is short: its keys are one
- * block, and so are those before them. */
+/* A document up to this length, its beginning included, is short: its keys are one block. */
 #define SHORT_DOCUMENT LC_KEY_BLOCK
 
-/* Queries query..+rows-1 by keys key..+cols-1 of one document and head, as positions in it; the
- * batch row of position 0 would be queries_at and keys_at. */
+/* Queries query..+rows-1 by keys key..+cols-1 of one document and head, as positions in it. Those
+ * before `shared` are common rows of the batch, the others lie `at` rows further on. */
 typedef struct tile {
-    int64_t queries_at, keys_at;
+    int64_t at, shared;
     int64_t query, rows;
     int64_t key, cols;
     int64_t head, kv_head;
@@ -39,33 +38,53 @@ static int64_t minimum(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t batch_row(const tile *t, int64_t position)
+{
+    return position < t->shared ? position : t->at + position;
+}
+
 static float *query_row(const lc_attention_backward_args *args, lc_mat mat, const tile *t)
 {
-    return lc_row_f32(mat, t->queries_at + t->query) + t->head * args->shape.head_dim;
+    return lc_row_f32(mat, batch_row(t, t->query)) + t->head * args->shape.head_dim;
 }
 
 static float *key_row(const lc_attention_backward_args *args, lc_mat mat, const tile *t)
 {
-    return lc_row_f32(mat, t->keys_at + t->key) + t->kv_head * args->shape.head_dim;
+    return lc_row_f32(mat, batch_row(t, t->key)) + t->kv_head * args->shape.head_dim;
+}
+
+/* The part of a tile from key `from` on whose keys are of one kind, common or the document's own.
+ */
+static tile part_of(const tile *whole, int64_t from)
+{
+    tile part = *whole;
+    const int64_t end = whole->key + whole->cols;
+    part.key = from;
+    part.cols = (from < whole->shared && end > whole->shared ? whole->shared : end) - from;
+    return part;
 }
 
 /* scores = alpha a b^T with the a rows of queries, the b rows of keys. */
 static void query_by_key(const backward_job *job, const tile *t, float alpha, lc_mat a, lc_mat b,
                          float *c, lc_cpu_scratch *scratch)
 {
-    lc_cpu_sgemm(job->cpu, scratch,
-                 &(lc_sgemm){.ta = 'N',
-                             .tb = 'T',
-                             .m = t->rows,
-                             .n = t->cols,
-                             .k = job->args->shape.head_dim,
-                             .alpha = alpha,
-                             .a = query_row(job->args, a, t),
-                             .lda = a.ld,
-                             .b = key_row(job->args, b, t),
-                             .ldb = b.ld,
-                             .c = c,
-                             .ldc = t->score_ld});
+    tile part;
+    for (int64_t from = t->key; from < t->key + t->cols; from += part.cols) {
+        part = part_of(t, from);
+        lc_cpu_sgemm(job->cpu, scratch,
+                     &(lc_sgemm){.ta = 'N',
+                                 .tb = 'T',
+                                 .m = part.rows,
+                                 .n = part.cols,
+                                 .k = job->args->shape.head_dim,
+                                 .alpha = alpha,
+                                 .a = query_row(job->args, a, &part),
+                                 .lda = a.ld,
+                                 .b = key_row(job->args, b, &part),
+                                 .ldb = b.ld,
+                                 .c = c + (from - t->key),
+                                 .ldc = t->score_ld});
+    }
 }
 
 /* scratch->scores = p, scratch->gradients = ds of the tile. */
@@ -80,7 +99,7 @@ static void gradient_tile(const backward_job *job, const tile *t, lc_cpu_scratch
               *ds = scratch->gradients + row * t->score_ld;
         const lc_key_range seen =
             lc_clip_keys(lc_visible_keys(t->query + row, shape->window), t->key, t->cols);
-        const int64_t at = (t->queries_at + t->query + row) * shape->heads + t->head;
+        const int64_t at = (batch_row(t, t->query) + row) * shape->heads + t->head;
         const size_t before = (size_t)seen.first * sizeof *p;
         const size_t behind = (size_t)(t->cols - seen.end) * sizeof *p;
         memset(p, 0, before);
@@ -97,20 +116,24 @@ static void gradient_tile(const backward_job *job, const tile *t, lc_cpu_scratch
 static void add_dq(const backward_job *job, const tile *t, bool first, lc_cpu_scratch *scratch)
 {
     const lc_attention_backward_args *args = job->args;
-    lc_cpu_sgemm(job->cpu, scratch,
-                 &(lc_sgemm){.ta = 'N',
-                             .tb = 'N',
-                             .m = t->rows,
-                             .n = args->shape.head_dim,
-                             .k = t->cols,
-                             .alpha = 1.0f,
-                             .accumulate = !first,
-                             .a = scratch->gradients,
-                             .lda = t->score_ld,
-                             .b = key_row(args, args->k, t),
-                             .ldb = args->k.ld,
-                             .c = query_row(args, args->dq, t),
-                             .ldc = args->dq.ld});
+    tile part;
+    for (int64_t from = t->key; from < t->key + t->cols; from += part.cols) {
+        part = part_of(t, from);
+        lc_cpu_sgemm(job->cpu, scratch,
+                     &(lc_sgemm){.ta = 'N',
+                                 .tb = 'N',
+                                 .m = part.rows,
+                                 .n = args->shape.head_dim,
+                                 .k = part.cols,
+                                 .alpha = 1.0f,
+                                 .accumulate = !first || from > t->key,
+                                 .a = scratch->gradients + (from - t->key),
+                                 .lda = t->score_ld,
+                                 .b = key_row(args, args->k, &part),
+                                 .ldb = args->k.ld,
+                                 .c = query_row(args, args->dq, &part),
+                                 .ldc = args->dq.ld});
+    }
 }
 
 /* to += scores^T from, over the tile's queries. */
@@ -133,10 +156,17 @@ static void add_transposed(const backward_job *job, const tile *t, const float *
                              .ldc = to.ld});
 }
 
-static void add_dk_dv(const backward_job *job, const tile *t, lc_cpu_scratch *scratch)
+/* Gradients of the tile's keys from `from` on, which are of one kind. */
+static void add_dk_dv(const backward_job *job, const tile *t, int64_t from, lc_cpu_scratch *scratch)
 {
-    add_transposed(job, t, scratch->scores, job->args->dout, job->args->dv, scratch);
-    add_transposed(job, t, scratch->gradients, job->args->q, job->args->dk, scratch);
+    const int64_t offset = from - t->key;
+    if (offset < t->cols) {
+        const tile part = part_of(t, from);
+        add_transposed(job, &part, scratch->scores + offset, job->args->dout, job->args->dv,
+                       scratch);
+        add_transposed(job, &part, scratch->gradients + offset, job->args->q, job->args->dk,
+                       scratch);
+    }
 }
 
 static void zero_dk_dv(const backward_job *job, const tile *t)
@@ -149,35 +179,40 @@ static void zero_dk_dv(const backward_job *job, const tile *t)
     }
 }
 
-/* The part of keys first..end-1 that begins at `first`, at most `most`, of one kind: common or the
- * document's own. */
-static void set_keys(tile *t, const lc_document *document, int64_t first, int64_t end, int64_t most)
+static tile tile_of(const lc_document *document, int64_t kv_head)
 {
-    const bool is_shared = first < document->shared;
-    t->keys_at = is_shared ? 0 : document->start - document->shared;
-    t->key = first;
-    t->cols = minimum(minimum(most, end - first), is_shared ? document->shared - first : most);
+    const tile t = {.at = document->start - document->shared,
+                    .shared = document->shared,
+                    .head = kv_head,
+                    .kv_head = kv_head};
+    return t;
+}
+
+static int64_t last_query(const lc_attention_shape *shape, const tile *t, int64_t length)
+{
+    return shape->window > 0 ? minimum(length, t->key + t->cols - 1 + shape->window) : length;
 }
 
 /* Gradients of common keys key..+cols-1 from the queries of all documents. */
-static void shared_keys(const backward_job *job, tile t, lc_cpu_scratch *scratch)
+static void shared_keys(const backward_job *job, int64_t key, int64_t cols, int64_t kv_head,
+                        lc_cpu_scratch *scratch)
 {
     const lc_attention_shape *shape = &job->args->shape;
     const int64_t group = shape->heads / shape->kv_heads;
-    const int64_t chunk = t.cols <= LC_QUERY_BLOCK ? LC_KEY_BLOCK : LC_QUERY_BLOCK;
-    t.score_ld = LC_QUERY_BLOCK + LC_KEY_BLOCK - chunk + LC_SCORE_PAD;
-    t.keys_at = 0;
+    const int64_t chunk = cols <= LC_QUERY_BLOCK ? LC_KEY_BLOCK : LC_QUERY_BLOCK;
     for (int32_t i = 0; i < shape->document_count; i++) {
-        t.queries_at = shape->cu_seqlens[i] - shape->shared_rows;
-        int64_t end = shape->cu_seqlens[i + 1] - t.queries_at;
-        if (shape->window > 0) {
-            end = minimum(end, t.key + t.cols - 1 + shape->window);
-        }
-        for (t.head = t.kv_head * group; t.head < (t.kv_head + 1) * group; t.head++) {
-            for (t.query = shape->shared_rows; t.query < end; t.query += chunk) {
+        const lc_document document = {shape->cu_seqlens[i], shape->cu_seqlens[i + 1],
+                                      shape->shared_rows};
+        tile t = tile_of(&document, kv_head);
+        t.key = key;
+        t.cols = cols;
+        t.score_ld = LC_QUERY_BLOCK + LC_KEY_BLOCK - chunk + LC_SCORE_PAD;
+        const int64_t end = last_query(shape, &t, document.stop - t.at);
+        for (t.head = kv_head * group; t.head < (kv_head + 1) * group; t.head++) {
+            for (t.query = t.shared; t.query < end; t.query += chunk) {
                 t.rows = minimum(chunk, end - t.query);
                 gradient_tile(job, &t, scratch);
-                add_dk_dv(job, &t, scratch);
+                add_dk_dv(job, &t, key, scratch);
             }
         }
     }
@@ -187,31 +222,25 @@ static void short_document(const backward_job *job, const lc_document *document,
                            lc_cpu_scratch *scratch)
 {
     const lc_attention_shape *shape = &job->args->shape;
-    const int64_t group = shape->heads / shape->kv_heads, shared = document->shared;
-    const int64_t length = shared + document->stop - document->start;
-    tile t = {.queries_at = document->start - shared,
-              .kv_head = kv_head,
-              .score_ld = LC_KEY_BLOCK + LC_SCORE_PAD};
-    set_keys(&t, document, shared, length, LC_KEY_BLOCK);
+    const int64_t group = shape->heads / shape->kv_heads;
+    tile t = tile_of(document, kv_head);
+    const int64_t length = document->stop - t.at;
+    t.score_ld = LC_KEY_BLOCK + LC_SCORE_PAD;
+    t.key = t.shared;
+    t.cols = length - t.shared;
     zero_dk_dv(job, &t);
     for (t.head = kv_head * group; t.head < (kv_head + 1) * group; t.head++) {
-        for (t.query = shared; t.query < length; t.query += LC_QUERY_BLOCK) {
+        for (t.query = t.shared; t.query < length; t.query += LC_QUERY_BLOCK) {
             t.rows = minimum(LC_QUERY_BLOCK, length - t.query);
-            const int64_t first = lc_visible_keys(t.query, shape->window).first;
-            const int64_t end = t.query + t.rows;
-            for (int64_t key = first; key < end; key += t.cols) {
-                set_keys(&t, document, key, end, LC_KEY_BLOCK);
-                gradient_tile(job, &t, scratch);
-                add_dq(job, &t, key == first, scratch);
-                if (key >= shared) {
-                    add_dk_dv(job, &t, scratch);
-                }
-            }
+            t.key = lc_visible_keys(t.query, shape->window).first;
+            t.cols = t.query + t.rows - t.key;
+            gradient_tile(job, &t, scratch);
+            add_dq(job, &t, true, scratch);
+            add_dk_dv(job, &t, t.key > t.shared ? t.key : t.shared, scratch);
         }
     }
     if (document->start < shape->shared_rows) {
-        set_keys(&t, document, 0, length, LC_KEY_BLOCK);
-        shared_keys(job, t, scratch);
+        shared_keys(job, 0, length, kv_head, scratch);
     }
 }
 
@@ -220,18 +249,17 @@ static void long_queries(const backward_job *job, const lc_document *document, i
                          int64_t to, int64_t head, lc_cpu_scratch *scratch)
 {
     const lc_attention_shape *shape = &job->args->shape;
-    tile t = {.queries_at = document->start - document->shared,
-              .rows = to - from,
-              .head = head,
-              .kv_head = head / (shape->heads / shape->kv_heads),
-              .score_ld = LC_KEY_BLOCK + LC_SCORE_PAD};
-    t.query = from - t.queries_at;
+    tile t = tile_of(document, head / (shape->heads / shape->kv_heads));
+    t.head = head;
+    t.query = from - t.at;
+    t.rows = to - from;
+    t.score_ld = LC_KEY_BLOCK + LC_SCORE_PAD;
     const int64_t first = lc_visible_keys(t.query, shape->window).first;
     const int64_t end = t.query + t.rows;
-    for (int64_t key = first; key < end; key += t.cols) {
-        set_keys(&t, document, key, end, LC_KEY_BLOCK);
+    for (t.key = first; t.key < end; t.key += LC_KEY_BLOCK) {
+        t.cols = minimum(LC_KEY_BLOCK, end - t.key);
         gradient_tile(job, &t, scratch);
-        add_dq(job, &t, key == first, scratch);
+        add_dq(job, &t, t.key == first, scratch);
     }
 }
 
@@ -241,33 +269,27 @@ static void long_keys(const backward_job *job, const lc_document *document, int6
 {
     const lc_attention_shape *shape = &job->args->shape;
     const int64_t group = shape->heads / shape->kv_heads;
-    const int64_t at = document->start - document->shared;
-    tile t = {.queries_at = at,
-              .keys_at = at,
-              .key = from - at,
-              .cols = to - from,
-              .kv_head = kv_head,
-              .score_ld = LC_QUERY_BLOCK + LC_SCORE_PAD};
-    int64_t end = document->stop - at;
-    if (shape->window > 0) {
-        end = minimum(end, t.key + t.cols - 1 + shape->window);
-    }
+    tile t = tile_of(document, kv_head);
+    t.key = from - t.at;
+    t.cols = to - from;
+    t.score_ld = LC_QUERY_BLOCK + LC_SCORE_PAD;
+    const int64_t end = last_query(shape, &t, document->stop - t.at);
     zero_dk_dv(job, &t);
-    for (t.head = t.kv_head * group; t.head < (t.kv_head + 1) * group; t.head++) {
+    for (t.head = kv_head * group; t.head < (kv_head + 1) * group; t.head++) {
         for (t.query = t.key; t.query < end; t.query += LC_KEY_BLOCK) {
             t.rows = minimum(LC_KEY_BLOCK, end - t.query);
             gradient_tile(job, &t, scratch);
-            add_dk_dv(job, &t, scratch);
+            add_dk_dv(job, &t, t.key, scratch);
         }
     }
     if (document->start < shape->shared_rows) {
-        shared_keys(job, t, scratch);
+        shared_keys(job, t.key, t.cols, kv_head, scratch);
     }
 }
 
 static bool is_short(const lc_document *document)
 {
-    return document->stop - document->start <= SHORT_DOCUMENT && document->shared <= SHORT_DOCUMENT;
+    return document->shared + document->stop - document->start <= SHORT_DOCUMENT;
 }
 
 typedef enum pass { QUERY_PASS, KEY_PASS, SHORT_PASS } pass;

@@ -10,17 +10,36 @@
 #define BLOCK_ROWS    (LANES == 16 ? 8 : 4) /* of 32 and 16 registers, four hold no sums */
 #define BLOCK_COLS    (BLOCK_VECTORS * LANES)
 
+/* The sum begins with what c holds, so that one product in two parts of k is summed as in one. */
+INLINE bool goes_on(const lc_block *block)
+{
+    return block->accumulate && block->alpha == 1.0f;
+}
+
+INLINE vf begin_sum(const lc_block *block, int64_t row, int64_t vector)
+{
+    const float *c = block->c + row * block->ldc + vector * LANES;
+    return goes_on(block) ? load(c, block->cols - vector * LANES) : vf_set(0.0f);
+}
+
 INLINE void put(const lc_block *block, int64_t row, int64_t vector, vf sum)
 {
     float *c = block->c + row * block->ldc + vector * LANES;
     const int64_t left = block->cols - vector * LANES;
+    if (goes_on(block)) {
+        store(c, sum, left);
+        return;
+    }
     const vf value = sum * vf_set(block->alpha);
     store(c, block->accumulate ? load(c, left) + value : value, left);
 }
 
 /* Sums have names, no array: not every compiler keeps an array in registers. */
-#define EACH_ROW(DO)   DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#define DECLARE_ROW(i) vf s##i##0 = vf_set(0.0f), s##i##1 = s##i##0, s##i##2 = s##i##0;
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define DECLARE_ROW(i)                                                         \
+    vf s##i##0 = rows > (i) ? begin_sum(block, i, 0) : vf_set(0.0f);           \
+    vf s##i##1 = rows > (i) && vectors > 1 ? begin_sum(block, i, 1) : s##i##0; \
+    vf s##i##2 = rows > (i) && vectors > 2 ? begin_sum(block, i, 2) : s##i##0;
 #define ADD_ROW(i)                                                                               \
     if (rows > (i)) {                                                                            \
         const vf left = vf_set(transposed ? a[i] : (i) < 4 ? a[(i)*lda] : lower[((i)-4) * lda]); \
