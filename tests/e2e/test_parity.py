@@ -100,8 +100,8 @@ def check_training(directory, dataset):
         raise Failed(f"{len(found)} losses, expected {len(expected)}")
     worst = max(expect(f"loss of step {i + 1}", relative(a, b), TRAINED_LOSS)
                 for i, (a, b) in enumerate(zip(found, expected)))
-    if not min(expected[-3:]) < 0.98 * expected[0]:
-        raise Failed(f"the reference learned nothing: {expected[0]:.4f} -> {expected[-1]:.4f}")
+    if not max(relative(loss, expected[0]) for loss in expected) > 0.02:  # rows that hardly train would compare nothing
+        raise Failed(f"the reference stood still: {expected[0]:.4f} -> {expected[-1]:.4f}")
     saved = cases.load_adapter(os.path.join(directory, "model"), trained)
     return worst, check_logits(directory, trained, saved, dataset)
 
