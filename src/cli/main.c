@@ -90,7 +90,6 @@ static lc_code set_log_level(lc_err *err)
 
 static lc_code run(int argc, char **argv, lc_err *err)
 {
-    LC_TRY(set_log_level(err));
     static char help_option[] = "--help";
     if (argc < 2) {
         print_help(stderr);
@@ -113,6 +112,7 @@ static lc_code run(int argc, char **argv, lc_err *err)
         char *arguments[] = {help_option, NULL};
         return verb->run(1, arguments, err);
     }
+    LC_TRY(set_log_level(err)); /* help comes whatever the environment says */
     return verb->run(argc - 2, argv + 2, err);
 }
 

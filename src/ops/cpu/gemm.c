@@ -206,7 +206,8 @@ typedef struct gemm_job {
     int64_t tile_m, tile_n, tiles_m, tiles_n;
 } gemm_job;
 
-/* Narrow enough for every thread's share of tiles; short only where the threads have none. */
+/* Narrow enough for every thread's share of tiles; short only where half of that would be missing.
+ */
 static void choose_tiles(gemm_job *job)
 {
     const int64_t threads = lc_pool_threads(job->cpu->pool);
@@ -215,7 +216,8 @@ static void choose_tiles(gemm_job *job)
     while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
         tile_n -= step;
     }
-    while (tile_m > SHORTEST_TILE && tiles(m, tile_m) * tiles(n, tile_n) < 2 * threads) {
+    while (tile_m > SHORTEST_TILE &&
+           2 * tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
         tile_m /= 2;
     }
     job->tile_m = even_tile(m, tile_m, job->cpu->kernels->block_rows);
