@@ -5,8 +5,13 @@
  *
  * Rules: ops never allocate, synchronise or log. Tags: [in] read, [out] every element of the view
  * written, [acc] added to, [scratch] contents undefined after. Matrices are row-major views
- * (tensor.h). Unless said otherwise data is F32 on the CPU; a weight matrix may also be BF16 ("base
- * kept in bf16"), products are accumulated in fp32. Results do not depend on the number of threads.
+ * (tensor.h); pointers lead to device memory unless they say host. Products are accumulated in
+ * fp32. Results do not depend on the number of threads.
+ *
+ * Element types: activations and their gradients are F32 on the CPU, where a weight matrix may also
+ * be BF16 ("base kept in bf16"). On a GPU activations and weight matrices are both F32 or both
+ * BF16, and rows begin at multiples of 16 bytes. Plain float arrays, masters and adapter gradients
+ * are F32 everywhere.
  *
  * The bordered weight: each adapted linear (or group that shares its input: q,k,v and gate,up) is
  * ONE matrix; R is the sum over adapted modules of the rank rounded up to 16.
@@ -28,6 +33,30 @@ extern "C" {
 #endif
 
 typedef struct lc_device lc_device;
+typedef struct lc_documents lc_documents;
+
+/* Sizes that a backend's workspace goes by; ranks are the widest tails of any layer. */
+typedef struct lc_workspace_extent {
+    int64_t tokens; /* rows of a micro-batch */
+    int64_t width, mlp;
+    int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
+    int64_t qkv_rank, o_rank, gate_up_rank, down_rank;
+    int64_t masters; /* floats of all adapters; 0: no training */
+} lc_workspace_extent;
+
+/* How a kind of device wants a model's memory; known without having one. */
+typedef struct lc_memory_rules {
+    bool has_weight_type; /* activations have the weights' element type; else they are F32 */
+    int64_t pitch;        /* strides of activations are multiples of so many elements */
+    int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
+    bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
+    /* Device memory for what ops put down on their way: lc_ops.set_workspace. */
+    size_t (*workspace_bytes)(const lc_workspace_extent *extent);
+    /* What attention wants to know of a batch of at most `tokens` rows: bytes of it, and the
+     * function that fills them in host memory, from which the caller uploads them. 0: nothing. */
+    size_t (*layout_bytes)(int64_t tokens);
+    void (*lay_out)(const lc_documents *documents, int64_t tokens, void *layout);
+} lc_memory_rules;
 
 /* out[n,:] = table[ids[n],:] */
 typedef struct lc_embed_args {
@@ -56,11 +85,11 @@ typedef struct lc_rmsnorm_backward_args {
 
 /* y = x w^T + bias + addend. With a border x and w are in+R wide. */
 typedef struct lc_linear_args {
-    lc_mat x;          /* [in] N x K */
-    lc_mat w;          /* [in] out x K, F32 or BF16 */
-    const float *bias; /* [in] out, or NULL */
-    lc_mat addend;     /* [in] N x out residual, may be y itself; .data NULL: none */
-    lc_mat y;          /* [out] N x out */
+    lc_mat x;         /* [in] N x K */
+    lc_mat w;         /* [in] out x K */
+    const void *bias; /* [in] out, element type of y; or NULL */
+    lc_mat addend;    /* [in] N x out residual, may be y itself; .data NULL: none */
+    lc_mat y;         /* [out] N x out */
 } lc_linear_args;
 
 /* dx = dy w, or dx += dy w. With a border dy and w have out+R. */
@@ -75,59 +104,93 @@ typedef struct lc_linear_backward_args {
  * layer*LC_MODULE_COUNT + module, feature/4); feature f takes word f%4, dropped when word < p *
  * 2^32. src/base/rng.h has the function; every backend gives the same mask. */
 typedef struct lc_dropout {
-    float p; /* 0: no dropout, the pointers are not read */
-    uint32_t seed;
-    uint32_t step;
+    float p;                 /* 0: no dropout, the pointers are not read */
+    const uint32_t *key;     /* [in] seed, step */
     const int64_t *example;  /* [in] N: index of the row's example in the data set */
     const int32_t *position; /* [in] N: position in its document */
     int32_t layer;
-    int32_t module; /* lc_module_kind */
 } lc_dropout;
 
-/* s = drop(x) a^T. Without dropout one call may cover all slots of a group. */
+/* One adapted module of a group (q, k, v; gate, up; o; down): its place in the bordered matrix. */
+typedef struct lc_lora_part {
+    int32_t row;    /* its first row of W: column of Y and dY */
+    int32_t out;    /* its rows */
+    int32_t slot;   /* its first column of the tail, a multiple of 16 */
+    int32_t width;  /* columns of the tail: its rank rounded up to 16 */
+    int32_t module; /* lc_module_kind, keys its dropout */
+    float scale;    /* alpha/r, folded into sB */
+    float *db;      /* [acc] out x width, dense: gradient of B. Read by lora_dy only */
+} lc_lora_part;
+
+#define LC_MAX_LORA_PARTS 3
+
+/* The adapted modules of a group in the order of their slots, which fill the tail. */
+typedef struct lc_lora_parts {
+    int32_t count;
+    lc_lora_part part[LC_MAX_LORA_PARTS];
+} lc_lora_parts;
+
+/* s = drop(x) a^T; with dropout each part has a mask of its own. */
 typedef struct lc_lora_forward_args {
-    lc_mat x; /* [in] N x in */
-    lc_mat a; /* [in] R x in, F32 or BF16 */
-    lc_mat s; /* [out] N x R: the tail columns of x's buffer */
+    lc_mat x;     /* [in] N x in */
+    lc_mat a;     /* [in] R x in */
+    lc_mat s;     /* [out] N x R: the tail columns of x's buffer */
+    lc_mat saved; /* [out] N x R, the same once more; .data NULL: not wanted */
+    lc_lora_parts parts;
     lc_dropout dropout;
     lc_mat x_dropped; /* [scratch] N x in, with dropout only */
 } lc_lora_forward_args;
 
-/* One module's output side: ds = dy sb; db += scale * dy^T s (sb = scale * B). */
+/* A group's output side: ds = dy sb; db += scale * dy^T s, part by part (sb = scale * B). */
 typedef struct lc_lora_dy_args {
     lc_mat dy; /* [in] N x out */
-    lc_mat sb; /* [in] out x R, F32 or BF16 */
+    lc_mat sb; /* [in] out x R window of G: block diagonal, a part's block at (row, slot) */
     lc_mat s;  /* [in] N x R, as in the forward pass */
-    float scale;
     lc_mat ds; /* [out] N x R: tail columns of dy's buffer */
-    lc_mat db; /* [acc] out x R, F32 */
+    lc_lora_parts parts;
 } lc_lora_dy_args;
 
-/* Input side: da += ds^T drop(x). Without dropout one call may cover all slots of a group. */
+/* A group's input side: da += ds^T drop(x'), x' = x or, with a norm, x * rstd * norm_weight: what
+ * rmsnorm made of x, which is not kept. */
 typedef struct lc_lora_dx_args {
-    lc_mat x;  /* [in] N x in */
-    lc_mat ds; /* [in] N x R */
-    lc_mat da; /* [acc] R x in, F32 */
+    lc_mat x;                 /* [in] N x in */
+    lc_mat ds;                /* [in] N x R */
+    float *da;                /* [acc] R x in, dense */
+    const float *rstd;        /* [in] N; NULL: no norm */
+    const float *norm_weight; /* [in] in, with rstd */
+    lc_mat normed;            /* [scratch] N x in, with rstd */
+    lc_lora_parts parts;
     lc_dropout dropout;
     lc_mat x_dropped; /* [scratch] N x in, with dropout only */
 } lc_lora_dx_args;
 
-/* With dropout, what the bordered GEMM cannot say: dx += drop(ds a) for one module. */
+/* With dropout, what the bordered GEMM cannot say: dx += sum over parts of drop(ds a). */
 typedef struct lc_lora_dropout_backward_args {
     lc_mat ds; /* [in] N x R */
-    lc_mat a;  /* [in] R x in, F32 or BF16 */
+    lc_mat a;  /* [in] R x in */
+    lc_lora_parts parts;
     lc_dropout dropout;
     lc_mat product; /* [scratch] N x in */
     lc_mat dx;      /* [acc] N x in */
 } lc_lora_dropout_backward_args;
 
-/* Writes masters into the border of G: A and scale*B of one module. */
-typedef struct lc_lora_publish_args {
-    lc_mat a; /* [in] R x in, F32 master */
-    lc_mat b; /* [in] out x R, F32 master */
+/* One module's way from its masters into the border of G. */
+typedef struct lc_publish_slot {
+    const float *a; /* [in] width x in, master */
+    const float *b; /* [in] out x width, master */
+    void *w_a;      /* [out] width x in window of G: A */
+    void *w_b;      /* [out] out x width window of G: scale * B */
+    int64_t ld;     /* of G */
+    int32_t in, out, width;
     float scale;
-    lc_mat w_a; /* [out] R x in window of G */
-    lc_mat w_b; /* [out] out x R window of G */
+} lc_publish_slot;
+
+/* Writes masters into the borders, all modules at once. */
+typedef struct lc_lora_publish_args {
+    const lc_publish_slot *slots; /* [in] count */
+    int32_t count;
+    int32_t most_elements; /* of a slot: the largest width * (in + out) */
+    lc_dtype dtype;        /* of G: F32 or BF16 */
 } lc_lora_publish_args;
 
 /* q/k norm over the head dimension (optional), then rotation in the half-split form of Hugging
@@ -160,17 +223,24 @@ typedef struct lc_qk_rope_backward_args {
     const float *rstd;
 } lc_qk_rope_backward_args;
 
+/* The documents of a packed batch. Rows 0..shared_rows-1 are the beginning that all documents have
+ * in common: they come first in each of them, and stand in the batch once. */
+struct lc_documents {
+    int32_t shared_rows;
+    int32_t count;
+    const int32_t *cu_seqlens; /* [in] count+1: shared_rows, .., N. In host memory */
+};
+
 /* Causal attention inside documents of a packed batch. Query head h reads kv-head h / (H/K).
  * p = softmax(scale q k^T) over keys j <= i of the same document; with a window, those of them with
- * j > i - window. Rows 0..shared_rows-1 are the beginning that all documents have in common: they
- * come first in each of them, and stand in the batch once. */
+ * j > i - window, counted in the document. */
 typedef struct lc_attention_shape {
     int32_t heads, kv_heads, head_dim; /* H, K, D */
     float scale;
     int32_t window; /* sliding window in tokens, 0: none */
-    int32_t shared_rows;
-    int32_t document_count;
-    const int32_t *cu_seqlens; /* [in] document_count+1: shared_rows, .., N. In host memory */
+    lc_documents documents;
+    const void
+        *layout; /* [in] what lc_memory_rules.lay_out made of these documents, where it does */
 } lc_attention_shape;
 
 typedef struct lc_attention_args {
@@ -192,6 +262,15 @@ typedef struct lc_attention_backward_args {
     lc_mat dq, dk, dv; /* [out] */
 } lc_attention_backward_args;
 
+/* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches. */
+typedef struct lc_cache_append_args {
+    const int32_t *slots;     /* [in] N */
+    const int32_t *positions; /* [in] N; (slot, position) pairs are distinct */
+    int64_t slot_rows;        /* cache rows per sequence */
+    lc_mat k, v;              /* [in] N x K*D */
+    lc_mat k_cache, v_cache;  /* [acc] (slots*slot_rows) x K*D: other rows stay */
+} lc_cache_append_args;
+
 /* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence
  * slots[n] at positions[n]; its own key is already in the cache; it sees cache rows 0..positions[n]
  * of its slot. */
@@ -208,29 +287,35 @@ typedef struct lc_attention_cached_args {
     lc_mat out;               /* [out] N x H*D */
 } lc_attention_cached_args;
 
-/* y = silu(gate) * up; gate = columns 0..I-1, up = columns I..2I-1 of gate_up */
+/* y = silu(gate) * up; gate = columns 0..I-1, up = columns I..2I-1 of gate_up. With `lora` also
+ * what lora_forward makes of y, whose x is not read then. */
 typedef struct lc_swiglu_args {
-    lc_mat gate_up; /* [in] N x 2I */
-    lc_mat y;       /* [out] N x I */
+    lc_mat gate_up;                   /* [in] N x 2I */
+    lc_mat y;                         /* [out] N x I */
+    const lc_lora_forward_args *lora; /* host; NULL: none */
 } lc_swiglu_args;
 
-/* Overwrites gate|up with their gradients. */
+/* Overwrites gate|up with their gradients. On the way, each where it is given: what lora_dx of the
+ * down projection makes of y = silu(gate) * up, and what lora_dy of gate|up makes of the
+ * gradients. */
 typedef struct lc_swiglu_backward_args {
-    lc_mat dy;      /* [in] N x I */
-    lc_mat gate_up; /* [in,out] N x 2I */
+    lc_mat dy;                           /* [in] N x I */
+    lc_mat gate_up;                      /* [in,out] N x 2I */
+    const lc_lora_dx_args *lora_down;    /* host; its x is [scratch] N x I, for y; NULL: none */
+    const lc_lora_dy_args *lora_gate_up; /* host; its dy is not read; NULL: none */
 } lc_swiglu_backward_args;
 
-/* y[m,:] = x[rows[m],:] */
+/* y[m,:] = x[rows[m],:]. Rows are ascending and distinct, then perhaps some -1: zeros. */
 typedef struct lc_gather_rows_args {
     lc_mat x;            /* [in] N x C */
-    const int32_t *rows; /* [in] M, ascending, distinct */
+    const int32_t *rows; /* [in] M */
     lc_mat y;            /* [out] M x C */
 } lc_gather_rows_args;
 
-/* y[rows[m],:] = x[m,:], all other rows of y zero. */
+/* y[rows[m],:] = x[m,:], all other rows of y zero. Rows as for gather_rows; -1: nowhere. */
 typedef struct lc_scatter_rows_args {
     lc_mat x;            /* [in] M x C */
-    const int32_t *rows; /* [in] M, ascending, distinct */
+    const int32_t *rows; /* [in] M */
     lc_mat y;            /* [out] N x C */
 } lc_scatter_rows_args;
 
@@ -246,30 +331,58 @@ typedef struct lc_cross_entropy_args {
     float *correct; /* [out] M, 0 or 1 */
 } lc_cross_entropy_args;
 
-/* *sum_squares = sum g^2 in double, fixed order. A non-finite gradient gives a non-finite sum. */
-typedef struct lc_sum_squares_args {
-    const float *values; /* [in] count */
-    int64_t count;
-    double *sum_squares; /* [out] 1, host readable after lc_device_sync */
-} lc_sum_squares_args;
+/* Sums over supervised positions, kept on the device from micro-batch to micro-batch. */
+typedef struct lc_sums {
+    double loss;    /* sum of weight * nll */
+    double weight;  /* sum of weights */
+    double correct; /* number of positions whose argmax is the target */
+    double targets; /* number of positions */
+} lc_sums;
 
-/* AdamW as torch does it (decoupled weight decay, bias correction), on fp32 masters:
+/* Adds one batch, in double and in a fixed order. */
+typedef struct lc_add_sums_args {
+    const float *nll, *correct, *weights; /* [in] count */
+    int64_t count;
+    lc_sums *sums; /* [acc] 1 */
+} lc_add_sums_args;
+
+/* What an update did; on the device, so that nobody has to wait for it. */
+typedef struct lc_update {
+    int64_t count;    /* [in,out] updates so far */
+    double grad_norm; /* [out] of the mean gradient, before clipping */
+    int32_t skipped;  /* [out] 1: something was not finite, nothing was changed */
+    int32_t unused;
+} lc_update;
+
+/* What differs from step to step; in device memory, so that a recorded step can be run again. */
+typedef struct lc_step_values {
+    uint32_t key[2]; /* seed, step: the key of the dropout masks */
+    double weight;   /* of all targets of the step, over all ranks */
+    double learning_rate;
+} lc_step_values;
+
+/* Clipping and AdamW as torch does them (decoupled weight decay, bias correction), on fp32 masters;
+ * grad holds sums. With t = update->count + 1:
  *
- *   g = grad * grad_scale
+ *   norm = sqrt(sum grad^2) / weight            in double, fixed order
+ *   g = grad * min(1, clip / (norm + 1e-6)) / weight
  *   param *= 1 - lr*weight_decay
  *   m = b1 m + (1-b1) g
  *   v = b2 v + (1-b2) g^2
  *   param -= lr / (1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps)
- */
+ *
+ * A loss sum, a norm or a factor (next to no weight) that is not finite skips the update. */
 typedef struct lc_adamw_args {
     float *param;      /* [in,out] count */
     const float *grad; /* [in] count: sums */
     float *m;          /* [in,out] count */
     float *v;          /* [in,out] count */
     int64_t count;
-    int64_t t;         /* update number, from 1 */
-    double grad_scale; /* clip coefficient / global weight */
-    double lr, beta1, beta2, eps, weight_decay;
+    double clip; /* 0: off */
+    double beta1, beta2, eps, weight_decay;
+    const lc_sums *sums;          /* [in] of the step, on this rank */
+    const lc_step_values *values; /* [in] */
+    lc_update *update;            /* [in,out] */
 } lc_adamw_args;
 
 /* One per op, named alike; each runs its lc_<op>_check first and returns LC_ERR_INTERNAL on a bad
@@ -287,6 +400,16 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*upload_mat)(lc_device *device, lc_mat to, lc_mat from, lc_err *err);
     LC_WARN_UNUSED lc_code (*download)(lc_device *device, void *to, const void *from, size_t bytes,
                                        lc_err *err);
+    /* Host memory that the device reads directly: zeroed, 256-byte aligned. */
+    LC_WARN_UNUSED lc_code (*host_alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
+    void (*host_free)(lc_device *device, void *memory);
+    /* Queues a copy from such memory, which may be changed again once host_wait(slot) has returned.
+     * Two slots, so that one can be filled while the other is on its way. */
+    LC_WARN_UNUSED lc_code (*upload_queued)(lc_device *device, void *to, const void *from,
+                                            size_t bytes, int slot, lc_err *err);
+    LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
+    /* Borrowed until the device is closed or another one is set. */
+    void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
     LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from,
                                    lc_err *err); /* same shape, may convert */
@@ -318,6 +441,8 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*attention_backward)(lc_device *device,
                                                  const lc_attention_backward_args *args,
                                                  lc_err *err);
+    LC_WARN_UNUSED lc_code (*cache_append)(lc_device *device, const lc_cache_append_args *args,
+                                           lc_err *err);
     LC_WARN_UNUSED lc_code (*attention_cached)(lc_device *device,
                                                const lc_attention_cached_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*swiglu)(lc_device *device, const lc_swiglu_args *args, lc_err *err);
@@ -329,8 +454,8 @@ typedef struct lc_ops {
                                            lc_err *err);
     LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args,
                                             lc_err *err);
-    LC_WARN_UNUSED lc_code (*sum_squares)(lc_device *device, const lc_sum_squares_args *args,
-                                          lc_err *err);
+    LC_WARN_UNUSED lc_code (*add_sums)(lc_device *device, const lc_add_sums_args *args,
+                                       lc_err *err);
     LC_WARN_UNUSED lc_code (*adamw)(lc_device *device, const lc_adamw_args *args, lc_err *err);
 } lc_ops;
 
@@ -338,11 +463,17 @@ struct lc_device {
     const lc_ops *ops;
     const char *description; /* "cpu, 2 threads, avx2", owned by the backend */
     int reader_count;        /* how many threads are worth using to fill its memory, at least 1 */
-    void *state;             /* owned by the backend */
+    bool is_host;            /* its memory is host memory */
+    const lc_memory_rules *memory;
+    void *state; /* owned by the backend */
 };
+
+#define LC_HOST_SLOTS 2
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))
+
+extern const lc_memory_rules lc_cpu_memory;
 
 /* The CPU backend with its own pool of `threads` (>= 1) threads. Close with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err);

@@ -55,6 +55,9 @@ static inline lc_mat lc_mat_f32(float *data, int64_t rows, int64_t cols, int64_t
 /* The window of `mat` that starts at (row, col). The caller keeps it inside. */
 lc_mat lc_mat_view(lc_mat mat, int64_t row, int64_t col, int64_t rows, int64_t cols);
 
+/* The window of `count` columns right behind those of `mat`, inside its stride. */
+lc_mat lc_mat_tail(lc_mat mat, int64_t count);
+
 /* Conversions, round to nearest even as torch does; NaN stays NaN. */
 float lc_bf16_to_f32(uint16_t bits);
 uint16_t lc_f32_to_bf16(float value);

@@ -114,6 +114,13 @@ static inline uint16_t f32_to_f16(float value)
     return (uint16_t)(sign | (magnitude - 0x38000000u + 0xFFFu + odd) >> 13);
 }
 
+lc_mat lc_mat_tail(lc_mat mat, int64_t count)
+{
+    mat.data = (char *)mat.data + (size_t)mat.cols * lc_dtype_bytes(mat.dtype);
+    mat.cols = count;
+    return mat;
+}
+
 float lc_bf16_to_f32(uint16_t bits)
 {
     return bf16_to_f32(bits);

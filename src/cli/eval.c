@@ -38,7 +38,7 @@ typedef struct lc_eval {
     lc_eval_rows rows;               /* JSONL */
     lc_dataset tokenized;            /* .safetensors */
     bool is_tokenized;
-    lc_batch_sums sums;
+    lc_sums sums;
     int64_t exact, unanswered;
     double seconds;
 } lc_eval;
@@ -54,12 +54,7 @@ static lc_code sum_chunk(lc_eval *eval, lc_packer *packer, lc_batch *batch, int6
     }
     lc_packer_begin(packer, examples, count);
     while (lc_packer_next(packer, batch)) {
-        lc_batch_sums sums;
-        LC_TRY(lc_model_batch(eval->engine.model, batch, false, 0, 0, &sums, err));
-        eval->sums.loss += sums.loss;
-        eval->sums.weight += sums.weight;
-        eval->sums.correct += sums.correct;
-        eval->sums.targets += sums.targets;
+        LC_TRY(lc_model_batch(eval->engine.model, batch, false, 0, 0, err));
     }
     return LC_OK;
 }
@@ -75,11 +70,13 @@ static lc_code measure_loss(lc_eval *eval, const lc_dataset *dataset, int64_t co
                                &arena, err));
     packer.shares = lc_model_can_share(eval->engine.model, false);
     LC_TRY_GOTO(lc_batch_init(&batch, eval->engine.model->tokens, &arena, err));
+    LC_TRY_GOTO(lc_model_clear_sums(eval->engine.model, err));
     for (int64_t first = 0; first < count; first += PACKER_EXAMPLES) {
         const int64_t left = count - first;
         LC_TRY_GOTO(sum_chunk(eval, &packer, &batch, first,
                               left < PACKER_EXAMPLES ? left : PACKER_EXAMPLES, err));
     }
+    LC_TRY_GOTO(lc_model_read_sums(eval->engine.model, &eval->sums, err));
 fail:
     lc_arena_release(&arena);
     return code;

@@ -11,6 +11,21 @@
 #include "data/dataset_internal.h"
 #include "data/safetensors.h"
 
+void lc_dataset_totals(const lc_dataset *dataset, const int64_t *examples, int64_t count,
+                       int64_t *tokens, double *weight)
+{
+    *tokens = 0;
+    *weight = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t first = dataset->offsets[examples[i]],
+                      end = dataset->offsets[examples[i] + 1];
+        *tokens += end - first;
+        for (int64_t t = first + 1; t < end; t++) {
+            *weight += (double)dataset->loss_weights[t];
+        }
+    }
+}
+
 void lc_dataset_release(lc_dataset *dataset)
 {
     lc_arena_release(&dataset->arena);

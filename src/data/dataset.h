@@ -35,6 +35,10 @@ typedef struct lc_dataset {
 
 void lc_dataset_release(lc_dataset *dataset);
 
+/* Tokens and summed target weights of `count` examples. */
+void lc_dataset_totals(const lc_dataset *dataset, const int64_t *examples, int64_t count,
+                       int64_t *tokens, double *weight);
+
 /* Chat JSONL. Errors carry the line: broken JSON, unknown role, weight not 0/1, no trained token
  * left, fewer than LC_MIN_JSONL_EXAMPLES rows ("Training file has 7 example(s), but must have at
  * least 10 examples"; `what` is "Training file" or "Validation file"). max_tokens >= 1 cuts longer

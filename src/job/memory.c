@@ -62,9 +62,6 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
                        err, "packing tables"));
     LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 9, err,
                        "batch in host memory"));
-    const int64_t staged = job->config->head_dim + 2 + (job->dropout > 0.0 ? 3 : 0);
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_F32, micro_batch_tokens, staged, err,
-                       "staging in host memory"));
     LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "masters in host memory"));
     LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam m in host memory"));
     return lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam v in host memory");
@@ -74,6 +71,7 @@ lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens,
                            lc_plan *plan, lc_err *err)
 {
     const lc_model_options options = {.dtype = job->resolved->dtype,
+                                      .memory = &lc_cpu_memory,
                                       .training = true,
                                       .dropout = (float)job->dropout,
                                       .tokens = micro_batch_tokens};

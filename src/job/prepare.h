@@ -19,9 +19,9 @@ struct lc_job {
     lc_progress progress; /* of the last step */
     bool is_continued;    /* a checkpoint was found: the logs go on after it */
     bool has_run;
-    bool is_silent;       /* what is said now is in the logs already */
-    bool are_logs_known;  /* lengths and counts of the logs are those of this run */
-    lc_device *device;    /* owned */
+    bool is_silent;      /* what is said now is in the logs already */
+    bool are_logs_known; /* lengths and counts of the logs are those of this run */
+    lc_device *device;   /* owned */
     lc_comm comm;
     lc_model_config config;
     lc_adapter_spec *adapter; /* owned */

@@ -1,8 +1,7 @@
 /*
  * The backward pass, from the gradient of the last layer's output down to the first adapted layer.
  * Gradients of activations flow everywhere above it, gradients of parameters go to the adapter
- * only. Norm outputs and the swiglu product are recomputed (one element-wise pass each); no GEMM
- * is.
+ * only. Norm outputs and the swiglu product are worked out again where they are needed; no GEMM is.
  *
  * Per group:
  *
@@ -12,67 +11,46 @@
  */
 #include "model/passes.h"
 
-/* One module's output side. dy is the group's gradient with its border. */
-static lc_code module_dy(lc_model *model, const lc_group *group, lc_module_kind kind, lc_mat dy,
-                         lc_mat s, lc_err *err)
+/* What lora_dy is asked for a group whose output gradient is dy, with the border behind it; nothing
+ * for a group that is not adapted. */
+static lc_lora_dy_args dy_args(const lc_group *group, lc_mat dy, lc_mat s)
 {
     const lc_group_shape *shape = &group->shape;
-    const lc_lora_slot *slot = &group->slots[kind];
-    const int32_t row = shape->row_first[kind], column = shape->slot_first[kind];
-    const int32_t out = lc_module_out(&model->config, kind);
-    return LC_OP(model->device, lora_dy,
-                 {.dy = lc_mat_view(dy, 0, row, dy.rows, out),
-                  .sb = lc_mat_view(group->g, row, shape->in + column, out, slot->r16),
-                  .s = lc_mat_view(s, 0, column, dy.rows, slot->r16),
-                  .scale = slot->scale,
-                  .ds = lc_mat_view(dy, 0, shape->out + column, dy.rows, slot->r16),
-                  .db = lc_mat_f32(model->grad + slot->b_offset, out, slot->r16, slot->r16)},
-                 err);
+    if (shape->tail == 0) {
+        return (lc_lora_dy_args){.parts = {.count = 0}};
+    }
+    dy.cols = shape->out;
+    return (lc_lora_dy_args){
+        .dy = dy,
+        .sb = lc_mat_view(group->g, 0, shape->in, shape->out, shape->tail),
+        .s = lc_mat_view(s, 0, 0, dy.rows, shape->tail),
+        .ds = lc_mat_tail(dy, shape->tail),
+        .parts = group->parts,
+    };
 }
 
-/* dA of the slots in tail columns first .. first+width-1 of the group, whose masters begin at
- * a_offset. */
-static lc_code slots_dx(lc_model *model, const lc_group *group, int32_t first, int32_t width,
-                        int64_t a_offset, lc_mat x, lc_mat dy, const lc_dropout *dropout,
-                        lc_err *err)
+/* What lora_dx is asked for a group with input x, whose output gradient's border holds dS. */
+static lc_lora_dx_args dx_args(const lc_model *model, const lc_group *group, lc_mat x, lc_mat dy,
+                               const lc_dropout *dropout)
 {
-    const lc_group_shape *shape = &group->shape;
-    const lc_mat input = lc_mat_view(x, 0, 0, x.rows, shape->in);
-    return LC_OP(model->device, lora_dx,
-                 {.x = input,
-                  .ds = lc_mat_view(dy, 0, shape->out + first, dy.rows, width),
-                  .da = lc_mat_f32(model->grad + a_offset, width, shape->in, shape->in),
-                  .dropout = *dropout,
-                  .x_dropped = dropout->p > 0.0f
-                                   ? lc_mat_view(model->dropped, 0, 0, x.rows, shape->in)
-                                   : input},
-                 err);
+    const lc_mat none = {.data = NULL};
+    if (group->shape.tail == 0) {
+        return (lc_lora_dx_args){.parts = {.count = 0}};
+    }
+    dy.cols = group->shape.out;
+    return (lc_lora_dx_args){
+        .x = x,
+        .ds = lc_mat_tail(dy, group->shape.tail),
+        .da = group->da,
+        .parts = group->parts,
+        .dropout = *dropout,
+        .x_dropped = dropout->p > 0.0f ? lc_mat_view(model->dropped, 0, 0, x.rows, x.cols) : none};
 }
 
-/* Adapter gradients of a group. dy: N x (out + border); x: its forward input; s: its saved S.
- * Without dropout the dA of all modules is one product (their masters lie one below the other). */
-static lc_code adapter_gradients(lc_model *model, const lc_group *group, lc_mat dy, lc_mat x,
-                                 lc_mat s, const lc_dropout *dropout, lc_err *err)
+static lc_code output_side(lc_model *model, const lc_group *group, lc_mat dy, lc_mat s, lc_err *err)
 {
-    const lc_group_shape *shape = &group->shape;
-    for (int32_t i = 0; i < group->count; i++) {
-        const lc_module_kind kind = (lc_module_kind)((int32_t)group->first + i);
-        const lc_lora_slot *slot = &group->slots[kind];
-        if (slot->rank == 0) {
-            continue;
-        }
-        LC_TRY(module_dy(model, group, kind, dy, s, err));
-        if (dropout->p > 0.0f) {
-            const lc_dropout keyed = lc_dropout_of(dropout, group->layer, kind);
-            LC_TRY(slots_dx(model, group, shape->slot_first[kind], slot->r16, slot->a_offset, x, dy,
-                            &keyed, err));
-        }
-    }
-    if (dropout->p > 0.0f) {
-        return LC_OK;
-    }
-    return slots_dx(model, group, 0, shape->tail, group->slots[group->first].a_offset, x, dy,
-                    dropout, err);
+    const lc_lora_dy_args args = dy_args(group, dy, s);
+    return group->shape.tail > 0 ? model->device->ops->lora_dy(model->device, &args, err) : LC_OK;
 }
 
 /* dx = gradient of the group's input. */
@@ -80,29 +58,23 @@ static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy,
                               const lc_dropout *dropout, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
-    const int32_t tail = dropout->p > 0.0f ? 0 : shape->tail;
-    dy.cols = shape->out + tail;
-    LC_TRY(LC_OP(
-        model->device, linear_backward,
-        {.dy = dy, .w = lc_mat_view(group->g, 0, 0, shape->out + tail, shape->in), .dx = dx}, err));
-    for (int32_t i = 0; i < group->count && dropout->p > 0.0f; i++) {
-        const lc_module_kind kind = (lc_module_kind)((int32_t)group->first + i);
-        const lc_lora_slot *slot = &group->slots[kind];
-        if (slot->rank == 0) {
-            continue;
-        }
-        const int32_t column = shape->slot_first[kind];
-        lc_mat ds = dy;
-        ds.cols = shape->out + shape->tail;
-        LC_TRY(LC_OP(model->device, lora_dropout_backward,
-                     {.ds = lc_mat_view(ds, 0, shape->out + column, dy.rows, slot->r16),
-                      .a = lc_mat_view(group->g, shape->out + column, 0, slot->r16, shape->in),
-                      .dropout = lc_dropout_of(dropout, group->layer, kind),
-                      .product = lc_mat_view(model->dropped, 0, 0, dy.rows, shape->in),
-                      .dx = dx},
-                     err));
+    const bool is_dropped = dropout->p > 0.0f && shape->tail > 0;
+    dy.cols = shape->out;
+    const lc_mat ds = lc_mat_tail(dy, shape->tail);
+    dy.cols += is_dropped ? 0 : shape->tail;
+    LC_TRY(LC_OP(model->device, linear_backward,
+                 {.dy = dy, .w = lc_mat_view(group->g, 0, 0, dy.cols, shape->in), .dx = dx}, err));
+    if (!is_dropped) {
+        return LC_OK;
     }
-    return LC_OK;
+    return LC_OP(model->device, lora_dropout_backward,
+                 {.ds = ds,
+                  .a = lc_mat_view(group->g, shape->out, 0, shape->tail, shape->in),
+                  .parts = group->parts,
+                  .dropout = *dropout,
+                  .product = lc_mat_view(model->dropped, 0, 0, dy.rows, shape->in),
+                  .dx = dx},
+                 err);
 }
 
 /* d_hidden += backward of the norm whose output gradient is the first C columns of d_product. */
@@ -148,47 +120,51 @@ static bool is_lowest(const layer_pass *pass, lc_group_kind kind)
     return true;
 }
 
+/* From the layer's output through the down projection and swiglu to the gradient of gate|up, with
+ * what the adapters of both projections get on the way. */
 static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
-    const lc_group group = lc_group_of(model, pass->index, LC_GROUP_DOWN);
-    const lc_mat product = lc_rows(model->product, pass->rows),
-                 dy = lc_rows(model->d_hidden, pass->rows);
-    lc_mat wide = dy;
-    wide.cols = group.shape.out + group.shape.tail;
-    if (group.shape.tail > 0) {
-        LC_TRY(LC_OP(model->device, swiglu,
-                     {.gate_up = lc_rows(pass->saved->gate_up, pass->rows), .y = product}, err));
-        LC_TRY(adapter_gradients(model, &group, wide, product, pass->saved->s[LC_GROUP_DOWN],
-                                 pass->dropout, err));
-    }
+    const lc_group down = lc_group_of(model, pass->index, LC_GROUP_DOWN);
+    const lc_group gate_up = lc_group_of(model, pass->index, LC_GROUP_GATE_UP);
+    const lc_mat dy = lc_rows(model->d_hidden, pass->rows),
+                 wide = lc_mat_view(pass->saved->gate_up, 0, 0, pass->rows, gate_up.shape.out),
+                 product = lc_rows(model->product, pass->rows);
+    const lc_lora_dx_args down_dx = dx_args(model, &down, product, dy, pass->dropout);
+    const lc_lora_dy_args gate_up_dy = dy_args(&gate_up, wide, pass->saved->s[LC_GROUP_GATE_UP]);
+    LC_TRY(output_side(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], err));
     *more = !is_lowest(pass, LC_GROUP_DOWN);
-    if (!*more) {
-        return LC_OK;
+    if (!*more) { /* the gradient of gate|up is not wanted, only that of A */
+        LC_TRY(LC_OP(model->device, swiglu, {.gate_up = wide, .y = product}, err));
+        return model->device->ops->lora_dx(model->device, &down_dx, err);
     }
-    const lc_mat d_product = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
-    LC_TRY(input_gradient(model, &group, wide, d_product, pass->dropout, err));
+    const lc_mat d_product = lc_mat_view(model->d_product, 0, 0, pass->rows, down.shape.in);
+    LC_TRY(input_gradient(model, &down, dy, d_product, pass->dropout, err));
     return LC_OP(model->device, swiglu_backward,
-                 {.dy = d_product, .gate_up = lc_rows(pass->saved->gate_up, pass->rows)}, err);
+                 {.dy = d_product,
+                  .gate_up = wide,
+                  .lora_down = down.shape.tail > 0 ? &down_dx : NULL,
+                  .lora_gate_up = gate_up.shape.tail > 0 ? &gate_up_dy : NULL},
+                 err);
 }
 
-/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output with the
- * border; x, weight, rstd: the norm's. Ends in d_hidden. */
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output, with dS in
+ * its border where it is adapted; x, weight, rstd: the norm's. Ends in d_hidden. */
 static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy, lc_mat x,
                                const float *weight, const float *rstd, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, kind);
-    const lc_mat normed = lc_rows(model->normed, pass->rows);
     dy = lc_rows(dy, pass->rows);
-    dy.cols = group.shape.out + group.shape.tail;
     x = lc_rows(x, pass->rows);
-    if (group.shape.tail > 0) {
-        LC_TRY(lc_norm_rows(model, x, weight, normed, NULL, err));
-        LC_TRY(
-            adapter_gradients(model, &group, dy, normed, pass->saved->s[kind], pass->dropout, err));
-    }
     *more = !is_lowest(pass, kind);
+    if (group.shape.tail > 0) {
+        lc_lora_dx_args args = dx_args(model, &group, x, dy, pass->dropout);
+        args.rstd = rstd;
+        args.norm_weight = weight;
+        args.normed = lc_mat_view(model->normed, 0, 0, x.rows, x.cols);
+        LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
+    }
     if (!*more) {
         return LC_OK;
     }
@@ -264,20 +240,29 @@ static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_O);
     const lc_mat attended =
         lc_is_last_layer(pass->model, pass->index) ? model->read_attended : pass->saved->attended;
-    lc_mat wide = lc_rows(model->d_hidden, pass->rows);
-    wide.cols = group.shape.out + group.shape.tail;
+    const lc_mat dy = lc_rows(model->d_hidden, pass->rows);
+    LC_TRY(output_side(model, &group, dy, pass->saved->s[LC_GROUP_O], err));
     if (group.shape.tail > 0) {
-        LC_TRY(adapter_gradients(model, &group, wide, lc_rows(attended, pass->rows),
-                                 pass->saved->s[LC_GROUP_O], pass->dropout, err));
+        const lc_lora_dx_args args =
+            dx_args(model, &group, lc_mat_view(attended, 0, 0, pass->rows, group.shape.in), dy,
+                    pass->dropout);
+        LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
     }
     *more = !is_lowest(pass, LC_GROUP_O);
     if (!*more) {
         return LC_OK;
     }
     *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
-    LC_TRY(input_gradient(model, &group, wide, *d_attended, pass->dropout, err));
+    LC_TRY(input_gradient(model, &group, dy, *d_attended, pass->dropout, err));
     return lc_is_last_layer(pass->model, pass->index) ? spread_read_rows(pass, d_attended, err)
                                                       : LC_OK;
+}
+
+static lc_code qkv_output_side(const layer_pass *pass, lc_err *err)
+{
+    const lc_group group = lc_group_of(pass->model, pass->index, LC_GROUP_QKV);
+    return output_side(pass->model, &group, lc_rows(pass->model->d_qkv, pass->rows),
+                       pass->saved->s[LC_GROUP_QKV], err);
 }
 
 /* Groups from the top of the layer to its bottom. pass has all rows. */
@@ -286,7 +271,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     const lc_layer_activations *saved = pass->saved;
     const lc_layer_weights *weights = pass->weights;
     layer_pass top = *pass;
-    lc_mat d_attended = {NULL, 0, 0, 0, LC_F32};
+    lc_mat d_attended = {.data = NULL};
     bool more = true;
     const lc_dropout read = lc_dropout_of_read_rows(pass->model, pass->dropout);
     if (lc_is_last_layer(pass->model, pass->index)) {
@@ -303,6 +288,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     }
     if (more) {
         LC_TRY(attention_backward(pass, d_attended, err));
+        LC_TRY(qkv_output_side(pass, err));
         LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
                                saved->rstd1, &more, err));
     }
@@ -313,9 +299,10 @@ lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropo
                           lc_err *err)
 {
     for (int32_t layer = model->config.layers - 1; layer >= model->spec.first_layer; layer--) {
+        const lc_dropout keyed = lc_dropout_of(dropout, layer);
         const layer_pass pass = {.model = model,
                                  .batch = batch,
-                                 .dropout = dropout,
+                                 .dropout = &keyed,
                                  .saved = &model->layers[layer],
                                  .weights = &model->weights.layers[layer],
                                  .rows = batch->token_count,

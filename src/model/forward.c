@@ -29,44 +29,30 @@ lc_mat lc_rows(lc_mat mat, int64_t rows)
 lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
 {
     lc_group group = {.shape = lc_group_shape_of(&model->config, &model->spec, layer, kind),
-                      .slots = model->spec.slots[layer],
                       .g = model->weights.layers[layer].group[kind],
-                      .bias = model->weights.layers[layer].bias[kind],
-                      .layer = layer};
-    lc_group_modules(kind, &group.first, &group.count);
-    return group;
-}
-
-/* S = drop(X) A^T into the tail of x, for all slots at once without dropout, else module by module.
- */
-static lc_code lora_tail(lc_model *model, const lc_group *group, lc_mat x,
-                         const lc_dropout *dropout, lc_err *err)
-{
-    const lc_group_shape *shape = &group->shape;
-    const lc_mat input = lc_mat_view(x, 0, 0, x.rows, shape->in);
-    if (dropout->p <= 0.0f) {
-        return LC_OP(model->device, lora_forward,
-                     {.x = input,
-                      .a = lc_mat_view(group->g, shape->out, 0, shape->tail, shape->in),
-                      .s = lc_mat_view(x, 0, shape->in, x.rows, shape->tail)},
-                     err);
-    }
-    for (int32_t i = 0; i < group->count; i++) {
-        const lc_module_kind kind = (lc_module_kind)((int32_t)group->first + i);
-        const lc_lora_slot *slot = &group->slots[kind];
+                      .bias = model->weights.layers[layer].bias[kind]};
+    lc_module_kind first;
+    int32_t count;
+    lc_group_modules(kind, &first, &count);
+    for (int32_t i = 0; i < count; i++) {
+        const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
+        const lc_lora_slot *slot = &model->spec.slots[layer][module];
         if (slot->rank == 0) {
             continue;
         }
-        const int32_t first = shape->slot_first[kind];
-        LC_TRY(LC_OP(model->device, lora_forward,
-                     {.x = input,
-                      .a = lc_mat_view(group->g, shape->out + first, 0, slot->r16, shape->in),
-                      .s = lc_mat_view(x, 0, shape->in + first, x.rows, slot->r16),
-                      .dropout = lc_dropout_of(dropout, group->layer, kind),
-                      .x_dropped = lc_mat_view(model->dropped, 0, 0, x.rows, shape->in)},
-                     err));
+        if (model->grad != NULL && group.parts.count == 0) {
+            group.da = model->grad + slot->a_offset;
+        }
+        group.parts.part[group.parts.count++] =
+            (lc_lora_part){.row = group.shape.row_first[module],
+                           .out = lc_module_out(&model->config, module),
+                           .slot = group.shape.slot_first[module],
+                           .width = slot->r16,
+                           .module = (int32_t)module,
+                           .scale = slot->scale,
+                           .db = model->grad != NULL ? model->grad + slot->b_offset : NULL};
     }
-    return LC_OK;
+    return group;
 }
 
 lc_dropout lc_dropout_of_read_rows(const lc_model *model, const lc_dropout *dropout)
@@ -77,36 +63,70 @@ lc_dropout lc_dropout_of_read_rows(const lc_model *model, const lc_dropout *drop
     return keyed;
 }
 
-lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module)
+lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer)
 {
     lc_dropout keyed = *dropout;
     keyed.layer = layer;
-    keyed.module = (int32_t)module;
     return keyed;
 }
 
-/* y = [x|S] [W|sB]^T + bias + addend; saved_s receives a copy of S when its data is not NULL. x has
- * the group's border behind its columns. */
-static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
-                               lc_mat y, lc_mat saved_s, const lc_dropout *dropout, lc_err *err)
+/* S = drop(X) A^T of x into the border behind it, and into `saved` when that has data. x has the
+ * group's in columns. */
+static lc_lora_forward_args lora_of(const lc_model *model, const lc_group *group, lc_mat x,
+                                    lc_mat saved, const lc_dropout *dropout)
 {
     const lc_group_shape *shape = &group->shape;
-    lc_mat wide = x;
-    wide.cols = shape->in + shape->tail;
-    if (shape->tail > 0) {
-        LC_TRY(lora_tail(model, group, wide, dropout, err));
-        const lc_mat s = lc_mat_view(wide, 0, shape->in, wide.rows, shape->tail);
-        if (saved_s.data != NULL && saved_s.data != s.data) {
-            LC_TRY(model->device->ops->copy(model->device, lc_rows(saved_s, wide.rows), s, err));
-        }
-    }
+    const lc_mat s = lc_mat_tail(x, shape->tail);
+    const lc_mat none = {.data = NULL};
+    return (lc_lora_forward_args){
+        .x = x,
+        .a = lc_mat_view(group->g, shape->out, 0, shape->tail, shape->in),
+        .s = s,
+        .saved = saved.data != NULL && saved.data != s.data ? lc_rows(saved, x.rows) : none,
+        .parts = group->parts,
+        .dropout = *dropout,
+        .x_dropped =
+            dropout->p > 0.0f ? lc_mat_view(model->dropped, 0, 0, x.rows, shape->in) : none};
+}
+
+/* y = [x|S] [W|sB]^T + bias + addend, S being there already. */
+static lc_code bordered_product(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
+                                lc_mat y, lc_err *err)
+{
+    const lc_group_shape *shape = &group->shape;
+    x.cols = shape->in + shape->tail;
     return LC_OP(model->device, linear,
-                 {.x = wide,
-                  .w = lc_mat_view(group->g, 0, 0, shape->out, shape->in + shape->tail),
+                 {.x = x,
+                  .w = lc_mat_view(group->g, 0, 0, shape->out, x.cols),
                   .bias = group->bias,
                   .addend = addend,
                   .y = y},
                  err);
+}
+
+static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
+                               lc_mat y, lc_mat saved, const lc_dropout *dropout, lc_err *err)
+{
+    if (group->shape.tail > 0) {
+        const lc_lora_forward_args lora = lora_of(model, group, x, saved, dropout);
+        LC_TRY(model->device->ops->lora_forward(model->device, &lora, err));
+    }
+    return bordered_product(model, group, x, addend, y, err);
+}
+
+/* y = silu(gate) * up and its product with the down projection. */
+static lc_code swiglu_down(lc_model *model, const lc_group *group, lc_mat gate_up, lc_mat addend,
+                           lc_mat y, lc_mat saved, const lc_dropout *dropout, lc_err *err)
+{
+    const lc_mat product = lc_rows(model->product, gate_up.rows);
+    lc_lora_forward_args lora;
+    if (group->shape.tail > 0) {
+        lora = lora_of(model, group, product, saved, dropout);
+    }
+    LC_TRY(LC_OP(model->device, swiglu,
+                 {.gate_up = gate_up, .y = product, .lora = group->shape.tail > 0 ? &lora : NULL},
+                 err));
+    return bordered_product(model, group, product, addend, y, err);
 }
 
 /* Rotated q, rotated k and v of a layer as windows. */
@@ -154,31 +174,9 @@ lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
                                       .head_dim = c->head_dim,
                                       .scale = (float)(1.0 / sqrt((double)c->head_dim)),
                                       .window = c->layer_window[layer],
-                                      .shared_rows = batch->shared_rows,
-                                      .document_count = batch->document_count,
-                                      .cu_seqlens = batch->cu_seqlens};
+                                      .documents = lc_documents_of(batch),
+                                      .layout = model->layout};
     return shape;
-}
-
-/* Row n of k and v goes to row slots[n]*cache_rows + positions[n] of the cache. Runs of consecutive
- * positions of one slot are copied together. */
-static lc_code append_cache(lc_model *model, int32_t layer, const lc_decode_args *decode, lc_mat k,
-                            lc_mat v, lc_err *err)
-{
-    lc_device *device = model->device;
-    for (int32_t first = 0, end; first < decode->token_count; first = end) {
-        for (end = first + 1;
-             end < decode->token_count && decode->slots[end] == decode->slots[first] &&
-             decode->positions[end] == decode->positions[end - 1] + 1;
-             end++) {}
-        const int64_t row = decode->slots[first] * model->cache_rows + decode->positions[first];
-        const int64_t rows = end - first;
-        LC_TRY(device->ops->copy(device, lc_mat_view(model->k_cache[layer], row, 0, rows, k.cols),
-                                 lc_mat_view(k, first, 0, rows, k.cols), err));
-        LC_TRY(device->ops->copy(device, lc_mat_view(model->v_cache[layer], row, 0, rows, v.cols),
-                                 lc_mat_view(v, first, 0, rows, v.cols), err));
-    }
-    return LC_OK;
 }
 
 static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations *layer,
@@ -198,7 +196,15 @@ static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations
                       .lse = layer->lse},
                      err);
     }
-    LC_TRY(append_cache(model, index, decode, k, v, err));
+    LC_TRY(LC_OP(model->device, cache_append,
+                 {.slots = model->slots,
+                  .positions = model->positions,
+                  .slot_rows = model->cache_rows,
+                  .k = k,
+                  .v = v,
+                  .k_cache = model->k_cache[index],
+                  .v_cache = model->v_cache[index]},
+                 err));
     return LC_OP(model->device, attention_cached,
                  {.heads = c->heads,
                   .kv_heads = c->kv_heads,
@@ -252,35 +258,35 @@ static lc_code after_attention(lc_model *model, int32_t index, lc_mat attended, 
     const lc_layer_weights *weights = &model->weights.layers[index];
     const lc_layer_activations *layer = &model->layers[index];
     const int64_t rows = attended.rows;
-    const lc_mat none = {NULL, 0, 0, 0, LC_F32};
+    const lc_mat none = {.data = NULL};
     const lc_mat output =
         lc_is_last_layer(model, index) ? model->hidden : model->layers[index + 1].input;
     const lc_mat middle = lc_rows(layer->middle, rows), normed = lc_rows(model->normed, rows),
-                 product = lc_rows(model->product, rows);
+                 gate_up = lc_mat_view(layer->gate_up, 0, 0, rows, 2 * (int64_t)model->config.mlp);
+    const lc_dropout keyed = lc_dropout_of(dropout, index);
     lc_group group = lc_group_of(model, index, LC_GROUP_O);
-    LC_TRY(bordered_linear(model, &group, attended, residual, middle, layer->s[LC_GROUP_O], dropout,
+    LC_TRY(bordered_linear(model, &group, attended, residual, middle, layer->s[LC_GROUP_O], &keyed,
                            err));
     LC_TRY(lc_norm_rows(model, middle, weights->norm2, normed, layer->rstd2, err));
     group = lc_group_of(model, index, LC_GROUP_GATE_UP);
-    LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->gate_up, rows),
-                           layer->s[LC_GROUP_GATE_UP], dropout, err));
-    LC_TRY(LC_OP(model->device, swiglu, {.gate_up = lc_rows(layer->gate_up, rows), .y = product},
-                 err));
+    LC_TRY(bordered_linear(model, &group, normed, none, gate_up, layer->s[LC_GROUP_GATE_UP], &keyed,
+                           err));
     group = lc_group_of(model, index, LC_GROUP_DOWN);
-    return bordered_linear(model, &group, product, middle, lc_rows(output, rows),
-                           layer->s[LC_GROUP_DOWN], dropout, err);
+    return swiglu_down(model, &group, gate_up, middle, lc_rows(output, rows),
+                       layer->s[LC_GROUP_DOWN], &keyed, err);
 }
 
 static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const lc_batch *batch,
                              const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
 {
     const lc_layer_activations *layer = &model->layers[index];
-    const lc_mat none = {NULL, 0, 0, 0, LC_F32}, normed = lc_rows(model->normed, rows);
+    const lc_mat none = {.data = NULL}, normed = lc_rows(model->normed, rows);
+    const lc_dropout keyed = lc_dropout_of(dropout, index);
     const lc_group group = lc_group_of(model, index, LC_GROUP_QKV);
     LC_TRY(lc_norm_rows(model, lc_rows(layer->input, rows), model->weights.layers[index].norm1,
                         normed, layer->rstd1, err));
     LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows),
-                           layer->s[LC_GROUP_QKV], dropout, err));
+                           layer->s[LC_GROUP_QKV], &keyed, err));
     LC_TRY(rotate(model, index, layer, rows, err));
     LC_TRY(attend(model, index, layer, rows, batch, decode, err));
     if (!lc_is_last_layer(model, index)) {

@@ -65,26 +65,19 @@ static lc_code final_norm_gradient(lc_model *model, int64_t count, lc_err *err)
                  err);
 }
 
-/* Sums in double, in row order. */
-static lc_code add_up(lc_model *model, const lc_batch *batch, lc_batch_sums *sums, lc_err *err)
+/* Losses and hits of all chunks. */
+static lc_code add_up(lc_model *model, int64_t count, lc_err *err)
 {
-    lc_device *device = model->device;
-    const size_t bytes = (size_t)batch->target_count * sizeof(float);
-    float *nll = model->host_rows, *correct = model->host_rows + model->tokens;
-    LC_TRY(device->ops->download(device, nll, model->nll, bytes, err));
-    LC_TRY(device->ops->download(device, correct, model->correct, bytes, err));
-    LC_TRY(device->ops->sync(device, err));
-    for (int32_t i = 0; i < batch->target_count; i++) {
-        sums->loss += (double)batch->target_weights[i] * (double)nll[i];
-        sums->weight += (double)batch->target_weights[i];
-        sums->correct += (double)correct[i];
-    }
-    sums->targets += (double)batch->target_count;
-    return LC_OK;
+    return LC_OP(model->device, add_sums,
+                 {.nll = model->nll,
+                  .correct = model->correct,
+                  .weights = model->target_weights,
+                  .count = count,
+                  .sums = model->sums},
+                 err);
 }
 
-lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
-                           lc_batch_sums *sums, lc_err *err)
+lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient, lc_err *err)
 {
     const int64_t count = batch->target_count;
     if (count == 0) {
@@ -98,5 +91,5 @@ lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient
     if (gradient) {
         LC_TRY(final_norm_gradient(model, count, err));
     }
-    return add_up(model, batch, sums, err);
+    return add_up(model, count, err);
 }

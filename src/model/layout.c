@@ -1,6 +1,6 @@
 /*
  * The list of a model's buffers; see layout.h. Strides: a buffer that feeds a bordered GEMM is as
- * wide as its rows plus the border, rounded up to 16 elements.
+ * wide as its rows plus the border, rounded up to the device's pitch.
  */
 #include "model/layout.h"
 
@@ -15,11 +15,6 @@ typedef struct layout {
     int64_t tail[LC_GROUP_COUNT]; /* widest border of each group over all layers */
     lc_err *err;
 } layout;
-
-static int64_t round_up16(int64_t value)
-{
-    return (value + 15) / 16 * 16;
-}
 
 static int64_t max64(int64_t a, int64_t b)
 {
@@ -42,15 +37,15 @@ static lc_code place(layout *walk, lc_plan_class plan_class, lc_dtype dtype, int
     return LC_OK;
 }
 
-/* An activation-like F32 matrix of N rows with `border` tail columns behind cols. */
+/* An activation of N rows with `border` tail columns behind cols. */
 static lc_code place_mat(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols,
                          int64_t border, const char *name, int32_t layer, lc_mat *out)
 {
-    void *data = NULL;
-    const int64_t ld = round_up16(cols + border);
-    LC_TRY(place(walk, plan_class, LC_F32, rows, ld, name, layer, &data));
-    *out = lc_mat_f32(data, rows, cols, ld);
-    return LC_OK;
+    const int64_t pitch = walk->model->memory->pitch;
+    const lc_dtype dtype = walk->model->activation;
+    const lc_mat mat = {NULL, rows, cols, (cols + border + pitch - 1) / pitch * pitch, dtype};
+    *out = mat;
+    return place(walk, plan_class, dtype, rows, mat.ld, name, layer, &out->data);
 }
 
 static lc_code place_floats(layout *walk, lc_plan_class plan_class, int64_t rows, int64_t cols,
@@ -68,6 +63,12 @@ static lc_code place_ints(layout *walk, const char *name, int64_t count, int32_t
     LC_TRY(place(walk, LC_PLAN_DATA, LC_I32, count, 1, name, -1, &data));
     *out = data;
     return LC_OK;
+}
+
+static lc_code place_bytes(layout *walk, lc_plan_class plan_class, const char *name, size_t bytes,
+                           void **out)
+{
+    return bytes == 0 ? LC_OK : place(walk, plan_class, LC_U8, (int64_t)bytes, 1, name, -1, out);
 }
 
 bool lc_model_layer_is_saved(const lc_model *model, int32_t layer)
@@ -147,11 +148,17 @@ static lc_code place_adapter(layout *walk)
     if (count == 0) {
         return LC_OK;
     }
+    void *memory = NULL;
     LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "masters", -1, &model->master));
+    LC_TRY(place_bytes(walk, LC_PLAN_ADAPTER, "table of modules",
+                       (size_t)model->publish_count * sizeof *model->publish_slots, &memory));
+    model->publish_slots = memory;
     if (!model->training) {
         return LC_OK;
     }
     LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "gradients", -1, &model->grad));
+    LC_TRY(place_bytes(walk, LC_PLAN_ADAPTER, "update", sizeof *model->update, &memory));
+    model->update = memory;
     LC_TRY(place_floats(walk, LC_PLAN_ADAPTER, count, 1, "adam m", -1, &model->adam_m));
     return place_floats(walk, LC_PLAN_ADAPTER, count, 1, "adam v", -1, &model->adam_v);
 }
@@ -179,11 +186,35 @@ static lc_code place_backward_scratch(layout *walk)
     return LC_OK;
 }
 
+/* What the device's ops put down on their way. */
+static lc_code place_workspace(layout *walk)
+{
+    lc_model *model = walk->model;
+    const lc_model_config *c = &model->config;
+    const int64_t *tail = walk->tail;
+    const int64_t q_width = (int64_t)c->heads * c->head_dim,
+                  kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const lc_workspace_extent extent = {.tokens = model->tokens,
+                                        .width = c->width,
+                                        .mlp = c->mlp,
+                                        .q_width = q_width,
+                                        .qkv_width = q_width + 2 * kv_width,
+                                        .qkv_rank = tail[LC_GROUP_QKV],
+                                        .o_rank = tail[LC_GROUP_O],
+                                        .gate_up_rank = tail[LC_GROUP_GATE_UP],
+                                        .down_rank = tail[LC_GROUP_DOWN],
+                                        .masters = model->training ? model->spec.master_count : 0};
+    model->workspace_bytes = model->memory->workspace_bytes(&extent);
+    return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,
+                       &model->workspace);
+}
+
 static lc_code place_scratch(layout *walk)
 {
     lc_model *model = walk->model;
     const lc_model_config *c = &model->config;
-    const int64_t n = model->tokens, half = c->head_dim / 2;
+    const int64_t n = model->tokens;
+    void *memory = NULL;
     const int64_t q_width = (int64_t)c->heads * c->head_dim;
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "hidden", -1, &model->hidden));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
@@ -198,8 +229,9 @@ static lc_code place_scratch(layout *walk)
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "head_rstd", -1, &model->head_rstd));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "nll", -1, &model->nll));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, 1, "correct", -1, &model->correct));
-    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "cos", -1, &model->cos));
-    LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, half, "sin", -1, &model->sin));
+    LC_TRY(place_bytes(walk, LC_PLAN_SCRATCH, "sums", sizeof *model->sums, &memory));
+    model->sums = memory;
+    LC_TRY(place_workspace(walk));
     return model->training ? place_backward_scratch(walk) : LC_OK;
 }
 
@@ -218,19 +250,25 @@ static void set_last_layer(lc_model *model)
 static lc_code place_batch(layout *walk)
 {
     lc_model *model = walk->model;
-    const int64_t n = model->tokens;
+    const int64_t n = model->tokens, half = model->config.head_dim / 2;
+    void *memory = NULL;
+    LC_TRY(place_bytes(walk, LC_PLAN_DATA, "step values", sizeof *model->values, &memory));
+    model->values = memory;
     LC_TRY(place_ints(walk, "ids", n, &model->ids));
     LC_TRY(place_ints(walk, "positions", n, &model->positions));
     LC_TRY(place_ints(walk, "target rows", n, &model->target_rows));
     LC_TRY(place_ints(walk, "targets", n, &model->targets));
     LC_TRY(place_ints(walk, "slots", n, &model->slots));
     LC_TRY(place_floats(walk, LC_PLAN_DATA, n, 1, "target weights", -1, &model->target_weights));
-    void *examples = NULL;
-    LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples", -1, &examples));
-    model->examples = examples;
+    LC_TRY(place_floats(walk, LC_PLAN_DATA, n, half, "cos", -1, &model->cos));
+    LC_TRY(place_floats(walk, LC_PLAN_DATA, n, half, "sin", -1, &model->sin));
+    LC_TRY(place_bytes(walk, LC_PLAN_DATA, "layout of documents", model->memory->layout_bytes(n),
+                       &model->layout));
+    LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples", -1, &memory));
+    model->examples = memory;
     if (model->dropout > 0.0f) {
-        LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples of read rows", -1, &examples));
-        model->read_examples = examples;
+        LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples of read rows", -1, &memory));
+        model->read_examples = memory;
         LC_TRY(place_ints(walk, "positions of read rows", n, &model->read_positions));
     }
     return LC_OK;
@@ -260,7 +298,8 @@ static lc_code place_weights(layout *walk)
     lc_model *model = walk->model;
     int64_t bytes = 0;
     void *data = NULL;
-    LC_TRY(lc_weights_bytes(&model->config, &model->spec, model->dtype, &bytes, walk->err));
+    LC_TRY(lc_weights_bytes(&model->config, &model->spec, model->dtype, model->activation, &bytes,
+                            walk->err));
     return place(walk, LC_PLAN_WEIGHTS, LC_U8, bytes, 1, "base weights with borders", -1, &data);
 }
 

@@ -21,13 +21,16 @@ static int64_t head_rows_of(const lc_model_options *options)
 
 /* What the walk over the buffers needs: sizes and the host arrays it fills. */
 static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_adapter_spec *spec,
-                       const lc_model_options *options, lc_err *err)
+                       const lc_model_options *options, const lc_memory_rules *memory_rules,
+                       lc_err *err)
 {
     void *memory = NULL;
     lc_arena_init(&model->arena, "model");
     model->config = *config;
     model->spec = *spec;
     model->dtype = options->dtype;
+    model->memory = memory_rules;
+    model->activation = memory_rules->has_weight_type ? options->dtype : LC_F32;
     model->training = options->training;
     model->dropout = options->dropout;
     model->tokens = options->tokens;
@@ -38,6 +41,7 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
         return lc_fail(err, LC_ERR_INVALID, "a micro-batch of %lld tokens is out of range",
                        (long long)options->tokens);
     }
+    model->publish_count = lc_weights_publish_slots(config, spec, NULL, NULL, NULL);
     const size_t layers = (size_t)config->layers;
     LC_TRY(lc_arena_alloc(&model->arena, layers, sizeof *model->layers, &memory, err));
     model->layers = memory;
@@ -55,7 +59,7 @@ lc_code lc_model_plan(const lc_model_config *config, const lc_adapter_spec *spec
     if (model == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory to plan");
     }
-    lc_code code = prepare(model, config, spec, options, err);
+    lc_code code = prepare(model, config, spec, options, options->memory, err);
     if (code == LC_OK) {
         code = lc_plan_init(plan, arena, err);
     }
@@ -81,22 +85,57 @@ static lc_code allocate_blocks(lc_model *model, lc_err *err)
     return LC_OK;
 }
 
+/* Host memory: mirrors of the batch, where the device cannot read ours; a row of logits. */
 static lc_code allocate_staging(lc_model *model, lc_err *err)
 {
-    const size_t table = (size_t)model->tokens * (size_t)(model->config.head_dim / 2);
+    lc_device *device = model->device;
+    for (int slot = 0; slot < LC_HOST_SLOTS && !device->is_host; slot++) {
+        LC_TRY(device->ops->host_alloc(device, (size_t)model->plan.class_bytes[LC_PLAN_DATA],
+                                       &model->host_data[slot], err));
+    }
+    if (model->activation != LC_F32) {
+        LC_TRY(lc_arena_alloc(&model->arena, (size_t)model->config.vocab,
+                              lc_dtype_bytes(model->activation), &model->host_logits, err));
+    }
+    return LC_OK;
+}
+
+/* The table of modules that lora_publish works by, in host and in device memory. */
+static lc_code make_publish_slots(lc_model *model, lc_err *err)
+{
     void *memory = NULL;
-    LC_TRY(lc_arena_alloc(&model->arena, table, sizeof(float), &memory, err));
-    model->host_cos = memory;
-    LC_TRY(lc_arena_alloc(&model->arena, table, sizeof(float), &memory, err));
-    model->host_sin = memory;
-    LC_TRY(lc_arena_alloc(&model->arena, 2 * (size_t)model->tokens, sizeof(float), &memory, err));
-    model->host_rows = memory;
-    if (model->dropout > 0.0f) {
-        const size_t rows = (size_t)model->tokens;
-        LC_TRY(lc_arena_alloc(&model->arena, rows, sizeof(int64_t), &memory, err));
-        model->host_examples = memory;
-        LC_TRY(lc_arena_alloc(&model->arena, rows, sizeof(int32_t), &memory, err));
-        model->host_positions = memory;
+    const size_t count = (size_t)model->publish_count;
+    LC_TRY(lc_arena_alloc(&model->arena, count, sizeof *model->host_slots, &memory, err));
+    model->host_slots = memory;
+    (void)lc_weights_publish_slots(&model->config, &model->spec, model->master, &model->weights,
+                                   model->host_slots);
+    for (size_t i = 0; i < count; i++) {
+        const lc_publish_slot *slot = &model->host_slots[i];
+        const int32_t elements = slot->width * (slot->in + slot->out);
+        model->publish_elements =
+            elements > model->publish_elements ? elements : model->publish_elements;
+    }
+    return model->device->ops->upload(model->device, model->publish_slots, model->host_slots,
+                                      count * sizeof *model->host_slots, err);
+}
+
+/* Widths that the device can take. */
+static lc_code check_widths(const lc_model *model, lc_err *err)
+{
+    const lc_model_config *c = &model->config;
+    const int64_t multiple = model->memory->alignment / (int64_t)lc_dtype_bytes(model->dtype);
+    const struct {
+        const char *name;
+        int64_t width;
+    } widths[] = {
+        {"hidden_size", c->width}, {"intermediate_size", c->mlp}, {"head_dim", c->head_dim}};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        if (multiple > 1 && widths[i].width % multiple != 0) {
+            return lc_fail_param(err, LC_ERR_UNSUPPORTED, widths[i].name,
+                                 "%s is %lld: on a GPU it must be a multiple of %lld; "
+                                 "lorac.device \"cpu\" takes any",
+                                 widths[i].name, (long long)widths[i].width, (long long)multiple);
+        }
     }
     return LC_OK;
 }
@@ -108,16 +147,19 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     lc_code code;
     memset(model, 0, sizeof *model);
     model->device = device;
-    LC_TRY_GOTO(prepare(model, config, spec, options, err));
+    LC_TRY_GOTO(prepare(model, config, spec, options, device->memory, err));
+    LC_TRY_GOTO(check_widths(model, err));
     LC_TRY_GOTO(lc_plan_init(&model->plan, &model->arena, err));
     LC_TRY_GOTO(lc_model_layout(model, &model->plan, false, err));
     LC_TRY_GOTO(allocate_blocks(model, err));
     LC_TRY_GOTO(lc_model_layout(model, &model->plan, true, err));
     LC_TRY_GOTO(allocate_staging(model, err));
-    LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype,
+    LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype, model->activation,
                                  model->blocks[LC_PLAN_WEIGHTS], &model->arena, &model->weights,
                                  err));
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
+    LC_TRY_GOTO(make_publish_slots(model, err));
+    device->ops->set_workspace(device, model->workspace, model->workspace_bytes);
     return LC_OK;
 fail:
     lc_model_close(model);
@@ -126,6 +168,12 @@ fail:
 
 void lc_model_close(lc_model *model)
 {
+    for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
+        if (model->host_data[slot] != NULL) {
+            model->device->ops->host_free(model->device, model->host_data[slot]);
+            model->host_data[slot] = NULL;
+        }
+    }
     for (int i = 0; i < LC_PLAN_CLASS_COUNT; i++) {
         if (model->blocks[i] != NULL) {
             model->device->ops->free(model->device, model->blocks[i]);
@@ -135,10 +183,15 @@ void lc_model_close(lc_model *model)
     lc_arena_release(&model->arena);
 }
 
-lc_code lc_model_publish(lc_model *model, lc_err *err)
+/* After the masters changed: A and scale*B into the borders. */
+static lc_code publish(lc_model *model, lc_err *err)
 {
-    return lc_weights_publish(&model->config, &model->spec, model->master, model->device,
-                              &model->weights, err);
+    return LC_OP(model->device, lora_publish,
+                 {.slots = model->publish_slots,
+                  .count = model->publish_count,
+                  .most_elements = model->publish_elements,
+                  .dtype = model->dtype},
+                 err);
 }
 
 lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err)
@@ -149,7 +202,7 @@ lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err)
     }
     LC_TRY(device->ops->upload(device, model->master, master,
                                (size_t)model->spec.master_count * sizeof(float), err));
-    return lc_model_publish(model, err);
+    return publish(model, err);
 }
 
 lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err)
@@ -162,105 +215,217 @@ lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err)
                                  (size_t)model->spec.master_count * sizeof(float), err);
 }
 
-static lc_code upload_ints(lc_model *model, int32_t *to, const int32_t *from, int32_t count,
-                           lc_err *err)
+/* ---- the batch's way to the device ---- */
+
+/* Where the host writes what the device reads at `device_address`, in the block of the batch. */
+static void *host_of(const lc_model *model, const void *device_address)
 {
-    return model->device->ops->upload(model->device, to, from, (size_t)count * sizeof *from, err);
+    char *mirror = model->host_data[model->host_slot];
+    const char *block = model->blocks[LC_PLAN_DATA];
+    const size_t offset = (size_t)((const char *)device_address - block);
+    return mirror != NULL ? mirror + offset : (char *)model->blocks[LC_PLAN_DATA] + offset;
 }
 
-static lc_code upload_rope(lc_model *model, int32_t token_count, lc_err *err)
+/* Takes the mirror that was used longest ago, once its last upload is done. */
+static lc_code begin_upload(lc_model *model, lc_err *err)
 {
-    const size_t bytes = (size_t)token_count * (size_t)(model->config.head_dim / 2) * sizeof(float);
-    LC_TRY(model->device->ops->upload(model->device, model->cos, model->host_cos, bytes, err));
-    return model->device->ops->upload(model->device, model->sin, model->host_sin, bytes, err);
+    model->host_slot = (model->host_slot + 1) % LC_HOST_SLOTS;
+    return model->device->ops->host_wait(model->device, model->host_slot, err);
+}
+
+static lc_code upload(lc_model *model, size_t bytes, lc_err *err)
+{
+    const void *mirror = model->host_data[model->host_slot];
+    return mirror == NULL
+               ? LC_OK
+               : model->device->ops->upload_queued(model->device, model->blocks[LC_PLAN_DATA],
+                                                   mirror, bytes, model->host_slot, err);
+}
+
+static lc_code end_upload(lc_model *model, lc_err *err)
+{
+    return upload(model, (size_t)model->plan.class_bytes[LC_PLAN_DATA], err);
+}
+
+static void put(const lc_model *model, void *to, const void *from, size_t bytes)
+{
+    if (bytes > 0) {
+        memcpy(host_of(model, to), from, bytes);
+    }
+}
+
+static void put_ints(const lc_model *model, int32_t *to, const int32_t *from, int32_t count)
+{
+    put(model, to, from, (size_t)count * sizeof *from);
 }
 
 /* Example and position of each supervised row, which key its dropout past the last attention. */
-static lc_code upload_read_rows(lc_model *model, const lc_batch *batch, lc_err *err)
+static void put_read_rows(lc_model *model, const lc_batch *batch)
 {
     const int32_t count = batch->target_count;
     model->read_count = count;
-    LC_TRY(upload_ints(model, model->target_rows, batch->target_rows, count, err));
+    put_ints(model, model->target_rows, batch->target_rows, count);
     if (!(model->dropout > 0.0f)) {
-        return LC_OK;
+        return;
     }
+    int64_t *examples = host_of(model, model->read_examples);
+    int32_t *positions = host_of(model, model->read_positions);
     for (int32_t i = 0; i < count; i++) {
-        model->host_examples[i] = batch->examples[batch->target_rows[i]];
-        model->host_positions[i] = batch->positions[batch->target_rows[i]];
+        examples[i] = batch->examples[batch->target_rows[i]];
+        positions[i] = batch->positions[batch->target_rows[i]];
     }
-    LC_TRY(upload_ints(model, model->read_positions, model->host_positions, count, err));
-    return model->device->ops->upload(model->device, model->read_examples, model->host_examples,
-                                      (size_t)count * sizeof *model->host_examples, err);
 }
 
-static lc_code upload_batch(lc_model *model, const lc_batch *batch, lc_err *err)
+lc_documents lc_documents_of(const lc_batch *batch)
 {
-    lc_device *device = model->device;
-    const int32_t n = batch->token_count, m = batch->target_count;
+    const lc_documents documents = {.shared_rows = batch->shared_rows,
+                                    .count = batch->document_count,
+                                    .cu_seqlens = batch->cu_seqlens};
+    return documents;
+}
+
+static void put_rope(lc_model *model, const lc_batch *batch)
+{
+    float *cosine = host_of(model, model->cos), *sine = host_of(model, model->sin);
     if (batch->shared_rows > 0) {
         const int32_t beginning[2] = {0, batch->shared_rows};
         lc_rope_tables(&model->config, batch->shared_rows, batch->positions, 1, beginning, NULL,
-                       model->host_cos, model->host_sin);
+                       cosine, sine);
     }
-    lc_rope_tables(&model->config, n, batch->positions, batch->document_count, batch->cu_seqlens,
-                   batch->lengths, model->host_cos, model->host_sin);
-    LC_TRY(upload_rope(model, n, err));
-    LC_TRY(upload_ints(model, model->ids, batch->ids, n, err));
-    LC_TRY(upload_ints(model, model->positions, batch->positions, n, err));
-    LC_TRY(upload_read_rows(model, batch, err));
-    LC_TRY(upload_ints(model, model->targets, batch->targets, m, err));
-    LC_TRY(device->ops->upload(device, model->target_weights, batch->target_weights,
-                               (size_t)m * sizeof(float), err));
-    return device->ops->upload(device, model->examples, batch->examples,
-                               (size_t)n * sizeof *batch->examples, err);
+    lc_rope_tables(&model->config, batch->token_count, batch->positions, batch->document_count,
+                   batch->cu_seqlens, batch->lengths, cosine, sine);
 }
+
+static lc_code upload_batch(lc_model *model, const lc_batch *batch, uint32_t seed, uint32_t step,
+                            lc_err *err)
+{
+    const int32_t n = batch->token_count, m = batch->target_count;
+    const lc_step_values values = {.key = {seed, step}};
+    LC_TRY(begin_upload(model, err));
+    put(model, model->values, &values, sizeof values);
+    put_rope(model, batch);
+    put_ints(model, model->ids, batch->ids, n);
+    put_ints(model, model->positions, batch->positions, n);
+    put_read_rows(model, batch);
+    put_ints(model, model->targets, batch->targets, m);
+    put(model, model->target_weights, batch->target_weights, (size_t)m * sizeof(float));
+    put(model, model->examples, batch->examples, (size_t)n * sizeof *batch->examples);
+    if (model->layout != NULL) {
+        const lc_documents documents = lc_documents_of(batch);
+        model->memory->lay_out(&documents, model->tokens, host_of(model, model->layout));
+    }
+    return end_upload(model, err);
+}
+
+/* ---- training ---- */
 
 bool lc_model_can_share(const lc_model *model, bool backward)
 {
-    return model->config.rope.type != LC_ROPE_DYNAMIC && !(backward && model->dropout > 0.0f);
+    return model->memory->can_share && model->config.rope.type != LC_ROPE_DYNAMIC &&
+           !(backward && model->dropout > 0.0f);
+}
+
+lc_code lc_model_clear_sums(lc_model *model, lc_err *err)
+{
+    return model->device->ops->zero(model->device, model->sums, sizeof *model->sums, err);
+}
+
+lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err)
+{
+    return model->device->ops->download(model->device, sums, model->sums, sizeof *sums, err);
 }
 
 lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,
-                       uint32_t step, lc_batch_sums *sums, lc_err *err)
+                       uint32_t step, lc_err *err)
 {
-    memset(sums, 0, sizeof *sums);
     if (batch->token_count < 1 || batch->token_count > model->tokens ||
         (backward && !model->training)) {
         return lc_fail(err, LC_ERR_INTERNAL, "a batch of %d tokens in a model opened for %lld",
                        batch->token_count, (long long)model->tokens);
     }
     const lc_dropout dropout = {.p = backward ? model->dropout : 0.0f,
-                                .seed = seed,
-                                .step = step,
+                                .key = model->values->key,
                                 .example = model->examples,
                                 .position = model->positions};
-    LC_TRY(upload_batch(model, batch, err));
+    LC_TRY(upload_batch(model, batch, seed, step, err));
     LC_TRY(lc_model_forward(model, batch->token_count, batch, NULL, &dropout, err));
-    LC_TRY(lc_model_head_loss(model, batch, backward, sums, err));
+    LC_TRY(lc_model_head_loss(model, batch, backward, err));
     if (backward && batch->target_count > 0 && model->spec.master_count > 0) {
         LC_TRY(lc_model_backward(model, batch, &dropout, err));
     }
     return LC_OK;
 }
 
+lc_code lc_model_update(lc_model *model, const lc_update_options *options, double weight,
+                        double learning_rate, lc_err *err)
+{
+    const lc_step_values values = {.weight = weight, .learning_rate = learning_rate};
+    LC_TRY(begin_upload(model, err));
+    put(model, model->values, &values, sizeof values);
+    LC_TRY(upload(model, sizeof values, err));
+    LC_TRY(LC_OP(model->device, adamw,
+                 {.param = model->master,
+                  .grad = model->grad,
+                  .m = model->adam_m,
+                  .v = model->adam_v,
+                  .count = model->spec.master_count,
+                  .clip = options->clip,
+                  .beta1 = options->beta1,
+                  .beta2 = options->beta2,
+                  .eps = options->eps,
+                  .weight_decay = options->weight_decay,
+                  .sums = model->sums,
+                  .values = model->values,
+                  .update = model->update},
+                 err));
+    return publish(model, err);
+}
+
+lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err)
+{
+    return model->device->ops->download(model->device, update, model->update, sizeof *update, err);
+}
+
+lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err)
+{
+    const lc_update update = {.count = count};
+    return model->device->ops->upload(model->device, model->update, &update, sizeof update, err);
+}
+
+/* ---- generation ---- */
+
 /* Rotation tables of a generation step: rows of one sequence in a row are one document. Dynamic
  * scaling takes the frequencies of the sequence's length, wherever a prompt is cut into passes. */
-static void decode_rope(lc_model *model, const lc_decode_args *args)
+static void put_decode_rope(lc_model *model, const lc_decode_args *args)
 {
     const int32_t n = args->token_count;
+    float *cosine = host_of(model, model->cos), *sine = host_of(model, model->sin);
     const int64_t half = model->config.head_dim / 2;
     for (int32_t first = 0, end; first < n; first = end) {
         for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {}
         const int32_t document[2] = {0, end - first};
         lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
-                       args->lengths != NULL ? args->lengths + first : NULL,
-                       model->host_cos + first * half, model->host_sin + first * half);
+                       args->lengths != NULL ? args->lengths + first : NULL, cosine + first * half,
+                       sine + first * half);
     }
+}
+
+/* Row `index` of the logits into host floats. */
+static lc_code download_logits(lc_model *model, int32_t index, float *to, lc_err *err)
+{
+    const size_t count = (size_t)model->config.vocab;
+    const lc_mat row = lc_mat_view(model->logits, index, 0, 1, model->config.vocab);
+    void *landing = model->host_logits != NULL ? model->host_logits : to;
+    LC_TRY(model->device->ops->download(model->device, landing, row.data,
+                                        count * lc_dtype_bytes(row.dtype), err));
+    if (landing != to && !lc_convert(landing, row.dtype, to, LC_F32, count)) {
+        return lc_fail(err, LC_ERR_INTERNAL, "logits of type %s", lc_dtype_name(row.dtype));
+    }
+    return LC_OK;
 }
 
 lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err)
 {
-    lc_device *device = model->device;
     const int32_t n = args->token_count;
     if (n < 1 || n > model->tokens || args->want_count > model->head_rows ||
         model->cache_slots < 1) {
@@ -268,13 +433,14 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
                        "a generation step of %d rows, %d logits in a model opened for %lld", n,
                        args->want_count, (long long)model->tokens);
     }
-    decode_rope(model, args);
-    LC_TRY(upload_rope(model, n, err));
-    LC_TRY(upload_ints(model, model->ids, args->ids, n, err));
-    LC_TRY(upload_ints(model, model->positions, args->positions, n, err));
-    LC_TRY(upload_ints(model, model->slots, args->slots, n, err));
-    LC_TRY(upload_ints(model, model->target_rows, args->want, args->want_count, err));
+    LC_TRY(begin_upload(model, err));
+    put_decode_rope(model, args);
+    put_ints(model, model->ids, args->ids, n);
+    put_ints(model, model->positions, args->positions, n);
+    put_ints(model, model->slots, args->slots, n);
+    put_ints(model, model->target_rows, args->want, args->want_count);
     model->read_count = args->want_count;
+    LC_TRY(end_upload(model, err));
     const lc_dropout none = {.p = 0.0f};
     LC_TRY(lc_model_forward(model, n, NULL, args, &none, err));
     if (args->want_count == 0) {
@@ -282,9 +448,7 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
     }
     LC_TRY(lc_model_head_logits(model, args->want_count, err));
     for (int32_t i = 0; i < args->want_count; i++) {
-        const float *row = (const float *)model->logits.data + i * model->logits.ld;
-        LC_TRY(device->ops->download(device, args->logits + (int64_t)i * model->config.vocab, row,
-                                     (size_t)model->config.vocab * sizeof(float), err));
+        LC_TRY(download_logits(model, i, args->logits + (int64_t)i * model->config.vocab, err));
     }
-    return device->ops->sync(device, err);
+    return LC_OK;
 }

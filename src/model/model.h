@@ -30,7 +30,9 @@ typedef struct lc_model {
     lc_model_config config;
     lc_adapter_spec spec;
     lc_device *device; /* borrowed */
-    lc_dtype dtype;    /* of the base matrices */
+    const lc_memory_rules *memory;
+    lc_dtype dtype;      /* of the base matrices */
+    lc_dtype activation; /* of activations and their gradients */
     float dropout;
     bool training;
     lc_plan plan;
@@ -56,26 +58,39 @@ typedef struct lc_model {
     lc_mat d_product;             /* N x max(I, C, HD) */
     lc_mat d_read;                /* N x C: gradient of the rows that are read, on its way to all */
     lc_mat logits;                /* head_rows x V */
-    float *head_rstd, *nll, *correct;
-    float *cos, *sin, *delta;
-    int32_t *ids, *positions, *target_rows, *targets; /* device copies of the batch */
+    float *head_rstd, *nll, *correct, *delta;
+    lc_sums *sums;     /* of the micro-batches since lc_model_clear_sums */
+    lc_update *update; /* with training only */
+    void *workspace;   /* of the device, workspace_bytes */
+    size_t workspace_bytes;
+    lc_publish_slot *publish_slots;
+
+    /* The batch: one block that is filled in host memory and goes to the device as a whole */
+    lc_step_values *values;
+    int32_t *ids, *positions, *target_rows, *targets, *slots;
     int64_t *examples;
-    float *target_weights;
-    int32_t read_count;     /* rows listed in target_rows: all that is read of the last layer */
-    int64_t *read_examples; /* of these rows, with dropout */
+    float *target_weights, *cos, *sin;
+    void *layout;           /* of its documents, where the device wants one */
+    int64_t *read_examples; /* of target_rows, with dropout */
     int32_t *read_positions;
-    float *host_cos, *host_sin, *host_rows; /* host staging */
-    int64_t *host_examples;                 /* with dropout */
-    int32_t *host_positions;
+    void *host_data[LC_HOST_SLOTS]; /* owned mirrors of the block; NULL where it is host memory */
+    int host_slot;                  /* the mirror in use */
+    int32_t read_count;             /* rows listed in target_rows: all that is read of the last
+                                       layer */
 
     /* KV cache of generation: per layer (slots*rows) x K*D */
     lc_mat *k_cache, *v_cache;
     int64_t cache_slots, cache_rows;
-    int32_t *slots;
+    void *host_logits; /* one row of logits, where they are not F32 */
+
+    lc_publish_slot *host_slots; /* the adapter's way into the borders */
+    int32_t publish_count, publish_elements;
 } lc_model;
 
 typedef struct lc_model_options {
-    lc_dtype dtype; /* LC_F32 or LC_BF16 */
+    lc_dtype dtype;                /* LC_F32 or LC_BF16 */
+    const lc_memory_rules *memory; /* of the device that the model is planned for; lc_model_open
+                                      asks its device */
     bool training;
     float dropout;
     int64_t tokens;                  /* capacity of a micro-batch, or of a generation step */
@@ -98,30 +113,29 @@ void lc_model_close(lc_model *model);
 LC_WARN_UNUSED lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err);
 /* Device masters to host. */
 LC_WARN_UNUSED lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err);
-/* After the optimizer changed the device masters: writes A and scale*B into the borders. */
-LC_WARN_UNUSED lc_code lc_model_publish(lc_model *model, lc_err *err);
-
-/* Sums over one micro-batch's supervised positions. */
-typedef struct lc_batch_sums {
-    double loss;    /* sum of weight * nll */
-    double weight;  /* sum of weights */
-    double correct; /* number of positions whose argmax is the target */
-    double targets; /* number of positions */
-} lc_batch_sums;
-
-static inline void lc_batch_sums_add(lc_batch_sums *total, const lc_batch_sums *part)
-{
-    total->loss += part->loss;
-    total->weight += part->weight;
-    total->correct += part->correct;
-    total->targets += part->targets;
-}
-
-/* Forward pass and loss of a packed micro-batch; with `backward` also the gradient of the summed
- * loss, added to model->grad. seed and step key the dropout masks (used with backward only). */
+/* Forward pass and loss of a packed micro-batch, added to the sums; with `backward` also the
+ * gradient of the summed loss, added to model->grad. seed and step key the dropout masks (used with
+ * backward only). Queued: nothing is waited for. */
 LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward,
-                                      uint32_t seed, uint32_t step, lc_batch_sums *sums,
-                                      lc_err *err);
+                                      uint32_t seed, uint32_t step, lc_err *err);
+
+LC_WARN_UNUSED lc_code lc_model_clear_sums(lc_model *model, lc_err *err);
+/* Waits for the micro-batches since then. */
+LC_WARN_UNUSED lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err);
+
+/* Settings of the optimizer; the rest is in lc_step_values. */
+typedef struct lc_update_options {
+    double clip; /* 0: off */
+    double beta1, beta2, eps, weight_decay;
+} lc_update_options;
+
+/* Divides the summed gradient by `weight`, clips, updates the masters, publishes them. Queued. */
+LC_WARN_UNUSED lc_code lc_model_update(lc_model *model, const lc_update_options *options,
+                                       double weight, double learning_rate, lc_err *err);
+/* What the last update did; waits for it. */
+LC_WARN_UNUSED lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err);
+/* The number of updates that the optimizer's state has seen. */
+LC_WARN_UNUSED lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err);
 
 /* Whether a batch may hold a common beginning once: not where its rows differ by document, as
  * dropout and rotary scaling by length make them. */
@@ -151,9 +165,9 @@ LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int32_t token_count, co
 /* From model->d_hidden (gradient of model->hidden) down to the first adapted layer. */
 LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch,
                                          const lc_dropout *dropout, lc_err *err);
-/* Final norm, head and cross-entropy in chunks over the supervised rows; with gradient fills
- * d_hidden. */
+/* Final norm, head and cross-entropy in chunks over the supervised rows, added to the sums; with
+ * gradient fills d_hidden. */
 LC_WARN_UNUSED lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
-                                          lc_batch_sums *sums, lc_err *err);
+                                          lc_err *err);
 
 #endif

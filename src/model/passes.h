@@ -7,12 +7,10 @@
 /* A linear group of one layer: its bordered matrix and its slots. */
 typedef struct lc_group {
     lc_group_shape shape;
-    const lc_lora_slot *slots; /* by module kind */
-    lc_mat g;                  /* (out + tail) x (in + tail) */
-    const float *bias;         /* out, or NULL */
-    lc_module_kind first;      /* modules first .. first+count-1 */
-    int32_t count;
-    int32_t layer;
+    lc_lora_parts parts; /* its adapted modules; without gradients where there is no training */
+    lc_mat g;            /* (out + tail) x (in + tail) */
+    const void *bias;    /* out, or NULL */
+    float *da;           /* tail x in: gradient of A of all parts, one below the other */
 } lc_group;
 
 lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);
@@ -26,12 +24,15 @@ lc_mat lc_rows(lc_mat mat, int64_t rows);
 /* The dropout of rows that are read: keyed by their own examples and positions. */
 lc_dropout lc_dropout_of_read_rows(const lc_model *model, const lc_dropout *dropout);
 
-/* The dropout of one module: the batch's seed and step with layer and module filled in. */
-lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer, lc_module_kind module);
+/* The dropout of one layer. */
+lc_dropout lc_dropout_of(const lc_dropout *dropout, int32_t layer);
 
 /* Rotated q, rotated k and v of a layer, as windows of `rows` rows. */
 void lc_qkv_windows(const lc_model *model, const lc_layer_activations *layer, int64_t rows,
                     lc_mat *q, lc_mat *k, lc_mat *v);
+
+/* Borrows the batch's cu_seqlens. */
+lc_documents lc_documents_of(const lc_batch *batch);
 
 lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
                                          const lc_batch *batch);

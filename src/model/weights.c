@@ -83,14 +83,14 @@ static lc_mat carve_mat(block_walker *walker, int64_t rows, int64_t cols, int64_
 
 static void carve_layer(block_walker *walker, const lc_model_config *config,
                         const lc_adapter_spec *spec, int32_t layer, lc_dtype dtype,
-                        lc_layer_weights *out)
+                        lc_dtype activation, lc_layer_weights *out)
 {
     for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
         const lc_group_shape shape = lc_group_shape_of(config, spec, layer, (lc_group_kind)kind);
         out->group[kind] =
             carve_mat(walker, shape.rows, (int64_t)shape.in + shape.tail, shape.ld, dtype);
         if (lc_group_has_bias(config, (lc_group_kind)kind)) {
-            out->bias[kind] = carve(walker, 1, shape.out, LC_F32);
+            out->bias[kind] = carve(walker, 1, shape.out, activation);
         }
     }
     out->norm1 = carve(walker, 1, config->width, LC_F32);
@@ -112,7 +112,7 @@ static void carve_all(block_walker *walker, const lc_model_config *config,
     weights->final_norm = carve(walker, 1, config->width, LC_F32);
     for (int32_t layer = 0; layer < config->layers; layer++) {
         lc_layer_weights unused;
-        carve_layer(walker, config, spec, layer, dtype,
+        carve_layer(walker, config, spec, layer, dtype, weights->activation,
                     weights->layers != NULL ? &weights->layers[layer] : &unused);
     }
 }
@@ -126,20 +126,21 @@ static lc_code check_total(const block_walker *walker, lc_err *err)
 }
 
 lc_code lc_weights_bytes(const lc_model_config *config, const lc_adapter_spec *spec, lc_dtype dtype,
-                         int64_t *bytes, lc_err *err)
+                         lc_dtype activation, int64_t *bytes, lc_err *err)
 {
     block_walker counter = {0};
-    lc_weights unused = {0};
+    lc_weights unused = {.activation = activation};
     carve_all(&counter, config, spec, dtype, &unused);
     *bytes = counter.bytes;
     return check_total(&counter, err);
 }
 
 lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *spec, lc_dtype dtype,
-                         void *block, lc_arena *arena, lc_weights *weights, lc_err *err)
+                         lc_dtype activation, void *block, lc_arena *arena, lc_weights *weights,
+                         lc_err *err)
 {
     block_walker walker = {.base = block};
-    *weights = (lc_weights){0};
+    *weights = (lc_weights){.activation = activation};
     LC_TRY(lc_arena_alloc(arena, (size_t)config->layers, sizeof(*weights->layers),
                           (void **)&weights->layers, err));
     carve_all(&walker, config, spec, dtype, weights);
@@ -147,24 +148,29 @@ lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *s
 }
 
 /* One module of a group: A below W, scale*B beside it. */
-static lc_code publish_module(const lc_model_config *config, const lc_lora_slot *slot,
-                              const lc_group_shape *shape, lc_module_kind module, lc_mat group,
-                              float *master, lc_device *device, lc_err *err)
+static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora_slot *slot,
+                                    const lc_group_shape *shape, lc_module_kind module,
+                                    lc_mat group, const float *master)
 {
     const int32_t in = shape->in, out = lc_module_out(config, module);
     const int64_t column = shape->slot_first[module];
-    return LC_OP(device, lora_publish,
-                 {.a = lc_mat_f32(master + slot->a_offset, slot->r16, in, in),
-                  .b = lc_mat_f32(master + slot->b_offset, out, slot->r16, slot->r16),
-                  .scale = slot->scale,
-                  .w_a = lc_mat_view(group, shape->out + column, 0, slot->r16, in),
-                  .w_b = lc_mat_view(group, shape->row_first[module], in + column, out, slot->r16)},
-                 err);
+    return (lc_publish_slot){
+        .a = master + slot->a_offset,
+        .b = master + slot->b_offset,
+        .w_a = lc_mat_view(group, shape->out + column, 0, slot->r16, in).data,
+        .w_b = lc_mat_view(group, shape->row_first[module], in + column, out, slot->r16).data,
+        .ld = group.ld,
+        .in = in,
+        .out = out,
+        .width = slot->r16,
+        .scale = slot->scale};
 }
 
-lc_code lc_weights_publish(const lc_model_config *config, const lc_adapter_spec *spec,
-                           float *master, lc_device *device, lc_weights *weights, lc_err *err)
+int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
+                                 const float *master, const lc_weights *weights,
+                                 lc_publish_slot *slots)
 {
+    int32_t count = 0;
     for (int32_t layer = 0; layer < config->layers; layer++) {
         for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
             const lc_group_shape shape =
@@ -172,12 +178,16 @@ lc_code lc_weights_publish(const lc_model_config *config, const lc_adapter_spec 
             for (int32_t i = 0; i < groups[kind].count; i++) {
                 const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
                 const lc_lora_slot *slot = &spec->slots[layer][module];
-                if (slot->rank > 0) {
-                    LC_TRY(publish_module(config, slot, &shape, module,
-                                          weights->layers[layer].group[kind], master, device, err));
+                if (slot->rank == 0) {
+                    continue;
                 }
+                if (slots != NULL) {
+                    slots[count] = publish_slot(config, slot, &shape, module,
+                                                weights->layers[layer].group[kind], master);
+                }
+                count++;
             }
         }
     }
-    return LC_OK;
+    return count;
 }

@@ -39,7 +39,7 @@ lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter
 
 typedef struct lc_layer_weights {
     lc_mat group[LC_GROUP_COUNT]; /* rows x ld window: rows = out+tail, cols = in+tail */
-    float *bias[LC_GROUP_COUNT];  /* out, or NULL */
+    void *bias[LC_GROUP_COUNT];   /* out, of the activations' type; or NULL */
     float *norm1, *norm2;         /* C */
     float *q_norm, *k_norm;       /* D, or NULL */
 } lc_layer_weights;
@@ -49,20 +49,22 @@ typedef struct lc_weights {
     lc_mat head;              /* V x C; the same memory as embed when tied */
     float *final_norm;        /* C */
     lc_layer_weights *layers; /* L; owned by the model's host arena */
+    lc_dtype activation;      /* of the biases */
 } lc_weights;
 
 /* Device bytes of everything in lc_weights, each buffer rounded up to 256 (for the plan). */
 LC_WARN_UNUSED lc_code lc_weights_bytes(const lc_model_config *config, const lc_adapter_spec *spec,
-                                        lc_dtype dtype, int64_t *bytes, lc_err *err);
+                                        lc_dtype dtype, lc_dtype activation, int64_t *bytes,
+                                        lc_err *err);
 
 /* Sets the pointers of *weights into one device block of lc_weights_bytes (zeroed by alloc). */
 LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *spec,
-                                        lc_dtype dtype, void *block, lc_arena *arena,
-                                        lc_weights *weights, lc_err *err);
+                                        lc_dtype dtype, lc_dtype activation, void *block,
+                                        lc_arena *arena, lc_weights *weights, lc_err *err);
 
 /* Reads the files into the carved matrices; the border beside W is left as it is: zero in new
  * memory, so publish afterwards. A missing tensor, a wrong shape or dtype is an error that names
- * the tensor, expected and found. Norms and biases become F32; matrices `dtype` (F32 or BF16).
+ * the tensor, expected and found. Norms become F32; matrices `dtype` (F32 or BF16).
  * Tensors that the family does not have are an error too, other than rotary inv_freq buffers and,
  * in a tied model, a head equal to the embedding. Holds 4 MiB of host memory for each of the
  * device's readers, at most 32 MiB, while it runs. */
@@ -70,9 +72,10 @@ LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_a
                                        const lc_weight_files *files, lc_device *device,
                                        lc_weights *weights, lc_err *err);
 
-/* Writes A and scale*B of every slot from device masters into the borders. */
-LC_WARN_UNUSED lc_code lc_weights_publish(const lc_model_config *config,
-                                          const lc_adapter_spec *spec, float *master,
-                                          lc_device *device, lc_weights *weights, lc_err *err);
+/* Where every adapted module's masters (of device memory `master`) go in the borders: fills `slots`
+ * (spec's module count of them, or NULL: only counts) and returns how many. */
+int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
+                                 const float *master, const lc_weights *weights,
+                                 lc_publish_slot *slots);
 
 #endif

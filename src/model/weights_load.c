@@ -15,7 +15,6 @@
 #define STAGE_BYTES   ((size_t)4 << 20) /* of a reader; several blocks a tensor keep all busy */
 #define MAX_READERS   8
 #define NAME_BYTES    128
-#define LEAF_BYTES    64
 #define LAYER_PREFIX  "model.layers."
 #define EMBED_NAME    "model.embed_tokens.weight"
 #define NORM_NAME     "model.norm.weight"
@@ -42,9 +41,11 @@ typedef struct loader {
     const lc_adapter_spec *spec;
     const lc_weight_files *files;
     lc_device *device;
-    load_block *blocks; /* owned */
+    lc_dtype activation; /* of biases */
+    load_block *blocks;  /* owned */
     int64_t count, capacity;
-    char *stages; /* owned, STAGE_BYTES for each reader: rows as in the file */
+    char *stages; /* owned, of the device's host memory, STAGE_BYTES for each reader: rows as in the
+                     file */
 } loader;
 
 static lc_code fail_missing(const loader *load, const char *name, lc_err *err)
@@ -157,7 +158,10 @@ static lc_code read_blocks(loader *load, lc_err *err)
     const int readers =
         load->device->reader_count < MAX_READERS ? load->device->reader_count : MAX_READERS;
     lc_pool *pool = NULL;
-    LC_TRY(lc_new((void **)&load->stages, (size_t)readers, STAGE_BYTES, "weight buffers", err));
+    void *stages = NULL;
+    LC_TRY(
+        load->device->ops->host_alloc(load->device, (size_t)readers * STAGE_BYTES, &stages, err));
+    load->stages = stages;
     LC_TRY(lc_pool_start(readers, NULL, NULL, &pool, err));
     const lc_code code = lc_pool_try(pool, load->count, read_block, load, err);
     lc_pool_stop(pool);
@@ -190,9 +194,10 @@ static lc_code load_group(loader *load, int32_t layer, lc_group_kind kind,
         LC_TRY(load_tensor(load, name, false,
                            lc_mat_view(weights->group[kind], row, 0, out, shape.in), err));
         if (weights->bias[kind] != NULL) {
-            char leaf[LEAF_BYTES];
-            (void)snprintf(leaf, sizeof(leaf), "%s.bias", lc_module_path(module));
-            LC_TRY(load_vector(load, layer, leaf, weights->bias[kind] + row, out, err));
+            const lc_mat bias = {weights->bias[kind], 1, shape.out, shape.out, load->activation};
+            (void)snprintf(name, sizeof(name), LAYER_PREFIX "%d.%s.bias", layer,
+                           lc_module_path(module));
+            LC_TRY(load_tensor(load, name, true, lc_mat_view(bias, 0, row, 1, out), err));
         }
     }
     return LC_OK;
@@ -327,12 +332,18 @@ lc_code lc_weights_load(const lc_model_config *config, const lc_adapter_spec *sp
                         const lc_weight_files *files, lc_device *device, lc_weights *weights,
                         lc_err *err)
 {
-    loader load = {.config = config, .spec = spec, .files = files, .device = device};
+    loader load = {.config = config,
+                   .spec = spec,
+                   .files = files,
+                   .device = device,
+                   .activation = weights->activation};
     lc_code code = load_all(&load, weights, err);
     if (code == LC_OK) {
         code = read_blocks(&load, err);
     }
-    lc_free(load.stages);
+    if (load.stages != NULL) {
+        device->ops->host_free(device, load.stages);
+    }
     lc_free(load.blocks);
     return code;
 }

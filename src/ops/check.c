@@ -1,6 +1,6 @@
-/* The checks of all ops; see check.h. Backends call them first, so their code may trust the shapes.
- */
-#include "ops/check.h"
+/* The checks of all ops; see ops_check.h. Backends call them first, so their code may trust the
+ * shapes. Compiled into every backend. */
+#include "lorac/ops_check.h"
 
 #include <math.h>
 
@@ -9,10 +9,11 @@
 #define F32_ONLY    (1u << LC_F32)
 #define F32_OR_BF16 (1u << LC_F32 | 1u << LC_BF16)
 
-/* One field of one op under test. */
+/* The op under test. */
 typedef struct place {
     const char *op;
     lc_err *err;
+    const lc_op_rules *rules; /* NULL where the op has no matrices */
 } place;
 
 static lc_code wrong(place at, const char *field, const char *what, int64_t found,
@@ -49,7 +50,9 @@ static lc_code is_dtype(place at, const char *field, lc_dtype found, unsigned al
         return lc_fail_param(at.err, LC_ERR_INTERNAL, field, "%s: %s has dtype %s, expected %s",
                              at.op, field,
                              (unsigned)found < LC_DTYPE_COUNT ? lc_dtype_name(found) : "(none)",
-                             allowed == F32_ONLY ? "F32" : "F32 or BF16");
+                             allowed == F32_ONLY        ? "F32"
+                             : allowed == 1u << LC_BF16 ? "BF16"
+                                                        : "F32 or BF16");
     }
     return LC_OK;
 }
@@ -80,14 +83,39 @@ static lc_code is_mat(place at, const char *field, lc_mat mat, int64_t rows, int
     return mat.rows > 0 ? is_present(at, field, mat.data) : LC_OK;
 }
 
-static lc_code is_f32(place at, const char *field, lc_mat mat, int64_t rows, int64_t cols)
+/* Rows that begin where the backend wants them; has_free_width: the vocabulary's. */
+static lc_code is_aligned(place at, const char *field, lc_mat mat, bool has_free_width)
 {
-    return is_mat(at, field, mat, rows, cols, F32_ONLY);
+    const int64_t alignment = at.rules->alignment, bytes = (int64_t)lc_dtype_bytes(mat.dtype);
+    if (mat.rows > 0 && (uintptr_t)mat.data % (uintptr_t)alignment != 0) {
+        return wrong(at, field, " in memory", (int64_t)((uintptr_t)mat.data % (uintptr_t)alignment),
+                     "0 bytes past a multiple of ", alignment);
+    }
+    if (mat.ld * bytes % alignment != 0) {
+        return wrong(at, field, ".ld", mat.ld, "a multiple of ", alignment / bytes);
+    }
+    if (!has_free_width && mat.cols * bytes % alignment != 0) {
+        return wrong(at, field, ".cols", mat.cols, "a multiple of ", alignment / bytes);
+    }
+    return LC_OK;
+}
+
+static lc_code is_activation(place at, const char *field, lc_mat mat, int64_t rows, int64_t cols)
+{
+    LC_TRY(is_mat(at, field, mat, rows, cols, 1u << at.rules->activation));
+    return is_aligned(at, field, mat, false);
+}
+
+static lc_code is_logits(place at, const char *field, lc_mat mat, int64_t rows, int64_t cols)
+{
+    LC_TRY(is_mat(at, field, mat, rows, cols, 1u << at.rules->activation));
+    return is_aligned(at, field, mat, true);
 }
 
 static lc_code is_weight(place at, const char *field, lc_mat mat, int64_t rows, int64_t cols)
 {
-    return is_mat(at, field, mat, rows, cols, F32_OR_BF16);
+    LC_TRY(is_mat(at, field, mat, rows, cols, at.rules->weights));
+    return is_aligned(at, field, mat, false);
 }
 
 /* Per-row arrays may be NULL in a batch without rows. */
@@ -98,7 +126,7 @@ static lc_code is_array(place at, const char *field, const void *pointer, int64_
 
 lc_code lc_copy_check(lc_mat to, lc_mat from, lc_err *err)
 {
-    const place at = {"copy", err};
+    const place at = {"copy", err, NULL};
     const unsigned any = (1u << LC_DTYPE_COUNT) - 1;
     const unsigned floats = F32_OR_BF16 | 1u << LC_F16;
     LC_TRY(is_mat(at, "from", from, from.rows, from.cols, any));
@@ -112,11 +140,11 @@ lc_code lc_copy_check(lc_mat to, lc_mat from, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_embed_check(const lc_embed_args *args, lc_err *err)
+lc_code lc_embed_check(const lc_embed_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"embed", err};
+    const place at = {"embed", err, rules};
     LC_TRY(is_weight(at, "table", args->table, args->table.rows, args->table.cols));
-    LC_TRY(is_f32(at, "out", args->out, args->out.rows, args->table.cols));
+    LC_TRY(is_activation(at, "out", args->out, args->out.rows, args->table.cols));
     return is_array(at, "ids", args->ids, args->out.rows);
 }
 
@@ -130,46 +158,48 @@ static lc_code check_eps(place at, float eps)
     return LC_OK;
 }
 
-lc_code lc_rmsnorm_check(const lc_rmsnorm_args *args, lc_err *err)
+lc_code lc_rmsnorm_check(const lc_rmsnorm_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"rmsnorm", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_f32(at, "y", args->y, args->x.rows, args->x.cols));
+    const place at = {"rmsnorm", err, rules};
+    LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
+    LC_TRY(is_activation(at, "y", args->y, args->x.rows, args->x.cols));
     LC_TRY(check_eps(at, args->eps));
     return is_present(at, "weight", args->weight);
 }
 
-lc_code lc_rmsnorm_backward_check(const lc_rmsnorm_backward_args *args, lc_err *err)
+lc_code lc_rmsnorm_backward_check(const lc_rmsnorm_backward_args *args, const lc_op_rules *rules,
+                                  lc_err *err)
 {
-    const place at = {"rmsnorm_backward", err};
-    LC_TRY(is_f32(at, "dy", args->dy, args->dy.rows, args->dy.cols));
-    LC_TRY(is_f32(at, "x", args->x, args->dy.rows, args->dy.cols));
-    LC_TRY(is_f32(at, "dx", args->dx, args->dy.rows, args->dy.cols));
+    const place at = {"rmsnorm_backward", err, rules};
+    LC_TRY(is_activation(at, "dy", args->dy, args->dy.rows, args->dy.cols));
+    LC_TRY(is_activation(at, "x", args->x, args->dy.rows, args->dy.cols));
+    LC_TRY(is_activation(at, "dx", args->dx, args->dy.rows, args->dy.cols));
     LC_TRY(is_array(at, "rstd", args->rstd, args->dy.rows));
     return is_present(at, "weight", args->weight);
 }
 
-lc_code lc_linear_check(const lc_linear_args *args, lc_err *err)
+lc_code lc_linear_check(const lc_linear_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"linear", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
+    const place at = {"linear", err, rules};
+    LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
     LC_TRY(is_weight(at, "w", args->w, args->w.rows, args->x.cols));
-    LC_TRY(is_f32(at, "y", args->y, args->x.rows, args->w.rows));
+    LC_TRY(is_logits(at, "y", args->y, args->x.rows, args->w.rows));
     if (args->addend.data != NULL) {
-        LC_TRY(is_f32(at, "addend", args->addend, args->x.rows, args->w.rows));
+        LC_TRY(is_activation(at, "addend", args->addend, args->x.rows, args->w.rows));
     }
     return LC_OK;
 }
 
-lc_code lc_linear_backward_check(const lc_linear_backward_args *args, lc_err *err)
+lc_code lc_linear_backward_check(const lc_linear_backward_args *args, const lc_op_rules *rules,
+                                 lc_err *err)
 {
-    const place at = {"linear_backward", err};
-    LC_TRY(is_f32(at, "dy", args->dy, args->dy.rows, args->dy.cols));
+    const place at = {"linear_backward", err, rules};
+    LC_TRY(is_logits(at, "dy", args->dy, args->dy.rows, args->dy.cols));
     LC_TRY(is_weight(at, "w", args->w, args->dy.cols, args->w.cols));
-    return is_f32(at, "dx", args->dx, args->dy.rows, args->w.cols);
+    return is_activation(at, "dx", args->dx, args->dy.rows, args->w.cols);
 }
 
-/* p in [0, 1); with p > 0 the row keys and the scratch matrix, which has the shape rows x cols. */
+/* p in [0, 1); with p > 0 the key and the rows' keys. */
 static lc_code check_dropout(place at, const lc_dropout *dropout, int64_t rows)
 {
     if (!(dropout->p >= 0.0f && dropout->p < 1.0f)) {
@@ -177,58 +207,112 @@ static lc_code check_dropout(place at, const lc_dropout *dropout, int64_t rows)
                              "%s: dropout.p is %g, expected 0 <= p < 1", at.op, (double)dropout->p);
     }
     if (dropout->p > 0.0f) {
+        LC_TRY(is_present(at, "dropout.key", dropout->key));
         LC_TRY(is_array(at, "dropout.example", dropout->example, rows));
         LC_TRY(is_array(at, "dropout.position", dropout->position, rows));
         LC_TRY(is_at_least(at, "dropout.layer", "", dropout->layer, 0));
-        LC_TRY(is_at_least(at, "dropout.module", "", dropout->module, 0));
     }
     return LC_OK;
 }
 
-lc_code lc_lora_forward_check(const lc_lora_forward_args *args, lc_err *err)
+/* Slots side by side from 0 to `tail`, modules one below the other inside `out` rows. */
+static lc_code check_parts(place at, const lc_lora_parts *parts, int64_t tail, int64_t out)
 {
-    const place at = {"lora_forward", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_weight(at, "a", args->a, args->a.rows, args->x.cols));
-    LC_TRY(is_f32(at, "s", args->s, args->x.rows, args->a.rows));
-    LC_TRY(check_dropout(at, &args->dropout, args->x.rows));
+    int64_t row = 0, slot = 0;
+    LC_TRY(is_at_least(at, "parts.count", "", parts->count, 1));
+    if (parts->count > LC_MAX_LORA_PARTS) {
+        return wrong(at, "parts.count", "", parts->count, "at most ", LC_MAX_LORA_PARTS);
+    }
+    for (int32_t i = 0; i < parts->count; i++) {
+        const lc_lora_part *part = &parts->part[i];
+        LC_TRY(is_at_least(at, "parts.row", "", part->row, row));
+        LC_TRY(is_at_least(at, "parts.out", "", part->out, 1));
+        LC_TRY(is_equal(at, "parts.slot", "", part->slot, slot));
+        LC_TRY(is_at_least(at, "parts.width", "", part->width, 1));
+        LC_TRY(is_at_least(at, "parts.module", "", part->module, 0));
+        LC_TRY(is_finite(at, "parts.scale", (double)part->scale));
+        row = (int64_t)part->row + part->out;
+        slot += part->width;
+    }
+    LC_TRY(is_equal(at, "parts.width", " in all", slot, tail));
+    return out >= row ? LC_OK : wrong(at, "parts.row", " at the end", row, "at most ", out);
+}
+
+#define ANY_OUT INT64_MAX /* the op does not look at the parts' rows */
+
+/* What lora_forward says of everything but x. */
+static lc_code check_lora_forward(place at, const lc_lora_forward_args *args, int64_t rows,
+                                  int64_t in)
+{
+    LC_TRY(is_weight(at, "a", args->a, args->a.rows, in));
+    LC_TRY(is_activation(at, "s", args->s, rows, args->a.rows));
+    if (args->saved.data != NULL) {
+        LC_TRY(is_activation(at, "saved", args->saved, rows, args->a.rows));
+    }
+    LC_TRY(check_parts(at, &args->parts, args->a.rows, ANY_OUT));
+    LC_TRY(check_dropout(at, &args->dropout, rows));
     if (args->dropout.p > 0.0f) {
-        LC_TRY(is_f32(at, "x_dropped", args->x_dropped, args->x.rows, args->x.cols));
+        LC_TRY(is_activation(at, "x_dropped", args->x_dropped, rows, in));
     }
     return LC_OK;
 }
 
-lc_code lc_lora_dy_check(const lc_lora_dy_args *args, lc_err *err)
+lc_code lc_lora_forward_check(const lc_lora_forward_args *args, const lc_op_rules *rules,
+                              lc_err *err)
 {
-    const place at = {"lora_dy", err};
-    LC_TRY(is_f32(at, "dy", args->dy, args->dy.rows, args->dy.cols));
-    LC_TRY(is_weight(at, "sb", args->sb, args->dy.cols, args->sb.cols));
-    LC_TRY(is_f32(at, "s", args->s, args->dy.rows, args->sb.cols));
-    LC_TRY(is_f32(at, "ds", args->ds, args->dy.rows, args->sb.cols));
-    LC_TRY(is_f32(at, "db", args->db, args->dy.cols, args->sb.cols));
-    return is_finite(at, "scale", (double)args->scale);
+    const place at = {"lora_forward", err, rules};
+    LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
+    return check_lora_forward(at, args, args->x.rows, args->x.cols);
 }
 
-lc_code lc_lora_dx_check(const lc_lora_dx_args *args, lc_err *err)
+/* What lora_dy says of everything but dy. */
+static lc_code check_lora_dy(place at, const lc_lora_dy_args *args, int64_t rows, int64_t out)
 {
-    const place at = {"lora_dx", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_f32(at, "ds", args->ds, args->x.rows, args->ds.cols));
-    LC_TRY(is_f32(at, "da", args->da, args->ds.cols, args->x.cols));
-    LC_TRY(check_dropout(at, &args->dropout, args->x.rows));
+    LC_TRY(is_weight(at, "sb", args->sb, out, args->sb.cols));
+    LC_TRY(is_activation(at, "s", args->s, rows, args->sb.cols));
+    LC_TRY(is_activation(at, "ds", args->ds, rows, args->sb.cols));
+    LC_TRY(check_parts(at, &args->parts, args->sb.cols, out));
+    for (int32_t i = 0; i < args->parts.count; i++) {
+        LC_TRY(is_present(at, "parts.db", args->parts.part[i].db));
+    }
+    return LC_OK;
+}
+
+lc_code lc_lora_dy_check(const lc_lora_dy_args *args, const lc_op_rules *rules, lc_err *err)
+{
+    const place at = {"lora_dy", err, rules};
+    LC_TRY(is_activation(at, "dy", args->dy, args->dy.rows, args->dy.cols));
+    return check_lora_dy(at, args, args->dy.rows, args->dy.cols);
+}
+
+lc_code lc_lora_dx_check(const lc_lora_dx_args *args, const lc_op_rules *rules, lc_err *err)
+{
+    const place at = {"lora_dx", err, rules};
+    const int64_t rows = args->x.rows, in = args->x.cols;
+    LC_TRY(is_activation(at, "x", args->x, rows, in));
+    LC_TRY(is_activation(at, "ds", args->ds, rows, args->ds.cols));
+    LC_TRY(is_present(at, "da", args->da));
+    if (args->rstd != NULL) {
+        LC_TRY(is_present(at, "norm_weight", args->norm_weight));
+        LC_TRY(is_activation(at, "normed", args->normed, rows, in));
+    }
+    LC_TRY(check_parts(at, &args->parts, args->ds.cols, ANY_OUT));
+    LC_TRY(check_dropout(at, &args->dropout, rows));
     if (args->dropout.p > 0.0f) {
-        LC_TRY(is_f32(at, "x_dropped", args->x_dropped, args->x.rows, args->x.cols));
+        LC_TRY(is_activation(at, "x_dropped", args->x_dropped, rows, in));
     }
     return LC_OK;
 }
 
-lc_code lc_lora_dropout_backward_check(const lc_lora_dropout_backward_args *args, lc_err *err)
+lc_code lc_lora_dropout_backward_check(const lc_lora_dropout_backward_args *args,
+                                       const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"lora_dropout_backward", err};
-    LC_TRY(is_f32(at, "ds", args->ds, args->ds.rows, args->ds.cols));
+    const place at = {"lora_dropout_backward", err, rules};
+    LC_TRY(is_activation(at, "ds", args->ds, args->ds.rows, args->ds.cols));
     LC_TRY(is_weight(at, "a", args->a, args->ds.cols, args->a.cols));
-    LC_TRY(is_f32(at, "product", args->product, args->ds.rows, args->a.cols));
-    LC_TRY(is_f32(at, "dx", args->dx, args->ds.rows, args->a.cols));
+    LC_TRY(is_activation(at, "product", args->product, args->ds.rows, args->a.cols));
+    LC_TRY(is_activation(at, "dx", args->dx, args->ds.rows, args->a.cols));
+    LC_TRY(check_parts(at, &args->parts, args->ds.cols, ANY_OUT));
     LC_TRY(check_dropout(at, &args->dropout, args->ds.rows));
     if (args->dropout.p <= 0.0f) {
         return lc_fail_param(
@@ -239,14 +323,15 @@ lc_code lc_lora_dropout_backward_check(const lc_lora_dropout_backward_args *args
     return LC_OK;
 }
 
-lc_code lc_lora_publish_check(const lc_lora_publish_args *args, lc_err *err)
+/* The slots lie in device memory. */
+lc_code lc_lora_publish_check(const lc_lora_publish_args *args, const lc_op_rules *rules,
+                              lc_err *err)
 {
-    const place at = {"lora_publish", err};
-    LC_TRY(is_f32(at, "a", args->a, args->a.rows, args->a.cols));
-    LC_TRY(is_f32(at, "b", args->b, args->b.rows, args->a.rows));
-    LC_TRY(is_weight(at, "w_a", args->w_a, args->a.rows, args->a.cols));
-    LC_TRY(is_weight(at, "w_b", args->w_b, args->b.rows, args->b.cols));
-    return is_finite(at, "scale", (double)args->scale);
+    const place at = {"lora_publish", err, rules};
+    LC_TRY(is_at_least(at, "count", "", args->count, 0));
+    LC_TRY(is_at_least(at, "most_elements", "", args->most_elements, 0));
+    LC_TRY(is_dtype(at, "dtype", args->dtype, rules->weights));
+    return is_array(at, "slots", args->slots, args->count);
 }
 
 static lc_code check_head_dim(place at, int64_t head_dim, bool even)
@@ -266,19 +351,19 @@ static lc_code check_rope(place at, lc_mat mat, const char *field, int64_t q_hea
     LC_TRY(is_at_least(at, "q_heads", "", q_heads, 0));
     LC_TRY(is_at_least(at, "k_heads", "", k_heads, 0));
     LC_TRY(check_head_dim(at, head_dim, true));
-    LC_TRY(is_f32(at, field, mat, mat.rows, (q_heads + k_heads) * head_dim));
+    LC_TRY(is_activation(at, field, mat, mat.rows, (q_heads + k_heads) * head_dim));
     if ((cosine == NULL) != (sine == NULL)) {
         return is_present(at, cosine == NULL ? "cos" : "sin", NULL);
     }
     return LC_OK;
 }
 
-lc_code lc_qk_rope_check(const lc_qk_rope_args *args, lc_err *err)
+lc_code lc_qk_rope_check(const lc_qk_rope_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"qk_rope", err};
+    const place at = {"qk_rope", err, rules};
     LC_TRY(check_rope(at, args->x, "x", args->q_heads, args->k_heads, args->head_dim, args->cos,
                       args->sin));
-    LC_TRY(is_f32(at, "y", args->y, args->x.rows, args->x.cols));
+    LC_TRY(is_activation(at, "y", args->y, args->x.rows, args->x.cols));
     if (args->q_norm == NULL && args->k_norm == NULL) {
         return LC_OK;
     }
@@ -290,15 +375,16 @@ lc_code lc_qk_rope_check(const lc_qk_rope_args *args, lc_err *err)
     return is_array(at, "rstd", args->rstd, args->x.rows);
 }
 
-lc_code lc_qk_rope_backward_check(const lc_qk_rope_backward_args *args, lc_err *err)
+lc_code lc_qk_rope_backward_check(const lc_qk_rope_backward_args *args, const lc_op_rules *rules,
+                                  lc_err *err)
 {
-    const place at = {"qk_rope_backward", err};
+    const place at = {"qk_rope_backward", err, rules};
     LC_TRY(check_rope(at, args->dy, "dy", args->q_heads, args->k_heads, args->head_dim, args->cos,
                       args->sin));
     if (args->q_norm == NULL && args->k_norm == NULL) {
         return LC_OK;
     }
-    LC_TRY(is_f32(at, "x", args->x, args->dy.rows, args->dy.cols));
+    LC_TRY(is_activation(at, "x", args->x, args->dy.rows, args->dy.cols));
     return is_array(at, "rstd", args->rstd, args->dy.rows);
 }
 
@@ -315,123 +401,157 @@ static lc_code check_heads(place at, int64_t heads, int64_t kv_heads, int64_t he
     return is_finite(at, "scale", (double)scale);
 }
 
-static lc_code check_attention_shape(place at, const lc_attention_shape *shape, int64_t rows)
+static lc_code check_attention_shape(place at, const lc_attention_shape *attention, int64_t rows)
 {
-    LC_TRY(check_heads(at, shape->heads, shape->kv_heads, shape->head_dim, shape->scale,
-                       shape->window));
-    LC_TRY(is_at_least(at, "document_count", "", shape->document_count, rows > 0 ? 1 : 0));
+    const lc_documents *shape = &attention->documents;
+    LC_TRY(check_heads(at, attention->heads, attention->kv_heads, attention->head_dim,
+                       attention->scale, attention->window));
+    LC_TRY(is_at_least(at, "documents.count", "", shape->count, rows > 0 ? 1 : 0));
     LC_TRY(is_present(at, "cu_seqlens", shape->cu_seqlens));
     LC_TRY(is_at_least(at, "shared_rows", "", shape->shared_rows, 0));
     LC_TRY(is_equal(at, "cu_seqlens", "[0]", shape->cu_seqlens[0], shape->shared_rows));
-    for (int32_t i = 0; i < shape->document_count; i++) {
+    for (int32_t i = 0; i < shape->count; i++) {
         if (shape->cu_seqlens[i + 1] < shape->cu_seqlens[i]) {
             return lc_fail_param(at.err, LC_ERR_INTERNAL, "cu_seqlens",
                                  "%s: cu_seqlens[%d] is %d, expected at least cu_seqlens[%d] = %d",
                                  at.op, i + 1, shape->cu_seqlens[i + 1], i, shape->cu_seqlens[i]);
         }
     }
-    return is_equal(at, "cu_seqlens", " at its end", shape->cu_seqlens[shape->document_count],
-                    rows);
+    return is_equal(at, "cu_seqlens", " at its end", shape->cu_seqlens[shape->count], rows);
 }
 
-lc_code lc_attention_check(const lc_attention_args *args, lc_err *err)
+lc_code lc_attention_check(const lc_attention_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"attention", err};
+    const place at = {"attention", err, rules};
     const lc_attention_shape *shape = &args->shape;
     LC_TRY(check_attention_shape(at, shape, args->q.rows));
     const int64_t rows = args->q.rows, width = (int64_t)shape->heads * shape->head_dim;
     const int64_t kv_width = (int64_t)shape->kv_heads * shape->head_dim;
-    LC_TRY(is_f32(at, "q", args->q, rows, width));
-    LC_TRY(is_f32(at, "k", args->k, rows, kv_width));
-    LC_TRY(is_f32(at, "v", args->v, rows, kv_width));
-    return is_f32(at, "out", args->out, rows, width);
+    LC_TRY(is_activation(at, "q", args->q, rows, width));
+    LC_TRY(is_activation(at, "k", args->k, rows, kv_width));
+    LC_TRY(is_activation(at, "v", args->v, rows, kv_width));
+    return is_activation(at, "out", args->out, rows, width);
 }
 
-lc_code lc_attention_backward_check(const lc_attention_backward_args *args, lc_err *err)
+lc_code lc_attention_backward_check(const lc_attention_backward_args *args,
+                                    const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"attention_backward", err};
+    const place at = {"attention_backward", err, rules};
     const lc_attention_shape *shape = &args->shape;
     LC_TRY(check_attention_shape(at, shape, args->q.rows));
     const int64_t rows = args->q.rows, width = (int64_t)shape->heads * shape->head_dim;
     const int64_t kv_width = (int64_t)shape->kv_heads * shape->head_dim;
-    LC_TRY(is_f32(at, "q", args->q, rows, width));
-    LC_TRY(is_f32(at, "k", args->k, rows, kv_width));
-    LC_TRY(is_f32(at, "v", args->v, rows, kv_width));
-    LC_TRY(is_f32(at, "out", args->out, rows, width));
-    LC_TRY(is_f32(at, "dout", args->dout, rows, width));
-    LC_TRY(is_f32(at, "dq", args->dq, rows, width));
-    LC_TRY(is_f32(at, "dk", args->dk, rows, kv_width));
-    LC_TRY(is_f32(at, "dv", args->dv, rows, kv_width));
+    LC_TRY(is_activation(at, "q", args->q, rows, width));
+    LC_TRY(is_activation(at, "k", args->k, rows, kv_width));
+    LC_TRY(is_activation(at, "v", args->v, rows, kv_width));
+    LC_TRY(is_activation(at, "out", args->out, rows, width));
+    LC_TRY(is_activation(at, "dout", args->dout, rows, width));
+    LC_TRY(is_activation(at, "dq", args->dq, rows, width));
+    LC_TRY(is_activation(at, "dk", args->dk, rows, kv_width));
+    LC_TRY(is_activation(at, "dv", args->dv, rows, kv_width));
     LC_TRY(is_array(at, "lse", args->lse, rows));
     return is_array(at, "delta", args->delta, rows);
 }
 
-lc_code lc_attention_cached_check(const lc_attention_cached_args *args, lc_err *err)
+static lc_code check_cache(place at, lc_mat k_cache, int64_t slot_rows)
 {
-    const place at = {"attention_cached", err};
-    LC_TRY(check_heads(at, args->heads, args->kv_heads, args->head_dim, args->scale, args->window));
-    const int64_t rows = args->q.rows, width = (int64_t)args->heads * args->head_dim;
-    const int64_t kv_width = (int64_t)args->kv_heads * args->head_dim;
-    LC_TRY(is_f32(at, "q", args->q, rows, width));
-    LC_TRY(is_f32(at, "out", args->out, rows, width));
-    LC_TRY(is_at_least(at, "slot_rows", "", args->slot_rows, 1));
-    LC_TRY(is_f32(at, "k_cache", args->k_cache, args->k_cache.rows, kv_width));
-    LC_TRY(is_f32(at, "v_cache", args->v_cache, args->k_cache.rows, kv_width));
-    if (args->k_cache.rows % args->slot_rows != 0) {
-        return wrong(at, "k_cache", ".rows", args->k_cache.rows,
-                     "a multiple of slot_rows = ", args->slot_rows);
-    }
+    LC_TRY(is_at_least(at, "slot_rows", "", slot_rows, 1));
+    return k_cache.rows % slot_rows == 0 ? LC_OK
+                                         : wrong(at, "k_cache", ".rows", k_cache.rows,
+                                                 "a multiple of slot_rows = ", slot_rows);
+}
+
+lc_code lc_cache_append_check(const lc_cache_append_args *args, const lc_op_rules *rules,
+                              lc_err *err)
+{
+    const place at = {"cache_append", err, rules};
+    const int64_t rows = args->k.rows, width = args->k.cols;
+    LC_TRY(is_activation(at, "k", args->k, rows, width));
+    LC_TRY(is_activation(at, "v", args->v, rows, width));
+    LC_TRY(is_activation(at, "k_cache", args->k_cache, args->k_cache.rows, width));
+    LC_TRY(is_activation(at, "v_cache", args->v_cache, args->k_cache.rows, width));
+    LC_TRY(check_cache(at, args->k_cache, args->slot_rows));
     LC_TRY(is_array(at, "slots", args->slots, rows));
     return is_array(at, "positions", args->positions, rows);
 }
 
-lc_code lc_swiglu_check(const lc_swiglu_args *args, lc_err *err)
+lc_code lc_attention_cached_check(const lc_attention_cached_args *args, const lc_op_rules *rules,
+                                  lc_err *err)
 {
-    const place at = {"swiglu", err};
-    LC_TRY(is_f32(at, "y", args->y, args->y.rows, args->y.cols));
-    return is_f32(at, "gate_up", args->gate_up, args->y.rows, 2 * args->y.cols);
+    const place at = {"attention_cached", err, rules};
+    LC_TRY(check_heads(at, args->heads, args->kv_heads, args->head_dim, args->scale, args->window));
+    const int64_t rows = args->q.rows, width = (int64_t)args->heads * args->head_dim;
+    const int64_t kv_width = (int64_t)args->kv_heads * args->head_dim;
+    LC_TRY(is_activation(at, "q", args->q, rows, width));
+    LC_TRY(is_activation(at, "out", args->out, rows, width));
+    LC_TRY(is_activation(at, "k_cache", args->k_cache, args->k_cache.rows, kv_width));
+    LC_TRY(is_activation(at, "v_cache", args->v_cache, args->k_cache.rows, kv_width));
+    LC_TRY(check_cache(at, args->k_cache, args->slot_rows));
+    LC_TRY(is_array(at, "slots", args->slots, rows));
+    return is_array(at, "positions", args->positions, rows);
 }
 
-lc_code lc_swiglu_backward_check(const lc_swiglu_backward_args *args, lc_err *err)
+lc_code lc_swiglu_check(const lc_swiglu_args *args, const lc_op_rules *rules, lc_err *err)
 {
-    const place at = {"swiglu_backward", err};
-    LC_TRY(is_f32(at, "dy", args->dy, args->dy.rows, args->dy.cols));
-    return is_f32(at, "gate_up", args->gate_up, args->dy.rows, 2 * args->dy.cols);
+    const place at = {"swiglu", err, rules};
+    LC_TRY(is_activation(at, "y", args->y, args->y.rows, args->y.cols));
+    LC_TRY(is_activation(at, "gate_up", args->gate_up, args->y.rows, 2 * args->y.cols));
+    return args->lora != NULL ? check_lora_forward(at, args->lora, args->y.rows, args->y.cols)
+                              : LC_OK;
 }
 
-lc_code lc_gather_rows_check(const lc_gather_rows_args *args, lc_err *err)
+lc_code lc_swiglu_backward_check(const lc_swiglu_backward_args *args, const lc_op_rules *rules,
+                                 lc_err *err)
 {
-    const place at = {"gather_rows", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_f32(at, "y", args->y, args->y.rows, args->x.cols));
+    const place at = {"swiglu_backward", err, rules};
+    const int64_t rows = args->dy.rows, mlp = args->dy.cols;
+    LC_TRY(is_activation(at, "dy", args->dy, rows, mlp));
+    LC_TRY(is_activation(at, "gate_up", args->gate_up, rows, 2 * mlp));
+    if (args->lora_down != NULL) {
+        LC_TRY(is_activation(at, "lora_down.x", args->lora_down->x, rows, mlp));
+        LC_TRY(lc_lora_dx_check(args->lora_down, rules, err));
+    }
+    return args->lora_gate_up != NULL ? check_lora_dy(at, args->lora_gate_up, rows, 2 * mlp)
+                                      : LC_OK;
+}
+
+lc_code lc_gather_rows_check(const lc_gather_rows_args *args, const lc_op_rules *rules, lc_err *err)
+{
+    const place at = {"gather_rows", err, rules};
+    LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
+    LC_TRY(is_activation(at, "y", args->y, args->y.rows, args->x.cols));
     return is_array(at, "rows", args->rows, args->y.rows);
 }
 
-lc_code lc_scatter_rows_check(const lc_scatter_rows_args *args, lc_err *err)
+lc_code lc_scatter_rows_check(const lc_scatter_rows_args *args, const lc_op_rules *rules,
+                              lc_err *err)
 {
-    const place at = {"scatter_rows", err};
-    LC_TRY(is_f32(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_f32(at, "y", args->y, args->y.rows, args->x.cols));
+    const place at = {"scatter_rows", err, rules};
+    LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
+    LC_TRY(is_activation(at, "y", args->y, args->y.rows, args->x.cols));
     return is_array(at, "rows", args->rows, args->x.rows);
 }
 
-lc_code lc_cross_entropy_check(const lc_cross_entropy_args *args, lc_err *err)
+lc_code lc_cross_entropy_check(const lc_cross_entropy_args *args, const lc_op_rules *rules,
+                               lc_err *err)
 {
-    const place at = {"cross_entropy", err};
+    const place at = {"cross_entropy", err, rules};
     const int64_t rows = args->logits.rows;
-    LC_TRY(is_f32(at, "logits", args->logits, rows, args->logits.cols));
+    LC_TRY(is_logits(at, "logits", args->logits, rows, args->logits.cols));
     LC_TRY(is_array(at, "targets", args->targets, rows));
     LC_TRY(is_array(at, "weights", args->weights, rows));
     LC_TRY(is_array(at, "nll", args->nll, rows));
     return is_array(at, "correct", args->correct, rows);
 }
 
-lc_code lc_sum_squares_check(const lc_sum_squares_args *args, lc_err *err)
+lc_code lc_add_sums_check(const lc_add_sums_args *args, lc_err *err)
 {
-    const place at = {"sum_squares", err};
+    const place at = {"add_sums", err, NULL};
     LC_TRY(is_at_least(at, "count", "", args->count, 0));
-    LC_TRY(is_array(at, "values", args->values, args->count));
-    return is_present(at, "sum_squares", args->sum_squares);
+    LC_TRY(is_array(at, "nll", args->nll, args->count));
+    LC_TRY(is_array(at, "correct", args->correct, args->count));
+    LC_TRY(is_array(at, "weights", args->weights, args->count));
+    return is_present(at, "sums", args->sums);
 }
 
 static lc_code check_rate(place at, const char *field, double value, double below)
@@ -445,17 +565,18 @@ static lc_code check_rate(place at, const char *field, double value, double belo
 
 lc_code lc_adamw_check(const lc_adamw_args *args, lc_err *err)
 {
-    const place at = {"adamw", err};
+    const place at = {"adamw", err, NULL};
     LC_TRY(is_at_least(at, "count", "", args->count, 0));
     LC_TRY(is_array(at, "param", args->param, args->count));
     LC_TRY(is_array(at, "grad", args->grad, args->count));
     LC_TRY(is_array(at, "m", args->m, args->count));
     LC_TRY(is_array(at, "v", args->v, args->count));
-    LC_TRY(is_at_least(at, "t", "", args->t, 1));
+    LC_TRY(check_rate(at, "clip", args->clip, HUGE_VAL));
     LC_TRY(check_rate(at, "beta1", args->beta1, 1.0));
     LC_TRY(check_rate(at, "beta2", args->beta2, 1.0));
-    LC_TRY(check_rate(at, "lr", args->lr, HUGE_VAL));
     LC_TRY(check_rate(at, "eps", args->eps, HUGE_VAL));
     LC_TRY(check_rate(at, "weight_decay", args->weight_decay, HUGE_VAL));
-    return is_finite(at, "grad_scale", args->grad_scale);
+    LC_TRY(is_present(at, "sums", args->sums));
+    LC_TRY(is_present(at, "values", args->values));
+    return is_present(at, "update", args->update);
 }

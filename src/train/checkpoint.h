@@ -19,7 +19,7 @@ typedef struct lc_train_state {
     int64_t nonfinite_in_a_row;
     int64_t is_open; /* 1: the last step is done but not measured; its row is not written yet */
     double train_loss, train_accuracy; /* of the open step; NaN: its update was skipped */
-    int64_t event_count; /* job directory: see lc_job_dir_rewind */
+    int64_t event_count;               /* job directory: see lc_job_dir_rewind */
     int64_t events_bytes;
     int64_t results_bytes;
     float *master, *m, *v; /* host memory, count floats each; borrowed */

@@ -19,15 +19,17 @@ typedef struct lc_step {
     const atomic_int *stop; /* set: give the step up after the current micro-batch */
 
     /* of the last step */
-    lc_batch_sums sums; /* over all micro-batches and ranks */
-    int64_t tokens;     /* tokens of its examples */
+    lc_sums sums;   /* over all micro-batches and ranks */
+    int64_t tokens; /* tokens of its examples */
+    double weight;  /* of their targets */
     double learning_rate;
     double grad_norm; /* of the mean gradient, before clipping; not finite: the step was skipped */
     bool is_skipped;
+    int64_t updates; /* so far */
 } lc_step;
 
-/* Step `step` (from 0) as update number `update` (from 1, Adam's t). LC_ERR_INTERRUPTED: stopped,
- * nothing has changed but gradients. A non-finite gradient changes nothing and sets is_skipped. */
-LC_WARN_UNUSED lc_code lc_step_run(lc_step *self, int64_t step, int64_t update, lc_err *err);
+/* Step `step` (from 0). LC_ERR_INTERRUPTED: stopped, nothing has changed but gradients. A
+ * non-finite gradient changes nothing and sets is_skipped. */
+LC_WARN_UNUSED lc_code lc_step_run(lc_step *self, int64_t step, lc_err *err);
 
 #endif

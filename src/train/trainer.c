@@ -115,6 +115,7 @@ lc_code lc_trainer_restore(lc_trainer *trainer, lc_err *err)
                        (long long)state->step, (long long)trainer->options.total_steps);
     }
     LC_TRY(lc_model_set_masters(model, state->master, err));
+    LC_TRY(lc_model_set_updates(model, state->updates, err));
     LC_TRY(device->ops->upload(device, model->adam_m, state->m, bytes, err));
     return device->ops->upload(device, model->adam_v, state->v, bytes, err);
 }
@@ -140,7 +141,7 @@ static lc_code download_state(lc_trainer *trainer, lc_err *err)
 /* ---- evaluation ---- */
 
 static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t first, int64_t count,
-                              lc_batch_sums *total, lc_err *err)
+                              lc_err *err)
 {
     int64_t examples[LC_EVAL_CHUNK];
     for (int64_t i = 0; i < count; i++) {
@@ -148,12 +149,10 @@ static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t fi
     }
     lc_packer_begin(packer, examples, count);
     while (lc_packer_next(packer, &trainer->step.batch)) {
-        lc_batch_sums sums;
-        LC_TRY(lc_model_batch(trainer->model, &trainer->step.batch, false, 0, 0, &sums, err));
+        LC_TRY(lc_model_batch(trainer->model, &trainer->step.batch, false, 0, 0, err));
         if (trainer->step.stop != NULL && atomic_load(trainer->step.stop) != 0) {
             return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation");
         }
-        lc_batch_sums_add(total, &sums);
     }
     return LC_OK;
 }
@@ -164,11 +163,13 @@ lc_code lc_trainer_evaluate(lc_trainer *trainer, const lc_dataset *dataset, int6
     lc_packer *packer = &trainer->eval_packer[dataset == trainer->training ? 0 : 1];
     const int64_t all = dataset->example_count;
     const int64_t examples = max_examples > 0 && max_examples < all ? max_examples : all;
-    lc_batch_sums total = {0};
+    lc_sums total;
+    LC_TRY(lc_model_clear_sums(trainer->model, err));
     for (int64_t first = 0; first < examples; first += LC_EVAL_CHUNK) {
         const int64_t count = examples - first < LC_EVAL_CHUNK ? examples - first : LC_EVAL_CHUNK;
-        LC_TRY(evaluate_chunk(trainer, packer, first, count, &total, err));
+        LC_TRY(evaluate_chunk(trainer, packer, first, count, err));
     }
+    LC_TRY(lc_model_read_sums(trainer->model, &total, err));
     *loss = total.weight > 0.0 ? total.loss / total.weight : NAN;
     *accuracy = total.targets > 0.0 ? total.correct / total.targets : NAN;
     return LC_OK;
@@ -293,9 +294,9 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     const lc_step *step = &trainer->step;
     lc_train_state *state = &trainer->state;
     const double began = lc_monotonic_seconds();
-    LC_TRY(lc_step_run(&trainer->step, state->step, state->updates + 1, err));
+    LC_TRY(lc_step_run(&trainer->step, state->step, err));
     state->step++;
-    state->updates += step->is_skipped ? 0 : 1;
+    state->updates = step->updates;
     state->trained_tokens += step->tokens;
     state->train_loss = step->is_skipped ? NAN : step->sums.loss / step->sums.weight;
     state->train_accuracy = step->is_skipped ? NAN : step->sums.correct / step->sums.targets;

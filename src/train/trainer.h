@@ -31,7 +31,7 @@ typedef struct lc_train_options {
     double learning_rate; /* peak */
     int64_t warmup_steps;
     double weight_decay;
-    double grad_clip; /* 0: off */
+    double grad_clip;               /* 0: off */
     int64_t eval_every_steps;       /* valid_* on a fixed sample */
     int64_t eval_examples;          /* size of that sample */
     int64_t checkpoint_every_steps; /* rolling resume checkpoint; also at every epoch end */

@@ -197,28 +197,30 @@ static void bench_lora(bench *b, float p)
     for (int32_t i = 0; i < TOKENS; i++) {
         position[i] = i;
     }
-    const lc_dropout dropout = {
-        .p = p, .seed = 1, .step = 2, .example = example, .position = position};
+    static const uint32_t key[2] = {1, 2};
+    const lc_dropout dropout = {.p = p, .key = key, .example = example, .position = position};
+    const lc_lora_parts parts = {
+        .count = 1, .part = {{.out = WIDTH, .width = RANK, .scale = 2.0f, .db = db.data}}};
     const double flops = 2.0 * TOKENS * WIDTH * RANK;
     double best;
     const lc_lora_forward_args forward = {
-        .x = x, .a = a, .s = s, .dropout = dropout, .x_dropped = dropped};
+        .x = x, .a = a, .s = s, .parts = parts, .dropout = dropout, .x_dropped = dropped};
     MEASURE(best, b->device->ops->lora_forward(b->device, &forward, &b->err));
     print_gemm(p > 0 ? "lora_forward dropout" : "lora_forward", best, flops,
                plain_gemm(b, 'N', 'T', TOKENS, RANK, WIDTH));
     const lc_lora_dx_args dx = {
-        .x = x, .ds = s, .da = da, .dropout = dropout, .x_dropped = dropped};
+        .x = x, .ds = s, .da = da.data, .parts = parts, .dropout = dropout, .x_dropped = dropped};
     MEASURE(best, b->device->ops->lora_dx(b->device, &dx, &b->err));
     print_gemm(p > 0 ? "lora_dx dropout" : "lora_dx", best, flops,
                plain_gemm(b, 'T', 'N', RANK, WIDTH, TOKENS));
     if (p > 0) {
         const lc_lora_dropout_backward_args back = {
-            .ds = s, .a = a, .dropout = dropout, .product = dropped, .dx = x};
+            .ds = s, .a = a, .parts = parts, .dropout = dropout, .product = dropped, .dx = x};
         MEASURE(best, b->device->ops->lora_dropout_backward(b->device, &back, &b->err));
         print_gemm("lora_dropout_backward", best, flops,
                    plain_gemm(b, 'N', 'N', TOKENS, WIDTH, RANK));
     } else {
-        const lc_lora_dy_args dy = {.dy = x, .sb = sb, .s = s, .scale = 2.0f, .ds = s, .db = db};
+        const lc_lora_dy_args dy = {.dy = x, .sb = sb, .s = s, .ds = s, .parts = parts};
         lc_lora_dy_args apart = dy;
         apart.ds = dropped;
         apart.ds.cols = RANK;
@@ -226,7 +228,17 @@ static void bench_lora(bench *b, float p)
         print_gemm("lora_dy", best, 2.0 * flops,
                    plain_gemm(b, 'N', 'N', TOKENS, RANK, WIDTH) +
                        plain_gemm(b, 'T', 'N', WIDTH, RANK, TOKENS));
-        const lc_lora_publish_args publish = {.a = da, .b = db, .scale = 2.0f, .w_a = a, .w_b = sb};
+        const lc_publish_slot slot = {.a = da.data,
+                                      .b = db.data,
+                                      .w_a = a.data,
+                                      .w_b = sb.data,
+                                      .ld = a.ld,
+                                      .in = WIDTH,
+                                      .out = WIDTH,
+                                      .width = RANK,
+                                      .scale = 2.0f};
+        const lc_lora_publish_args publish = {
+            .slots = &slot, .count = 1, .most_elements = 2 * RANK * WIDTH, .dtype = LC_F32};
         MEASURE(best, b->device->ops->lora_publish(b->device, &publish, &b->err));
         print_bytes(b, "lora_publish", best, 8.0 * 2 * RANK * WIDTH);
     }
@@ -257,8 +269,7 @@ static void bench_attention(bench *b, const char *name, int32_t documents, int32
                                       .kv_heads = KV,
                                       .head_dim = DIM,
                                       .scale = 0.125f,
-                                      .document_count = documents,
-                                      .cu_seqlens = cu_seqlens};
+                                      .documents = {.count = documents, .cu_seqlens = cu_seqlens}};
     const lc_mat q = lc_mat_view(qkv, 0, 0, n, HEADS * DIM);
     const lc_mat k = lc_mat_view(qkv, 0, HEADS * DIM, n, KV * DIM);
     const lc_mat v = lc_mat_view(qkv, 0, (HEADS + KV) * DIM, n, KV * DIM);
@@ -421,23 +432,24 @@ static void bench_optimizer(bench *b)
     for (int i = 0; i < 4; i++) {
         arrays[i] = numbers(b, count, 0.001f, 1.0f);
     }
-    double best, sum;
-    const lc_sum_squares_args square = {.values = arrays[1], .count = count, .sum_squares = &sum};
-    MEASURE(best, b->device->ops->sum_squares(b->device, &square, &b->err));
-    print_bytes(b, "sum_squares", best, 4.0 * (double)count);
+    double best;
+    const lc_sums sums = {0};
+    const lc_step_values values = {.weight = 2.0, .learning_rate = 1e-6};
+    lc_update update = {0};
     const lc_adamw_args adamw = {.param = arrays[0],
                                  .grad = arrays[1],
                                  .m = arrays[2],
                                  .v = arrays[3],
                                  .count = count,
-                                 .t = 3,
-                                 .grad_scale = 0.5,
-                                 .lr = 1e-6,
+                                 .sums = &sums,
+                                 .values = &values,
+                                 .update = &update,
+                                 .clip = 1.0,
                                  .beta1 = 0.9,
                                  .beta2 = 0.999,
                                  .eps = 1e-8};
     MEASURE(best, b->device->ops->adamw(b->device, &adamw, &b->err));
-    print_bytes(b, "adamw", best, 7.0 * 4 * (double)count);
+    print_bytes(b, "adamw", best, 8.0 * 4 * (double)count);
     for (int i = 0; i < 4; i++) {
         b->device->ops->free(b->device, arrays[i]);
     }

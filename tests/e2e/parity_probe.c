@@ -200,7 +200,7 @@ static lc_code write_gradients(const parity_run *run, const float *grad, const c
 
 static lc_code run_grad(const probe_options *probe, parity_run *run, lc_err *err)
 {
-    lc_batch_sums sums;
+    lc_sums sums;
     void *memory = NULL;
     lc_arena arena;
     lc_arena_init(&arena, "probe");

@@ -27,7 +27,7 @@ static void check_shapes(void)
     int64_t bytes = 0, rows = 0;
     check(lc_adapter_spec_build(&config, &options, &spec, &err) == LC_OK);
     check(spec.parameter_count > 0 && spec.master_count >= spec.parameter_count);
-    check(lc_weights_bytes(&config, &spec, LC_F32, &bytes, &err) == LC_OK);
+    check(lc_weights_bytes(&config, &spec, LC_F32, LC_F32, &bytes, &err) == LC_OK);
     for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
         const lc_group_shape shape =
             lc_group_shape_of(&config, &spec, config.layers - 1, (lc_group_kind)kind);

@@ -2,9 +2,12 @@
 #include "cases_draw.h"
 
 /* 8..256 and odd multiples of 8; `even` for rope. */
-static int64_t any_head_dim(bool even)
+static int64_t any_head_dim(const op_case *c, bool even)
 {
     static const int64_t dims[] = {8, 16, 24, 32, 40, 64, 72, 80, 96, 128, 136, 256};
+    if (c->is_gpu) {
+        return dims[test_int(0, 11)];
+    }
     const int64_t drawn = test_int(0, 3) == 0 ? test_int(1, 50) : dims[test_int(0, 11)];
     return even ? (drawn + 1) / 2 * 2 : drawn;
 }
@@ -21,7 +24,7 @@ static rope_shape draw_rope_shape(op_case *c)
     const rope_shape s = {.rows = any_size(100),
                           .q_heads = test_int(1, 6),
                           .k_heads = test_int(0, 3),
-                          .dim = any_head_dim(true),
+                          .dim = any_head_dim(c, true),
                           .norms = (int)(test_int(0, 1) * test_int(1, 3)),
                           .rotates = test_int(0, 4) > 0};
     c->number[0] = s.q_heads;
@@ -58,8 +61,8 @@ void draw_qk_rope(op_case *c)
     const rope_shape s = draw_rope_shape(c);
     const int64_t width = (s.q_heads + s.k_heads) * s.dim;
     const bool in_place = s.norms == 0 && test_int(0, 1) == 0;
-    (void)add_mat(c, "x", in_place ? ROLE_ACC : ROLE_IN, LC_F32, s.rows, width, -2, 2);
-    c->real[0] = in_place ? 0 : add_mat(c, "y", ROLE_OUT, LC_F32, s.rows, width, 0, 0);
+    (void)add_act(c, "x", in_place ? ROLE_ACC : ROLE_IN, s.rows, width, -2, 2);
+    c->real[0] = in_place ? 0 : add_act(c, "y", ROLE_OUT, s.rows, width, 0, 0);
     c->number[7] = -1;
     if (s.norms != 0) { /* heads without a norm have no factor, then the array is not compared */
         const bool all = s.norms == 3 || (s.norms == 1 && s.k_heads == 0);
@@ -91,8 +94,8 @@ void draw_qk_rope_backward(op_case *c)
 {
     const rope_shape s = draw_rope_shape(c);
     const int64_t heads = s.q_heads + s.k_heads;
-    (void)add_mat(c, "x", ROLE_IN, LC_F32, s.rows, heads * s.dim, -2, 2);
-    (void)add_mat(c, "dy", ROLE_ACC, LC_F32, s.rows, heads * s.dim, -1, 1);
+    (void)add_act(c, "x", ROLE_IN, s.rows, heads * s.dim, -2, 2);
+    (void)add_act(c, "dy", ROLE_ACC, s.rows, heads * s.dim, -1, 1);
     c->number[7] = add_array(c, "rstd", ROLE_IN, LC_F32, s.rows * heads, 0, 1);
     for (int64_t i = 0; i < s.rows * heads; i++) {
         const double rstd = saved_rstd(&c->tensors[0], i / heads, i % heads * s.dim, s.dim, 1e-6);
@@ -137,8 +140,8 @@ static int64_t draw_documents(op_case *c)
     for (int i = 0; i <= documents; i++) {
         set_element(&c->tensors[at], 0, i, ends[i]);
     }
-    c->attention.document_count = documents;
-    c->attention.shared_rows = ends[0];
+    c->attention.documents.count = documents;
+    c->attention.documents.shared_rows = ends[0];
     return ends[documents];
 }
 
@@ -147,23 +150,33 @@ static void draw_attention_shape(op_case *c, int64_t rows)
     static const int32_t windows[] = {0, 0, 0, 1, 2, 7, 64, 65, 100, 256, 300, 4096};
     c->attention.kv_heads = (int32_t)test_int(1, 3);
     c->attention.heads = c->attention.kv_heads * (int32_t)test_int(1, 3);
-    c->attention.head_dim = (int32_t)any_head_dim(false);
+    c->attention.head_dim = (int32_t)any_head_dim(c, false);
     if (rows > 200) { /* keeps the reference fast */
         c->attention.kv_heads = (int32_t)test_int(1, 2);
         c->attention.heads = c->attention.kv_heads * (int32_t)test_int(1, 2);
-        c->attention.head_dim = (int32_t)test_int(1, 24);
+        c->attention.head_dim = (int32_t)(c->is_gpu ? 8 * test_int(1, 3) : test_int(1, 24));
     }
     c->attention.window = c->trial == 0 ? 0 : windows[test_int(0, 11)];
     c->attention.scale = (float)test_uniform(0.05, 1.0);
     DESCRIBE(c, "N %d shared %d documents %d heads %d/%d D %d window %d", (int)rows,
-             c->attention.shared_rows, c->attention.document_count, c->attention.heads,
+             c->attention.documents.shared_rows, c->attention.documents.count, c->attention.heads,
              c->attention.kv_heads, c->attention.head_dim, c->attention.window);
 }
 
-static lc_attention_shape attention_shape(const op_case *c)
+static lc_attention_shape attention_shape(op_case *c)
 {
     lc_attention_shape shape = c->attention;
-    shape.cu_seqlens = pointer(c, 0);
+    shape.documents.cu_seqlens = host_pointer(c, 0);
+    if (c->reference || c->device == NULL || c->device->memory->layout_bytes(1) == 0) {
+        return shape;
+    }
+    const int64_t rows = shape.documents.cu_seqlens[shape.documents.count];
+    const size_t bytes = c->device->memory->layout_bytes(rows);
+    void *layout = calloc(1, bytes);
+    assert_non_null(layout);
+    c->device->memory->lay_out(&shape.documents, rows, layout);
+    shape.layout = for_device(c, layout, bytes);
+    free(layout);
     return shape;
 }
 
@@ -171,12 +184,13 @@ void draw_attention(op_case *c)
 {
     const int64_t rows = draw_documents(c);
     draw_attention_shape(c, rows);
+    c->is_rounded = true;
     const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
     const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
-    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
-    add_mat(c, "k", ROLE_IN, LC_F32, rows, kv_width, -2, 2);
-    add_mat(c, "v", ROLE_IN, LC_F32, rows, kv_width, -1, 1);
-    add_mat(c, "out", ROLE_OUT, LC_F32, rows, width, 0, 0);
+    add_act(c, "q", ROLE_IN, rows, width, -2, 2);
+    add_act(c, "k", ROLE_IN, rows, kv_width, -2, 2);
+    add_act(c, "v", ROLE_IN, rows, kv_width, -1, 1);
+    add_act(c, "out", ROLE_OUT, rows, width, 0, 0);
     c->number[0] = -1;
     if (test_int(0, 3) > 0) {
         c->number[0] = add_array(c, "lse", ROLE_OUT, LC_F32, rows * c->attention.heads, 0, 0);
@@ -201,16 +215,17 @@ void draw_attention_backward(op_case *c)
 {
     const int64_t rows = draw_documents(c);
     draw_attention_shape(c, rows);
+    c->is_rounded = true;
     const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
     const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
-    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
-    add_mat(c, "k", ROLE_IN, LC_F32, rows, kv_width, -2, 2);
-    add_mat(c, "v", ROLE_IN, LC_F32, rows, kv_width, -1, 1);
-    add_mat(c, "out", ROLE_IN, LC_F32, rows, width, -1, 1);
-    add_mat(c, "dout", ROLE_IN, LC_F32, rows, width, -1, 1);
-    add_mat(c, "dq", ROLE_OUT, LC_F32, rows, width, 0, 0);
-    add_mat(c, "dk", ROLE_OUT, LC_F32, rows, kv_width, 0, 0);
-    add_mat(c, "dv", ROLE_OUT, LC_F32, rows, kv_width, 0, 0);
+    add_act(c, "q", ROLE_IN, rows, width, -2, 2);
+    add_act(c, "k", ROLE_IN, rows, kv_width, -2, 2);
+    add_act(c, "v", ROLE_IN, rows, kv_width, -1, 1);
+    add_act(c, "out", ROLE_IN, rows, width, -1, 1);
+    add_act(c, "dout", ROLE_IN, rows, width, -1, 1);
+    add_act(c, "dq", ROLE_OUT, rows, width, 0, 0);
+    add_act(c, "dk", ROLE_OUT, rows, kv_width, 0, 0);
+    add_act(c, "dv", ROLE_OUT, rows, kv_width, 0, 0);
     add_array(c, "lse", ROLE_IN, LC_F32, rows * c->attention.heads, 0, 0);
     add_array(c, "delta", ROLE_SCRATCH, LC_F32, rows * c->attention.heads, 0, 0);
     /* With a single key p is 1 and ds = dp - delta is 0 exactly, which no fp32 kernel meets. */
@@ -243,17 +258,51 @@ lc_code run_attention_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+void draw_cache_append(op_case *c)
+{
+    const int64_t slots = test_int(1, 4), slot_rows = test_int(1, 60), width = any_width(c, 200);
+    add_act(c, "k_cache", ROLE_ACC, slots * slot_rows, width, -1, 1);
+    add_act(c, "v_cache", ROLE_ACC, slots * slot_rows, width, -1, 1);
+    const int64_t rows = test_int(0, slots * slot_rows);
+    add_act(c, "k", ROLE_IN, rows, width, -2, 2);
+    add_act(c, "v", ROLE_IN, rows, width, -2, 2);
+    add_array(c, "slots", ROLE_IN, LC_I32, rows, 0, 1);
+    add_array(c, "positions", ROLE_IN, LC_I32, rows, 0, 1);
+    /* Every place at most once, backwards in each slot. */
+    for (int64_t i = 0; i < rows; i++) {
+        set_element(&c->tensors[4], 0, i, (double)(i / slot_rows));
+        set_element(&c->tensors[5], 0, i, (double)(slot_rows - 1 - i % slot_rows));
+    }
+    c->number[0] = slot_rows;
+    DESCRIBE(c, "N %d slots %d x %d width %d", (int)rows, (int)slots, (int)slot_rows, (int)width);
+}
+
+lc_code run_cache_append(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_cache_append_args args = {.k_cache = view(c, 0),
+                                       .v_cache = view(c, 1),
+                                       .k = view(c, 2),
+                                       .v = view(c, 3),
+                                       .slots = pointer(c, 4),
+                                       .positions = pointer(c, 5),
+                                       .slot_rows = c->number[0]};
+    ON_DEVICE(cache_append, args)
+    ref_cache_append(&args);
+    return LC_OK;
+}
+
 /* Prefill runs of consecutive positions and single decoding rows in one call. */
 void draw_attention_cached(op_case *c)
 {
     const int64_t slots = test_int(1, 4), slot_rows = test_int(1, 400), rows = any_size(60);
     draw_attention_shape(c, rows);
+    c->is_rounded = true;
     const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
     const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
-    add_mat(c, "q", ROLE_IN, LC_F32, rows, width, -2, 2);
-    add_mat(c, "k_cache", ROLE_IN, LC_F32, slots * slot_rows, kv_width, -2, 2);
-    add_mat(c, "v_cache", ROLE_IN, LC_F32, slots * slot_rows, kv_width, -1, 1);
-    add_mat(c, "out", ROLE_OUT, LC_F32, rows, width, 0, 0);
+    add_act(c, "q", ROLE_IN, rows, width, -2, 2);
+    add_act(c, "k_cache", ROLE_IN, slots * slot_rows, kv_width, -2, 2);
+    add_act(c, "v_cache", ROLE_IN, slots * slot_rows, kv_width, -1, 1);
+    add_act(c, "out", ROLE_OUT, rows, width, 0, 0);
     add_array(c, "slots", ROLE_IN, LC_I32, rows, 0, (double)slots);
     add_array(c, "positions", ROLE_IN, LC_I32, rows, 0, (double)slot_rows);
     c->number[0] = slot_rows;

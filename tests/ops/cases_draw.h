@@ -20,18 +20,30 @@
  */
 int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
             double low, double high);
+/* An activation, of the case's type. */
+int add_act(op_case *c, const char *name, role kind, int64_t rows, int64_t cols, double low,
+            double high);
 /* The same for a plain array; whole numbers unless it is F32. */
 int add_array(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t count, double low,
               double high);
+/* Gives two output matrices the wider of their strides. */
+void same_ld(op_case *c, int one, int other);
 void set_element(tensor *t, int64_t row, int64_t col, double value);
 double get_element(const tensor *t, int64_t row, int64_t col);
 /* What an op gets: the device's window, or the reference's dense F64 copy. Index -1: none, NULL. */
 lc_mat view(const op_case *c, int index);
 void *pointer(const op_case *c, int index);
+/* The same of an array that stays in host memory. */
+void *host_pointer(const op_case *c, int index);
+/* A copy of host bytes where the device under test can read them (host memory for the reference);
+ * it lives as long as the run. */
+void *for_device(op_case *c, const void *bytes, size_t count);
 
 /* 1..most, half of the time one of the awkward sizes. */
 int64_t any_size(int64_t most);
-lc_dtype any_weight(void); /* F32 or BF16 */
+/* The same, as wide as rows must be where the case runs. */
+int64_t any_width(const op_case *c, int64_t most);
+lc_dtype any_weight(const op_case *c); /* F32 or BF16; on a GPU as the activations */
 /* The rstd that the forward pass would have saved, for columns first..first+count-1. */
 double saved_rstd(const tensor *x, int64_t row, int64_t first, int64_t count, double eps);
 
@@ -53,13 +65,14 @@ DECLARE_ROW(qk_rope);
 DECLARE_ROW(qk_rope_backward);
 DECLARE_ROW(attention);
 DECLARE_ROW(attention_backward);
+DECLARE_ROW(cache_append);
 DECLARE_ROW(attention_cached);
 DECLARE_ROW(swiglu);
 DECLARE_ROW(swiglu_backward);
 DECLARE_ROW(gather_rows);
 DECLARE_ROW(scatter_rows);
 DECLARE_ROW(cross_entropy);
-DECLARE_ROW(sum_squares);
+DECLARE_ROW(add_sums);
 DECLARE_ROW(adamw);
 
 #endif

@@ -5,9 +5,10 @@
 static void draw_product(const op_case *c, int64_t *rows, int64_t *summed, int64_t *cols)
 {
     const bool is_long = c->trial % 3 == 0;
-    *summed = is_long ? test_int(1025, 1400) : any_size(300);
+    *summed =
+        is_long ? 8 * test_int(129, 175) - (c->is_gpu ? 0 : test_int(0, 7)) : any_width(c, 300);
     *rows = any_size(is_long ? 100 : 280);
-    *cols = any_size(is_long ? 100 : 300);
+    *cols = any_width(c, is_long ? 100 : 300);
 }
 
 /* addend: 0 none, 1 another matrix, 2 y itself. */
@@ -15,18 +16,18 @@ void draw_linear(op_case *c)
 {
     int64_t n, k, out;
     draw_product(c, &n, &k, &out);
-    const lc_dtype dtype = c->trial == 0 ? LC_BF16 : any_weight();
+    const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
     const int64_t addend = c->trial == 0 ? 0 : test_int(0, 2);
     const bool bias = c->trial > 0 && test_int(0, 1) == 0;
     DESCRIBE(c, "N %d K %d out %d w %s addend %d bias %d", (int)n, (int)k, (int)out,
              lc_dtype_name(dtype), (int)addend, bias);
-    add_mat(c, "x", ROLE_IN, LC_F32, n, k, -1, 1);
+    add_act(c, "x", ROLE_IN, n, k, -1, 1);
     add_mat(c, "w", ROLE_IN, dtype, out, k, -1, 1);
-    add_mat(c, "y", addend == 2 ? ROLE_ACC : ROLE_OUT, LC_F32, n, out, -1, 1);
-    c->number[0] = addend == 1   ? add_mat(c, "addend", ROLE_IN, LC_F32, n, out, -1, 1)
+    add_act(c, "y", addend == 2 ? ROLE_ACC : ROLE_OUT, n, out, -1, 1);
+    c->number[0] = addend == 1   ? add_act(c, "addend", ROLE_IN, n, out, -1, 1)
                    : addend == 2 ? 2
                                  : -1;
-    c->number[1] = bias ? add_array(c, "bias", ROLE_IN, LC_F32, out, -1, 1) : -1;
+    c->number[1] = bias ? add_act(c, "bias", ROLE_IN, 1, out, -1, 1) : -1;
 }
 
 lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
@@ -35,7 +36,7 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
                                  .w = view(c, 1),
                                  .y = view(c, 2),
                                  .addend = view(c, (int)c->number[0]),
-                                 .bias = pointer(c, (int)c->number[1])};
+                                 .bias = view(c, (int)c->number[1]).data};
     ON_DEVICE(linear, args)
     ref_linear(&args);
     return LC_OK;
@@ -45,13 +46,13 @@ void draw_linear_backward(op_case *c)
 {
     int64_t n, out, in;
     draw_product(c, &n, &out, &in);
-    const lc_dtype dtype = c->trial == 0 ? LC_BF16 : any_weight();
+    const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
     c->number[0] = c->trial == 0 ? 0 : test_int(0, 1);
     DESCRIBE(c, "N %d M %d in %d w %s accumulate %d", (int)n, (int)out, (int)in,
              lc_dtype_name(dtype), (int)c->number[0]);
-    add_mat(c, "dy", ROLE_IN, LC_F32, n, out, -1, 1);
+    add_act(c, "dy", ROLE_IN, n, out, -1, 1);
     add_mat(c, "w", ROLE_IN, dtype, out, in, -1, 1);
-    add_mat(c, "dx", c->number[0] != 0 ? ROLE_ACC : ROLE_OUT, LC_F32, n, in, -1, 1);
+    add_act(c, "dx", c->number[0] != 0 ? ROLE_ACC : ROLE_OUT, n, in, -1, 1);
 }
 
 lc_code run_linear_backward(op_case *c, lc_device *device, lc_err *err)
@@ -63,13 +64,7 @@ lc_code run_linear_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-static int64_t any_rank(void)
-{
-    static const int64_t ranks[] = {1, 5, 16, 16, 32, 48, 64};
-    return ranks[test_int(0, 6)];
-}
-
-/* Draws a mask and adds its row keys as tensors `at` and `at`+1, or none at all. */
+/* Draws a mask and adds its row keys as tensors `number[6]` and the next, or none at all. */
 static void draw_dropout(op_case *c, int64_t n, bool always)
 {
     c->number[6] = -1;
@@ -78,35 +73,102 @@ static void draw_dropout(op_case *c, int64_t n, bool always)
         return;
     }
     c->dropout = (lc_dropout){.p = test_int(0, 1) == 0 ? 0.1f : (float)test_uniform(0.0, 0.95),
-                              .seed = (uint32_t)test_int(0, UINT32_MAX),
-                              .step = (uint32_t)test_int(0, 100000),
-                              .layer = (int32_t)test_int(0, 100),
-                              .module = (int32_t)test_int(0, 6)};
+                              .layer = (int32_t)test_int(0, 100)};
+    c->dropout_key[0] = (uint32_t)test_int(0, UINT32_MAX);
+    c->dropout_key[1] = (uint32_t)test_int(0, 100000);
     c->number[6] = add_array(c, "example", ROLE_IN, LC_I64, n, 0, 1e6);
     (void)add_array(c, "position", ROLE_IN, LC_I32, n, 0, 5000);
 }
 
-static lc_dropout dropout_of(const op_case *c)
+static lc_dropout dropout_of(op_case *c)
 {
     lc_dropout dropout = c->dropout;
     if (c->number[6] >= 0) {
+        dropout.key = for_device(c, c->dropout_key, sizeof c->dropout_key);
         dropout.example = pointer(c, (int)c->number[6]);
         dropout.position = pointer(c, (int)c->number[6] + 1);
     }
     return dropout;
 }
 
+/* One to three modules with slots of any rank; between and behind them there may be rows of modules
+ * that are not adapted. Returns the rows of all. */
+static int64_t draw_parts(op_case *c, int most)
+{
+    static const int32_t ranks[] = {1, 5, 16, 16, 32, 48, 64, 80};
+    int32_t row = 0, slot = 0;
+    c->parts = (lc_lora_parts){.count = (int32_t)test_int(1, most)};
+    for (int32_t i = 0; i < c->parts.count; i++) {
+        lc_lora_part *part = &c->parts.part[i];
+        row += test_int(0, 2) == 0 ? (int32_t)any_width(c, 40) : 0;
+        const int32_t rank = ranks[test_int(0, 7)];
+        *part = (lc_lora_part){.row = row,
+                               .out = (int32_t)any_width(c, 200),
+                               .slot = slot,
+                               .width = c->is_gpu ? (rank + 15) / 16 * 16 : rank,
+                               .module = (int32_t)test_int(0, 6),
+                               .scale = (float)test_uniform(0.1, 4.0)};
+        row += part->out;
+        slot += part->width;
+    }
+    c->tail = slot;
+    return row + (test_int(0, 2) == 0 ? any_width(c, 40) : 0);
+}
+
+/* sb, zero outside of the parts' blocks, s, ds and each part's db, from tensor number[0] on. */
+static void draw_output_side(op_case *c, int64_t n, int64_t out)
+{
+    c->number[0] = add_mat(c, "sb", ROLE_IN, any_weight(c), out, c->tail, 0, 0);
+    (void)add_act(c, "s", ROLE_IN, n, c->tail, -1, 1);
+    (void)add_act(c, "ds", ROLE_OUT, n, c->tail, 0, 0);
+    for (int32_t i = 0; i < c->parts.count; i++) {
+        static const char *const names[LC_MAX_LORA_PARTS] = {"db 0", "db 1", "db 2"};
+        const lc_lora_part *part = &c->parts.part[i];
+        for (int64_t k = 0; k < (int64_t)part->out * part->width; k++) {
+            set_element(&c->tensors[c->number[0]], part->row + k / part->width,
+                        part->slot + k % part->width, test_uniform(-1, 1));
+        }
+        (void)add_array(c, names[i], ROLE_ACC, LC_F32, (int64_t)part->out * part->width, -1, 1);
+    }
+}
+
+static lc_lora_dy_args output_side(op_case *c, lc_mat dy)
+{
+    const int first = (int)c->number[0];
+    lc_lora_dy_args args = {.dy = dy,
+                            .sb = view(c, first),
+                            .s = view(c, first + 1),
+                            .ds = view(c, first + 2),
+                            .parts = c->parts};
+    for (int32_t i = 0; i < args.parts.count; i++) {
+        args.parts.part[i].db = pointer(c, first + 3 + i);
+    }
+    return args;
+}
+
+static void describe_parts(op_case *c, int64_t n, int64_t in, int64_t out)
+{
+    char text[96] = "";
+    size_t at = 0;
+    for (int32_t i = 0; i < c->parts.count; i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, " %d+%d/%d", c->parts.part[i].row,
+                               c->parts.part[i].out, c->parts.part[i].width);
+    }
+    DESCRIBE(c, "N %d in %d out %d R %d parts%s p %g", (int)n, (int)in, (int)out, (int)c->tail,
+             text, (double)c->dropout.p);
+}
+
 void draw_lora_forward(op_case *c)
 {
-    const int64_t n = any_size(300), in = any_size(400), rank = any_rank();
-    const lc_dtype dtype = any_weight();
-    add_mat(c, "x", ROLE_IN, LC_F32, n, in, -1, 1);
-    add_mat(c, "a", ROLE_IN, dtype, rank, in, -1, 1);
-    add_mat(c, "s", ROLE_OUT, LC_F32, n, rank, 0, 0);
-    add_mat(c, "x_dropped", ROLE_SCRATCH, LC_F32, n, in, 0, 0);
+    const int64_t n = any_size(300), in = any_width(c, 400);
+    (void)draw_parts(c, 3);
+    add_act(c, "x", ROLE_IN, n, in, -1, 1);
+    add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, in, -1, 1);
+    add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+    add_act(c, "x_dropped", ROLE_SCRATCH, n, in, 0, 0);
+    c->number[1] = test_int(0, 1) == 0 ? add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0) : -1;
     draw_dropout(c, n, false);
-    DESCRIBE(c, "N %d in %d R %d a %s p %g", (int)n, (int)in, (int)rank, lc_dtype_name(dtype),
-             (double)c->dropout.p);
+    describe_parts(c, n, in, 0);
 }
 
 lc_code run_lora_forward(op_case *c, lc_device *device, lc_err *err)
@@ -114,6 +176,8 @@ lc_code run_lora_forward(op_case *c, lc_device *device, lc_err *err)
     const lc_lora_forward_args args = {.x = view(c, 0),
                                        .a = view(c, 1),
                                        .s = view(c, 2),
+                                       .saved = view(c, (int)c->number[1]),
+                                       .parts = c->parts,
                                        .x_dropped = view(c, c->number[6] >= 0 ? 3 : -1),
                                        .dropout = dropout_of(c)};
     ON_DEVICE(lora_forward, args)
@@ -123,25 +187,15 @@ lc_code run_lora_forward(op_case *c, lc_device *device, lc_err *err)
 
 void draw_lora_dy(op_case *c)
 {
-    const int64_t n = any_size(300), out = any_size(400), rank = any_rank();
-    const lc_dtype dtype = any_weight();
-    DESCRIBE(c, "N %d out %d R %d sb %s", (int)n, (int)out, (int)rank, lc_dtype_name(dtype));
-    add_mat(c, "dy", ROLE_IN, LC_F32, n, out, -1, 1);
-    add_mat(c, "sb", ROLE_IN, dtype, out, rank, -1, 1);
-    add_mat(c, "s", ROLE_IN, LC_F32, n, rank, -1, 1);
-    add_mat(c, "ds", ROLE_OUT, LC_F32, n, rank, 0, 0);
-    add_mat(c, "db", ROLE_ACC, LC_F32, out, rank, -1, 1);
-    c->real[0] = test_uniform(0.1, 4.0);
+    const int64_t n = any_size(300), out = draw_parts(c, 3);
+    add_act(c, "dy", ROLE_IN, n, out, -1, 1);
+    draw_output_side(c, n, out);
+    describe_parts(c, n, 0, out);
 }
 
 lc_code run_lora_dy(op_case *c, lc_device *device, lc_err *err)
 {
-    const lc_lora_dy_args args = {.dy = view(c, 0),
-                                  .sb = view(c, 1),
-                                  .s = view(c, 2),
-                                  .ds = view(c, 3),
-                                  .db = view(c, 4),
-                                  .scale = (float)c->real[0]};
+    const lc_lora_dy_args args = output_side(c, view(c, 0));
     ON_DEVICE(lora_dy, args)
     ref_lora_dy(&args);
     return LC_OK;
@@ -149,20 +203,34 @@ lc_code run_lora_dy(op_case *c, lc_device *device, lc_err *err)
 
 void draw_lora_dx(op_case *c)
 {
-    const int64_t n = any_size(300), in = any_size(400), rank = any_rank();
-    add_mat(c, "x", ROLE_IN, LC_F32, n, in, -1, 1);
-    add_mat(c, "ds", ROLE_IN, LC_F32, n, rank, -1, 1);
-    add_mat(c, "da", ROLE_ACC, LC_F32, rank, in, -1, 1);
-    add_mat(c, "x_dropped", ROLE_SCRATCH, LC_F32, n, in, 0, 0);
+    const int64_t n = any_size(300), in = any_width(c, 400);
+    (void)draw_parts(c, 3);
+    add_act(c, "x", ROLE_IN, n, in, -1, 1);
+    add_act(c, "ds", ROLE_IN, n, c->tail, -1, 1);
+    add_array(c, "da", ROLE_ACC, LC_F32, c->tail * in, -1, 1);
+    add_act(c, "x_dropped", ROLE_SCRATCH, n, in, 0, 0);
+    add_act(c, "normed", ROLE_SCRATCH, n, in, 0, 0);
+    c->number[1] = -1;
+    if (test_int(0, 1) == 0) {
+        c->is_rounded = true; /* ds * rstd, or the norm's output */
+        c->number[1] = add_array(c, "rstd", ROLE_IN, LC_F32, n, 0.2, 2);
+        (void)add_array(c, "norm_weight", ROLE_IN, LC_F32, in, -1, 2);
+    }
     draw_dropout(c, n, false);
-    DESCRIBE(c, "N %d in %d R %d p %g", (int)n, (int)in, (int)rank, (double)c->dropout.p);
+    c->is_rounded = c->is_rounded || c->number[6] >= 0;
+    describe_parts(c, n, in, 0);
 }
 
 lc_code run_lora_dx(op_case *c, lc_device *device, lc_err *err)
 {
+    const int norm = (int)c->number[1];
     const lc_lora_dx_args args = {.x = view(c, 0),
                                   .ds = view(c, 1),
-                                  .da = view(c, 2),
+                                  .da = pointer(c, 2),
+                                  .rstd = pointer(c, norm),
+                                  .norm_weight = pointer(c, norm < 0 ? -1 : norm + 1),
+                                  .normed = view(c, norm < 0 ? -1 : 4),
+                                  .parts = c->parts,
                                   .x_dropped = view(c, c->number[6] >= 0 ? 3 : -1),
                                   .dropout = dropout_of(c)};
     ON_DEVICE(lora_dx, args)
@@ -172,21 +240,22 @@ lc_code run_lora_dx(op_case *c, lc_device *device, lc_err *err)
 
 void draw_lora_dropout_backward(op_case *c)
 {
-    const int64_t n = any_size(300), in = any_size(400), rank = any_rank();
-    const lc_dtype dtype = any_weight();
-    add_mat(c, "ds", ROLE_IN, LC_F32, n, rank, -1, 1);
-    add_mat(c, "a", ROLE_IN, dtype, rank, in, -1, 1);
-    add_mat(c, "product", ROLE_SCRATCH, LC_F32, n, in, 0, 0);
-    add_mat(c, "dx", ROLE_ACC, LC_F32, n, in, -1, 1);
+    const int64_t n = any_size(300), in = any_width(c, 400);
+    (void)draw_parts(c, 3);
+    c->is_rounded = true;
+    add_act(c, "ds", ROLE_IN, n, c->tail, -1, 1);
+    add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, in, -1, 1);
+    add_act(c, "product", ROLE_SCRATCH, n, in, 0, 0);
+    add_act(c, "dx", ROLE_ACC, n, in, -1, 1);
     draw_dropout(c, n, true);
-    DESCRIBE(c, "N %d in %d R %d a %s p %g", (int)n, (int)in, (int)rank, lc_dtype_name(dtype),
-             (double)c->dropout.p);
+    describe_parts(c, n, in, 0);
 }
 
 lc_code run_lora_dropout_backward(op_case *c, lc_device *device, lc_err *err)
 {
     const lc_lora_dropout_backward_args args = {.ds = view(c, 0),
                                                 .a = view(c, 1),
+                                                .parts = c->parts,
                                                 .product = view(c, 2),
                                                 .dx = view(c, 3),
                                                 .dropout = dropout_of(c)};
@@ -195,26 +264,169 @@ lc_code run_lora_dropout_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+/* Two modules that share a matrix, and two more of other widths. */
 void draw_lora_publish(op_case *c)
 {
-    const int64_t in = any_size(400), out = any_size(400), rank = any_rank();
-    const lc_dtype dtype = any_weight();
-    DESCRIBE(c, "in %d out %d R %d to %s", (int)in, (int)out, (int)rank, lc_dtype_name(dtype));
-    add_mat(c, "a", ROLE_IN, LC_F32, rank, in, -1, 1);
-    add_mat(c, "b", ROLE_IN, LC_F32, out, rank, -1, 1);
-    add_mat(c, "w_a", ROLE_OUT, dtype, rank, in, 0, 0);
-    add_mat(c, "w_b", ROLE_OUT, dtype, out, rank, 0, 0);
+    const int64_t in = any_width(c, 200), count = test_int(1, 3);
+    const lc_dtype dtype = any_weight(c);
+    c->number[0] = count;
+    c->number[1] = (int64_t)dtype;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t out = any_size(200), width = 16 * test_int(1, 4);
+        add_array(c, "a", ROLE_IN, LC_F32, width * in, -1, 1);
+        add_array(c, "b", ROLE_IN, LC_F32, out * width, -1, 1);
+        const int w_a = add_mat(c, "w_a", ROLE_OUT, dtype, width, in, 0, 0);
+        const int w_b = add_mat(c, "w_b", ROLE_OUT, dtype, out, width, 0, 0);
+        same_ld(c, w_a, w_b);
+    }
+    DESCRIBE(c, "in %d modules %d to %s", (int)in, (int)count, lc_dtype_name(dtype));
     c->real[0] = test_uniform(0.1, 4.0);
 }
 
 lc_code run_lora_publish(op_case *c, lc_device *device, lc_err *err)
 {
-    const lc_lora_publish_args args = {.a = view(c, 0),
-                                       .b = view(c, 1),
-                                       .w_a = view(c, 2),
-                                       .w_b = view(c, 3),
-                                       .scale = (float)c->real[0]};
+    lc_publish_slot slots[3];
+    int32_t most = 0;
+    for (int i = 0; i < (int)c->number[0]; i++) {
+        const lc_mat w_a = view(c, 4 * i + 2), w_b = view(c, 4 * i + 3);
+        slots[i] = (lc_publish_slot){.a = pointer(c, 4 * i),
+                                     .b = pointer(c, 4 * i + 1),
+                                     .w_a = w_a.data,
+                                     .w_b = w_b.data,
+                                     .ld = w_a.ld,
+                                     .in = (int32_t)w_a.cols,
+                                     .out = (int32_t)w_b.rows,
+                                     .width = (int32_t)w_a.rows,
+                                     .scale = (float)(c->real[0] + i)};
+        const int32_t elements = slots[i].width * (slots[i].in + slots[i].out);
+        most = elements > most ? elements : most;
+        if (c->reference) {
+            ref_publish_slot(&slots[i], w_a, w_b);
+        }
+    }
+    const lc_lora_publish_args args = {.slots = for_device(c, slots, sizeof slots),
+                                       .count = (int32_t)c->number[0],
+                                       .most_elements = most,
+                                       .dtype = (lc_dtype)c->number[1]};
     ON_DEVICE(lora_publish, args)
-    ref_lora_publish(&args);
+    return LC_OK;
+}
+
+/* ---- swiglu, alone and with what its neighbours' adapters want ---- */
+
+void draw_swiglu(op_case *c)
+{
+    const int64_t n = any_size(200), width = any_width(c, 500);
+    const bool has_lora = test_int(0, 1) == 0;
+    c->number[0] = has_lora;
+    c->number[1] = c->number[6] = -1;
+    add_act(c, "gate_up", ROLE_IN, n, 2 * width, -8, 8);
+    add_act(c, "y", ROLE_OUT, n, width, 0, 0);
+    if (has_lora) {
+        (void)draw_parts(c, 1);
+        c->is_rounded = true; /* y */
+        add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, width, -1, 1);
+        add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+        add_act(c, "x_dropped", ROLE_SCRATCH, n, width, 0, 0);
+        c->number[1] = test_int(0, 1) == 0 ? add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0) : -1;
+        draw_dropout(c, n, false);
+    }
+    DESCRIBE(c, "N %d I %d R %d p %g", (int)n, (int)width, has_lora ? (int)c->tail : 0,
+             (double)c->dropout.p);
+}
+
+lc_code run_swiglu(op_case *c, lc_device *device, lc_err *err)
+{
+    lc_lora_forward_args lora = {0};
+    if (c->number[0] != 0) {
+        lora = (lc_lora_forward_args){.x = view(c, 1),
+                                      .a = view(c, 2),
+                                      .s = view(c, 3),
+                                      .saved = view(c, (int)c->number[1]),
+                                      .parts = c->parts,
+                                      .x_dropped = view(c, c->number[6] >= 0 ? 4 : -1),
+                                      .dropout = dropout_of(c)};
+    }
+    const lc_swiglu_args args = {
+        .gate_up = view(c, 0), .y = view(c, 1), .lora = c->number[0] != 0 ? &lora : NULL};
+    ON_DEVICE(swiglu, args)
+    ref_swiglu(&args);
+    if (args.lora != NULL) {
+        ref_lora_forward(args.lora);
+    }
+    return LC_OK;
+}
+
+/* number[1]: 0 no adapter below, else its rank; number[2]: adapters of gate, up or both. */
+void draw_swiglu_backward(op_case *c)
+{
+    static const int32_t ranks[] = {16, 16, 16, 32, 48, 80};
+    const int64_t n = any_size(200), width = any_width(c, 500);
+    c->number[1] = test_int(0, 2) == 0 ? 0 : ranks[test_int(0, 5)];
+    c->number[2] = test_int(0, 3); /* bit 0: gate, bit 1: up */
+    c->number[6] = -1;
+    c->is_rounded = true;
+    add_act(c, "dy", ROLE_IN, n, width, -1, 1);
+    add_act(c, "gate_up", ROLE_ACC, n, 2 * width, -8, 8);
+    add_act(c, "y", ROLE_SCRATCH, n, width, 0, 0);
+    add_act(c, "x_dropped", ROLE_SCRATCH, n, width, 0, 0);
+    if (c->number[1] > 0) {
+        add_act(c, "ds_down", ROLE_IN, n, c->number[1], -1, 1);
+        add_array(c, "da_down", ROLE_ACC, LC_F32, c->number[1] * width, -1, 1);
+        draw_dropout(c, n, false);
+    }
+    c->parts = (lc_lora_parts){0};
+    c->tail = 0;
+    const int32_t rank = ranks[test_int(0, 5)];
+    for (int which = 0; which < 2; which++) {
+        if ((c->number[2] >> which & 1) != 0) {
+            c->parts.part[c->parts.count++] = (lc_lora_part){.row = which * (int32_t)width,
+                                                             .out = (int32_t)width,
+                                                             .slot = (int32_t)c->tail,
+                                                             .width = rank,
+                                                             .module = 4 + which,
+                                                             .scale = 2.0f};
+            c->tail += rank;
+        }
+    }
+    if (c->tail > 0) {
+        draw_output_side(c, n, 2 * width);
+    }
+    DESCRIBE(c, "N %d I %d down %d gate %d up %d rank %d p %g", (int)n, (int)width,
+             (int)c->number[1], (int)c->number[2] & 1, (int)c->number[2] >> 1, rank,
+             (double)c->dropout.p);
+}
+
+lc_code run_swiglu_backward(op_case *c, lc_device *device, lc_err *err)
+{
+    const int32_t rank = (int32_t)c->number[1];
+    const lc_lora_parts down_parts = {
+        .count = 1, .part = {{.out = 8, .width = rank, .module = 6, .scale = 1.0f}}};
+    lc_lora_dx_args down = {0};
+    lc_lora_dy_args gate_up = {0};
+    if (rank > 0) {
+        down = (lc_lora_dx_args){.x = view(c, 2),
+                                 .ds = view(c, 4),
+                                 .da = pointer(c, 5),
+                                 .parts = down_parts,
+                                 .x_dropped = view(c, c->number[6] >= 0 ? 3 : -1),
+                                 .dropout = dropout_of(c)};
+    }
+    if (c->tail > 0) {
+        gate_up = output_side(c, view(c, 1));
+    }
+    const lc_swiglu_backward_args args = {.dy = view(c, 0),
+                                          .gate_up = view(c, 1),
+                                          .lora_down = rank > 0 ? &down : NULL,
+                                          .lora_gate_up = c->tail > 0 ? &gate_up : NULL};
+    ON_DEVICE(swiglu_backward, args)
+    if (args.lora_down != NULL) {
+        ref_swiglu(&(lc_swiglu_args){.gate_up = args.gate_up, .y = down.x});
+        ref_lora_dx(args.lora_down);
+    }
+    ref_swiglu_backward(&args);
+    if (args.lora_gate_up != NULL) {
+        ref_lora_dy(args.lora_gate_up);
+    }
     return LC_OK;
 }

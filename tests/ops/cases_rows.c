@@ -3,11 +3,11 @@
 
 void draw_embed(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_size(300), words = any_size(300);
+    const int64_t n = any_size(200), width = any_width(c, 300), words = any_size(300);
     DESCRIBE(c, "N %d C %d V %d", (int)n, (int)width, (int)words);
-    add_mat(c, "table", ROLE_IN, any_weight(), words, width, -1, 1);
+    add_mat(c, "table", ROLE_IN, any_weight(c), words, width, -1, 1);
     add_array(c, "ids", ROLE_IN, LC_I32, n, 0, (double)words);
-    add_mat(c, "out", ROLE_OUT, LC_F32, n, width, 0, 0);
+    add_act(c, "out", ROLE_OUT, n, width, 0, 0);
 }
 
 lc_code run_embed(op_case *c, lc_device *device, lc_err *err)
@@ -20,12 +20,12 @@ lc_code run_embed(op_case *c, lc_device *device, lc_err *err)
 
 void draw_rmsnorm(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_size(700);
+    const int64_t n = any_size(200), width = any_width(c, 700);
     const bool wants_rstd = test_int(0, 3) > 0;
     DESCRIBE(c, "N %d C %d rstd %d", (int)n, (int)width, wants_rstd);
-    add_mat(c, "x", ROLE_IN, LC_F32, n, width, -2, 3);
+    add_act(c, "x", ROLE_IN, n, width, -2, 3);
     add_array(c, "weight", ROLE_IN, LC_F32, width, -1, 2);
-    add_mat(c, "y", ROLE_OUT, LC_F32, n, width, 0, 0);
+    add_act(c, "y", ROLE_OUT, n, width, 0, 0);
     c->number[0] = wants_rstd ? add_array(c, "rstd", ROLE_OUT, LC_F32, n, 0, 0) : -1;
 }
 
@@ -43,13 +43,13 @@ lc_code run_rmsnorm(op_case *c, lc_device *device, lc_err *err)
 
 void draw_rmsnorm_backward(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_size(700);
+    const int64_t n = any_size(200), width = any_width(c, 700);
     DESCRIBE(c, "N %d C %d", (int)n, (int)width);
-    add_mat(c, "dy", ROLE_IN, LC_F32, n, width, -1, 1);
-    add_mat(c, "x", ROLE_IN, LC_F32, n, width, -2, 3);
+    add_act(c, "dy", ROLE_IN, n, width, -1, 1);
+    add_act(c, "x", ROLE_IN, n, width, -2, 3);
     add_array(c, "weight", ROLE_IN, LC_F32, width, -1, 2);
     add_array(c, "rstd", ROLE_IN, LC_F32, n, 0, 1);
-    add_mat(c, "dx", ROLE_ACC, LC_F32, n, width, -1, 1);
+    add_act(c, "dx", ROLE_ACC, n, width, -1, 1);
     for (int64_t i = 0; i < n; i++) {
         set_element(&c->tensors[3], 0, i, saved_rstd(&c->tensors[1], i, 0, width, 1e-5));
     }
@@ -64,38 +64,6 @@ lc_code run_rmsnorm_backward(op_case *c, lc_device *device, lc_err *err)
                                            .dx = view(c, 4)};
     ON_DEVICE(rmsnorm_backward, args)
     ref_rmsnorm_backward(&args, 1e-5);
-    return LC_OK;
-}
-
-void draw_swiglu(op_case *c)
-{
-    const int64_t n = any_size(200), width = any_size(500);
-    DESCRIBE(c, "N %d I %d", (int)n, (int)width);
-    add_mat(c, "gate_up", ROLE_IN, LC_F32, n, 2 * width, -8, 8);
-    add_mat(c, "y", ROLE_OUT, LC_F32, n, width, 0, 0);
-}
-
-lc_code run_swiglu(op_case *c, lc_device *device, lc_err *err)
-{
-    const lc_swiglu_args args = {.gate_up = view(c, 0), .y = view(c, 1)};
-    ON_DEVICE(swiglu, args)
-    ref_swiglu(&args);
-    return LC_OK;
-}
-
-void draw_swiglu_backward(op_case *c)
-{
-    const int64_t n = any_size(200), width = any_size(500);
-    DESCRIBE(c, "N %d I %d", (int)n, (int)width);
-    add_mat(c, "dy", ROLE_IN, LC_F32, n, width, -1, 1);
-    add_mat(c, "gate_up", ROLE_ACC, LC_F32, n, 2 * width, -8, 8);
-}
-
-lc_code run_swiglu_backward(op_case *c, lc_device *device, lc_err *err)
-{
-    const lc_swiglu_backward_args args = {.dy = view(c, 0), .gate_up = view(c, 1)};
-    ON_DEVICE(swiglu_backward, args)
-    ref_swiglu_backward(&args);
     return LC_OK;
 }
 
@@ -119,10 +87,10 @@ static int64_t draw_selection(op_case *c, int64_t total)
 
 void draw_gather_rows(op_case *c)
 {
-    const int64_t n = any_size(300), width = any_size(300), count = draw_selection(c, n);
+    const int64_t n = any_size(300), width = any_width(c, 300), count = draw_selection(c, n);
     DESCRIBE(c, "N %d M %d C %d", (int)n, (int)count, (int)width);
-    add_mat(c, "x", ROLE_IN, LC_F32, n, width, -1, 1);
-    add_mat(c, "y", ROLE_OUT, LC_F32, count, width, 0, 0);
+    add_act(c, "x", ROLE_IN, n, width, -1, 1);
+    add_act(c, "y", ROLE_OUT, count, width, 0, 0);
 }
 
 lc_code run_gather_rows(op_case *c, lc_device *device, lc_err *err)
@@ -135,10 +103,10 @@ lc_code run_gather_rows(op_case *c, lc_device *device, lc_err *err)
 
 void draw_scatter_rows(op_case *c)
 {
-    const int64_t n = any_size(300), width = any_size(300), count = draw_selection(c, n);
+    const int64_t n = any_size(300), width = any_width(c, 300), count = draw_selection(c, n);
     DESCRIBE(c, "N %d M %d C %d", (int)n, (int)count, (int)width);
-    add_mat(c, "x", ROLE_IN, LC_F32, count, width, -1, 1);
-    add_mat(c, "y", ROLE_OUT, LC_F32, n, width, 0, 0);
+    add_act(c, "x", ROLE_IN, count, width, -1, 1);
+    add_act(c, "y", ROLE_OUT, n, width, 0, 0);
 }
 
 lc_code run_scatter_rows(op_case *c, lc_device *device, lc_err *err)
@@ -157,7 +125,7 @@ void draw_cross_entropy(op_case *c)
                   width = test_int(0, 9) == 0 ? test_int(4000, 5000) : any_size(300);
     const bool gradient = test_int(0, 1) == 0, ties = test_int(0, 1) == 0;
     DESCRIBE(c, "M %d V %d gradient %d ties %d", (int)n, (int)width, gradient, ties);
-    add_mat(c, "logits", gradient ? ROLE_ACC : ROLE_IN, LC_F32, n, width, -6, 6);
+    add_act(c, "logits", gradient ? ROLE_ACC : ROLE_IN, n, width, -6, 6);
     for (int64_t k = 0; ties && k < n * width; k++) {
         set_element(&c->tensors[0], k / width, k % width, (double)test_int(-1, 1));
     }
@@ -192,53 +160,86 @@ lc_code run_cross_entropy(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-void draw_sum_squares(op_case *c)
+void draw_add_sums(op_case *c)
 {
-    const int64_t count = test_int(0, 1) == 0 ? test_int(0, 100) : test_int(0, 60000);
+    const int64_t count = test_int(0, 1) == 0 ? test_int(0, 100) : test_int(0, 5000);
     DESCRIBE(c, "count %d", (int)count);
-    add_array(c, "values", ROLE_IN, LC_F32, count, -1, 1);
-    add_array(c, "sum_squares", ROLE_OUT, LC_F64, 1, 0, 0);
+    add_array(c, "nll", ROLE_IN, LC_F32, count, 0, 9);
+    add_array(c, "correct", ROLE_IN, LC_F32, count, 0, 1);
+    add_array(c, "weights", ROLE_IN, LC_F32, count, 0, 2);
+    add_array(c, "sums", ROLE_ACC, LC_F64, 4, 0, 100);
     c->number[0] = count;
 }
 
-lc_code run_sum_squares(op_case *c, lc_device *device, lc_err *err)
+lc_code run_add_sums(op_case *c, lc_device *device, lc_err *err)
 {
-    const lc_sum_squares_args args = {
-        .values = pointer(c, 0), .sum_squares = pointer(c, 1), .count = c->number[0]};
-    ON_DEVICE(sum_squares, args)
-    ref_sum_squares(&args);
+    const lc_add_sums_args args = {.nll = pointer(c, 0),
+                                   .correct = pointer(c, 1),
+                                   .weights = pointer(c, 2),
+                                   .sums = pointer(c, 3),
+                                   .count = c->number[0]};
+    ON_DEVICE(add_sums, args)
+    ref_add_sums(&args);
     return LC_OK;
 }
 
+/* Of seven cases, one has a loss and one a gradient that is not finite. */
 void draw_adamw(op_case *c)
 {
     const int64_t count = test_int(0, 1) == 0 ? test_int(1, 100) : test_int(1, 50000);
     c->number[0] = count;
-    c->number[1] = test_int(1, 300);
-    DESCRIBE(c, "count %d t %d", (int)count, (int)c->number[1]);
+    c->number[1] = test_int(0, 300);
+    c->number[2] = c->trial % 7 == 5;
+    DESCRIBE(c, "count %d updates %d bad loss %d bad gradient %d", (int)count, (int)c->number[1],
+             (int)c->number[2], c->trial % 7 == 6);
     add_array(c, "param", ROLE_ACC, LC_F32, count, -1, 1);
     add_array(c, "grad", ROLE_IN, LC_F32, count, -5, 5);
     add_array(c, "m", ROLE_ACC, LC_F32, count, -0.1, 0.1);
     add_array(c, "v", ROLE_ACC, LC_F32, count, 0, 0.1);
+    add_array(c, "result", ROLE_OUT, LC_F64, 3, 0, 0);
+    if (c->trial % 7 == 6) {
+        set_element(&c->tensors[1], 0, test_int(0, count - 1), INFINITY);
+    }
     c->real[0] = test_uniform(0.01, 1.0);
     c->real[1] = test_uniform(0.0, 0.1);
+    c->real[2] = test_int(0, 1) == 0 ? 0.0 : test_uniform(0.1, 100.0);
+    c->real[3] = test_uniform(0.5, 500.0);
+}
+
+/* The update as numbers that can be compared: count, skipped, norm (0 where it is not finite). */
+static void note_update(const lc_update *update, double result[3])
+{
+    result[0] = (double)update->count;
+    result[1] = (double)update->skipped;
+    result[2] = isfinite(update->grad_norm) ? update->grad_norm : 0.0;
 }
 
 lc_code run_adamw(op_case *c, lc_device *device, lc_err *err)
 {
+    const lc_sums sums = {.loss = c->number[2] != 0 ? (double)NAN : 3.0};
+    const lc_step_values values = {.weight = c->real[3], .learning_rate = 1e-2};
+    lc_update update = {.count = c->number[1]};
+    double result[3];
     const lc_adamw_args args = {.param = pointer(c, 0),
                                 .grad = pointer(c, 1),
                                 .m = pointer(c, 2),
                                 .v = pointer(c, 3),
                                 .count = c->number[0],
-                                .t = c->number[1],
-                                .grad_scale = c->real[0],
-                                .lr = 1e-2,
+                                .clip = c->real[2],
                                 .beta1 = 0.9,
                                 .beta2 = 0.999,
                                 .eps = 1e-8,
-                                .weight_decay = c->real[1]};
-    ON_DEVICE(adamw, args)
-    ref_adamw(&args);
-    return LC_OK;
+                                .weight_decay = c->real[1],
+                                .sums = for_device(c, &sums, sizeof sums),
+                                .values = for_device(c, &values, sizeof values),
+                                .update = for_device(c, &update, sizeof update)};
+    if (c->reference) {
+        ref_adamw(&args);
+        note_update(args.update, pointer(c, 4));
+        return LC_OK;
+    }
+    LC_TRY(device->ops->adamw(device, &args, err));
+    LC_TRY(device->ops->download(device, &update, args.update, sizeof update, err));
+    note_update(&update, result);
+    return device->ops->upload(device, pointer(c, 4), result, sizeof result, err);
 }

@@ -3,8 +3,7 @@
  * Each line breaks one field of a good call and expects op, field, found and expected in the
  * message.
  */
-#include "lorac/ops.h"
-#include "ops/check.h"
+#include "lorac/ops_check.h"
 #include "testing.h"
 
 #include <math.h>
@@ -158,59 +157,106 @@ static const int32_t positions[3] = {4, 5, 6};
         REFUSES_NULL(op, dropout.example);                                                     \
         REFUSES_NULL(op, dropout.position);                                                    \
         REFUSES(op, bad.dropout.layer = -1, "dropout.layer", "dropout.layer is -1");           \
-        REFUSES(op, bad.dropout.module = -1, "dropout.module", "dropout.module is -1");        \
+        REFUSES_NULL(op, dropout.key);                                                         \
     } while (0)
 
-static void test_lora(void **state)
+/* Two parts: rows 0..1 and 3..4 of 5, slots 0..1 and 2. */
+static const lc_lora_parts two_parts = {
+    .count = 2,
+    .part = {{.row = 0, .out = 2, .slot = 0, .width = 2, .module = 1, .scale = 2, .db = data[10]},
+             {.row = 3, .out = 2, .slot = 2, .width = 1, .module = 2, .scale = 3, .db = data[11]}}};
+
+#define REFUSES_PARTS(op)                                                                         \
+    do {                                                                                          \
+        REFUSES(op, bad.parts.count = 0, "parts.count", "parts.count is 0, expected at least 1"); \
+        REFUSES(op, bad.parts.count = 4, "parts.count", "parts.count is 4, expected at most 3");  \
+        REFUSES(op, bad.parts.count = 1, "parts.width", "parts.width in all is 2, expected 3");   \
+        REFUSES(op, bad.parts.part[1].slot = 1, "parts.slot", "parts.slot is 1, expected 2");     \
+        REFUSES(op, bad.parts.part[0].width = 0, "parts.width", "parts.width is 0");              \
+        REFUSES(op, bad.parts.part[1].row = 1, "parts.row",                                       \
+                "parts.row is 1, expected at least 2");                                           \
+        REFUSES(op, bad.parts.part[0].out = 0, "parts.out", "parts.out is 0");                    \
+        REFUSES(op, bad.parts.part[0].module = -1, "parts.module", "parts.module is -1");         \
+        REFUSES(op, bad.parts.part[1].scale = INFINITY, "parts.scale", "parts.scale is inf");     \
+    } while (0)
+
+static const uint32_t mask_key[2] = {1, 2};
+static const lc_dropout half_dropped = {
+    .p = 0.5f, .key = mask_key, .example = examples, .position = positions};
+
+static void test_lora_forward(void **state)
 {
     (void)state;
-    const lc_dropout dropout = {.p = 0.5f, .example = examples, .position = positions};
-    {
-        const lc_lora_forward_args good = {.x = mat(0, 3, 8),
-                                           .a = mat(1, 2, 8),
-                                           .s = mat(2, 3, 2),
-                                           .dropout = dropout,
-                                           .x_dropped = mat(3, 3, 8)};
-        ACCEPTS(lora_forward, other.dropout.p = 0; other.x_dropped.data = NULL;
-                other.dropout.example = NULL);
-        REFUSES_MAT(lora_forward, x);
-        REFUSES_MAT(lora_forward, a);
-        REFUSES_SHAPE(lora_forward, s);
-        REFUSES_SHAPE(lora_forward, x_dropped);
-        REFUSES_DROPOUT(lora_forward);
-    }
-    {
-        const lc_lora_dy_args good = {.dy = mat(0, 3, 5),
-                                      .sb = mat(1, 5, 2),
-                                      .s = mat(2, 3, 2),
-                                      .scale = 2,
-                                      .ds = mat(3, 3, 2),
-                                      .db = mat(4, 5, 2)};
-        ACCEPTS(lora_dy, other.dy.rows = other.s.rows = other.ds.rows = 0);
-        REFUSES_MAT(lora_dy, dy);
-        REFUSES_MAT(lora_dy, sb);
-        REFUSES_SHAPE(lora_dy, s);
-        REFUSES_SHAPE(lora_dy, ds);
-        REFUSES_SHAPE(lora_dy, db);
-        REFUSES(lora_dy, bad.sb.rows = 4, "sb", "sb.rows is 4, expected 5");
-        REFUSES(lora_dy, bad.scale = INFINITY, "scale", "scale is inf, expected a finite number");
-    }
-    {
-        const lc_lora_dx_args good = {.x = mat(0, 3, 8),
-                                      .ds = mat(1, 3, 2),
-                                      .da = mat(2, 2, 8),
-                                      .dropout = dropout,
-                                      .x_dropped = mat(3, 3, 8)};
-        ACCEPTS(lora_dx, other.dropout.p = 0; other.x_dropped.data = NULL);
-        REFUSES_MAT(lora_dx, x);
-        REFUSES_MAT(lora_dx, ds);
-        REFUSES_SHAPE(lora_dx, da);
-        REFUSES_SHAPE(lora_dx, x_dropped);
-        REFUSES_DROPOUT(lora_dx);
-    }
-    const lc_lora_dropout_backward_args good = {.ds = mat(0, 3, 2),
-                                                .a = mat(1, 2, 8),
-                                                .dropout = dropout,
+    const lc_lora_forward_args good = {.x = mat(0, 3, 8),
+                                       .a = mat(1, 3, 8),
+                                       .s = mat(2, 3, 3),
+                                       .saved = mat(4, 3, 3),
+                                       .parts = two_parts,
+                                       .dropout = half_dropped,
+                                       .x_dropped = mat(3, 3, 8)};
+    ACCEPTS(lora_forward, other.dropout.p = 0; other.x_dropped.data = NULL;
+            other.dropout.example = NULL; other.dropout.key = NULL);
+    ACCEPTS(lora_forward, other.saved.data = NULL);
+    REFUSES_MAT(lora_forward, x);
+    REFUSES_MAT(lora_forward, a);
+    REFUSES_SHAPE(lora_forward, s);
+    REFUSES_SHAPE(lora_forward, x_dropped);
+    REFUSES(lora_forward, bad.saved.cols = 2, "saved", "saved.cols is 2, expected 3");
+    REFUSES_DROPOUT(lora_forward);
+    REFUSES_PARTS(lora_forward);
+}
+
+static void test_lora_dy(void **state)
+{
+    (void)state;
+    const lc_lora_dy_args good = {.dy = mat(0, 3, 5),
+                                  .sb = mat(1, 5, 3),
+                                  .s = mat(2, 3, 3),
+                                  .ds = mat(3, 3, 3),
+                                  .parts = two_parts};
+    ACCEPTS(lora_dy, other.dy.rows = other.s.rows = other.ds.rows = 0);
+    REFUSES_MAT(lora_dy, dy);
+    REFUSES_MAT(lora_dy, sb);
+    REFUSES_SHAPE(lora_dy, s);
+    REFUSES_SHAPE(lora_dy, ds);
+    REFUSES(lora_dy, bad.sb.rows = 4, "sb", "sb.rows is 4, expected 5");
+    REFUSES(lora_dy, bad.parts.part[1].out = 3, "parts.row",
+            "parts.row at the end is 6, expected at most 5");
+    REFUSES(lora_dy, bad.parts.part[0].db = NULL, "parts.db", "parts.db is NULL");
+    REFUSES_PARTS(lora_dy);
+}
+
+static void test_lora_dx(void **state)
+{
+    (void)state;
+    const lc_lora_dx_args good = {.x = mat(0, 3, 8),
+                                  .ds = mat(1, 3, 3),
+                                  .da = data[2],
+                                  .rstd = data[4],
+                                  .norm_weight = data[5],
+                                  .normed = mat(6, 3, 8),
+                                  .parts = two_parts,
+                                  .dropout = half_dropped,
+                                  .x_dropped = mat(3, 3, 8)};
+    ACCEPTS(lora_dx, other.dropout.p = 0; other.x_dropped.data = NULL);
+    ACCEPTS(lora_dx, other.rstd = NULL; other.norm_weight = NULL; other.normed.data = NULL);
+    REFUSES_MAT(lora_dx, x);
+    REFUSES_MAT(lora_dx, ds);
+    REFUSES_NULL(lora_dx, da);
+    REFUSES_NULL(lora_dx, norm_weight);
+    REFUSES_SHAPE(lora_dx, normed);
+    REFUSES_SHAPE(lora_dx, x_dropped);
+    REFUSES_DROPOUT(lora_dx);
+    REFUSES_PARTS(lora_dx);
+}
+
+static void test_lora_dropout_backward(void **state)
+{
+    (void)state;
+    const lc_lora_dropout_backward_args good = {.ds = mat(0, 3, 3),
+                                                .a = mat(1, 3, 8),
+                                                .parts = two_parts,
+                                                .dropout = half_dropped,
                                                 .product = mat(2, 3, 8),
                                                 .dx = mat(3, 3, 8)};
     ACCEPTS(lora_dropout_backward, other.a.dtype = LC_BF16);
@@ -219,6 +265,7 @@ static void test_lora(void **state)
     REFUSES_SHAPE(lora_dropout_backward, product);
     REFUSES_SHAPE(lora_dropout_backward, dx);
     REFUSES_DROPOUT(lora_dropout_backward);
+    REFUSES_PARTS(lora_dropout_backward);
     REFUSES(lora_dropout_backward, bad.dropout.p = 0.0f, "dropout.p",
             "dropout.p is 0, expected above 0");
 }
@@ -226,15 +273,22 @@ static void test_lora(void **state)
 static void test_publish(void **state)
 {
     (void)state;
+    const lc_publish_slot slot = {.a = data[0],
+                                  .b = data[1],
+                                  .w_a = data[2],
+                                  .w_b = data[3],
+                                  .ld = 12,
+                                  .in = 8,
+                                  .out = 5,
+                                  .width = 2,
+                                  .scale = 2};
     const lc_lora_publish_args good = {
-        .a = mat(0, 2, 8), .b = mat(1, 5, 2), .scale = 2, .w_a = mat(2, 2, 8), .w_b = mat(3, 5, 2)};
-    ACCEPTS(lora_publish, other.w_a.dtype = other.w_b.dtype = LC_BF16);
-    REFUSES_MAT(lora_publish, a);
-    REFUSES_MAT(lora_publish, b);
-    REFUSES_SHAPE(lora_publish, w_a);
-    REFUSES_SHAPE(lora_publish, w_b);
-    REFUSES(lora_publish, bad.b.cols = 3, "b", "b.cols is 3, expected 2");
-    REFUSES(lora_publish, bad.scale = NAN, "scale", "scale is nan");
+        .slots = &slot, .count = 1, .most_elements = 26, .dtype = LC_F32};
+    ACCEPTS(lora_publish, other.dtype = LC_BF16);
+    ACCEPTS(lora_publish, other.count = 0; other.slots = NULL);
+    REFUSES(lora_publish, bad.count = -1, "count", "count is -1");
+    REFUSES(lora_publish, bad.dtype = LC_F16, "dtype", "dtype has dtype F16");
+    REFUSES_NULL(lora_publish, slots);
 }
 
 static void test_rope(void **state)
@@ -301,15 +355,16 @@ static const int32_t not_first[] = {1, 1, 3}, falling[] = {0, 4, 3}, too_short[]
 
 #define REFUSES_DOCUMENTS(op)                                                                   \
     do {                                                                                        \
-        REFUSES(op, bad.shape.document_count = 0, "document_count", "document_count is 0");     \
-        REFUSES(op, bad.shape.cu_seqlens = NULL, "cu_seqlens", "cu_seqlens is NULL");           \
-        REFUSES(op, bad.shape.cu_seqlens = not_first, "cu_seqlens",                             \
+        REFUSES(op, bad.shape.documents.count = 0, "documents.count", "documents.count is 0");  \
+        REFUSES(op, bad.shape.documents.cu_seqlens = NULL, "cu_seqlens", "cu_seqlens is NULL"); \
+        REFUSES(op, bad.shape.documents.cu_seqlens = not_first, "cu_seqlens",                   \
                 "cu_seqlens[0] is 1, expected 0");                                              \
-        REFUSES(op, bad.shape.shared_rows = 1, "cu_seqlens", "cu_seqlens[0] is 0, expected 1"); \
-        REFUSES(op, bad.shape.shared_rows = -1, "shared_rows", "shared_rows is -1");            \
-        REFUSES(op, bad.shape.cu_seqlens = falling, "cu_seqlens",                               \
+        REFUSES(op, bad.shape.documents.shared_rows = 1, "cu_seqlens",                          \
+                "cu_seqlens[0] is 0, expected 1");                                              \
+        REFUSES(op, bad.shape.documents.shared_rows = -1, "shared_rows", "shared_rows is -1");  \
+        REFUSES(op, bad.shape.documents.cu_seqlens = falling, "cu_seqlens",                     \
                 "cu_seqlens[2] is 3, expected at least cu_seqlens[1] = 4");                     \
-        REFUSES(op, bad.shape.cu_seqlens = too_short, "cu_seqlens",                             \
+        REFUSES(op, bad.shape.documents.cu_seqlens = too_short, "cu_seqlens",                   \
                 "cu_seqlens at its end is 2, expected 3");                                      \
     } while (0)
 
@@ -321,8 +376,7 @@ static void test_attention(void **state)
                                       .kv_heads = 2,
                                       .head_dim = 3,
                                       .scale = 1,
-                                      .document_count = 2,
-                                      .cu_seqlens = cu_seqlens};
+                                      .documents = {.count = 2, .cu_seqlens = cu_seqlens}};
     {
         const lc_attention_args good = {.shape = shape,
                                         .q = mat(0, 3, 12),
@@ -332,7 +386,7 @@ static void test_attention(void **state)
                                         .lse = data[4]};
         ACCEPTS(attention, other.lse = NULL);
         ACCEPTS(attention, other.q.rows = other.k.rows = other.v.rows = other.out.rows = 0;
-                other.shape.document_count = 0; other.shape.cu_seqlens = none);
+                other.shape.documents.count = 0; other.shape.documents.cu_seqlens = none);
         REFUSES_HEADS(attention, shape.);
         REFUSES_DOCUMENTS(attention);
         REFUSES_SHAPE(attention, k);
@@ -364,6 +418,33 @@ static void test_attention(void **state)
     REFUSES_NULL(attention_backward, lse);
     REFUSES_NULL(attention_backward, delta);
     REFUSES(attention_backward, bad.q.dtype = LC_BF16, "q", "q has dtype BF16");
+}
+
+static void test_cache_append(void **state)
+{
+    (void)state;
+    int32_t slots[] = {0, 1}, places[] = {3, 0};
+    const lc_cache_append_args good = {.slots = slots,
+                                       .positions = places,
+                                       .slot_rows = 4,
+                                       .k = mat(0, 2, 6),
+                                       .v = mat(1, 2, 6),
+                                       .k_cache = mat(2, 8, 6),
+                                       .v_cache = mat(3, 8, 6)};
+    ACCEPTS(cache_append, (void)other);
+    REFUSES_MAT(cache_append, k);
+    REFUSES_SHAPE(cache_append, v);
+    REFUSES_SHAPE(cache_append, v_cache);
+    REFUSES_NULL(cache_append, slots);
+    REFUSES_NULL(cache_append, positions);
+    REFUSES(cache_append, bad.slot_rows = 3, "k_cache",
+            "k_cache.rows is 8, expected a multiple of slot_rows = 3");
+    REFUSES(cache_append, bad.slot_rows = 0, "slot_rows", "slot_rows is 0");
+    slots[1] = 2;
+    REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    slots[1] = 0;
+    places[0] = 4;
+    REFUSES(cache_append, (void)bad, "positions", "positions[0] is 4, expected 0..3");
 }
 
 static void test_attention_cached(void **state)
@@ -404,13 +485,29 @@ static void test_rows(void **state)
     int32_t rows[] = {0, 4};
     {
         const lc_swiglu_args good = {.gate_up = mat(0, 3, 10), .y = mat(1, 3, 5)};
-        ACCEPTS(swiglu, (void)other);
+        const lc_lora_forward_args lora = {
+            .a = mat(2, 3, 5), .s = mat(3, 3, 3), .parts = two_parts};
+        lc_lora_forward_args narrow = lora;
+        narrow.s.cols = 2;
+        ACCEPTS(swiglu, other.lora = &lora);
+        REFUSES(swiglu, bad.lora = &narrow, "s", "s.cols is 2, expected 3");
         REFUSES_MAT(swiglu, y);
         REFUSES_SHAPE(swiglu, gate_up);
     }
     {
         const lc_swiglu_backward_args good = {.gate_up = mat(0, 3, 10), .dy = mat(1, 3, 5)};
-        ACCEPTS(swiglu_backward, (void)other);
+        const lc_lora_dx_args down = {
+            .x = mat(2, 3, 5), .ds = mat(3, 3, 3), .da = data[4], .parts = two_parts};
+        const lc_lora_dy_args gate_up = {
+            .sb = mat(5, 10, 3), .s = mat(6, 3, 3), .ds = mat(7, 3, 3), .parts = two_parts};
+        lc_lora_dx_args short_x = down;
+        lc_lora_dy_args low_sb = gate_up;
+        short_x.x.rows = 2;
+        low_sb.sb.rows = 5;
+        ACCEPTS(swiglu_backward, other.lora_down = &down; other.lora_gate_up = &gate_up);
+        REFUSES(swiglu_backward, bad.lora_down = &short_x, "lora_down.x",
+                "lora_down.x.rows is 2, expected 3");
+        REFUSES(swiglu_backward, bad.lora_gate_up = &low_sb, "sb", "sb.rows is 5, expected 10");
         REFUSES_MAT(swiglu_backward, dy);
         REFUSES_SHAPE(swiglu_backward, gate_up);
     }
@@ -456,22 +553,27 @@ static void test_cross_entropy(void **state)
 static void test_optimizer(void **state)
 {
     (void)state;
-    double sum;
+    lc_sums sums = {0};
+    lc_update update = {0};
+    const lc_step_values values = {.weight = 1, .learning_rate = 1e-3};
     {
-        const lc_sum_squares_args good = {.values = data[0], .count = 4, .sum_squares = &sum};
-        ACCEPTS(sum_squares, other.count = 0; other.values = NULL);
-        REFUSES_NULL(sum_squares, values);
-        REFUSES_NULL(sum_squares, sum_squares);
-        REFUSES(sum_squares, bad.count = -1, "count", "count is -1, expected at least 0");
+        const lc_add_sums_args good = {
+            .nll = data[0], .correct = data[1], .weights = data[2], .count = 4, .sums = &sums};
+        ACCEPTS(add_sums, other.count = 0; other.nll = other.correct = other.weights = NULL);
+        REFUSES_NULL(add_sums, nll);
+        REFUSES_NULL(add_sums, correct);
+        REFUSES_NULL(add_sums, weights);
+        REFUSES_NULL(add_sums, sums);
+        REFUSES(add_sums, bad.count = -1, "count", "count is -1, expected at least 0");
     }
     const lc_adamw_args good = {.param = data[0],
                                 .grad = data[1],
                                 .m = data[2],
                                 .v = data[3],
                                 .count = 4,
-                                .t = 1,
-                                .grad_scale = 1,
-                                .lr = 1e-3,
+                                .sums = &sums,
+                                .values = &values,
+                                .update = &update,
                                 .beta1 = 0.9,
                                 .beta2 = 0.999,
                                 .eps = 1e-8};
@@ -481,23 +583,61 @@ static void test_optimizer(void **state)
     REFUSES_NULL(adamw, m);
     REFUSES_NULL(adamw, v);
     REFUSES(adamw, bad.count = -1, "count", "count is -1, expected at least 0");
-    REFUSES(adamw, bad.t = 0, "t", "t is 0, expected at least 1");
+    REFUSES_NULL(adamw, sums);
+    REFUSES_NULL(adamw, values);
+    REFUSES_NULL(adamw, update);
     REFUSES(adamw, bad.beta1 = 1.0, "beta1", "beta1 is 1, expected 0 <= beta1 < 1");
     REFUSES(adamw, bad.beta2 = -0.1, "beta2", "beta2 is -0.1");
-    REFUSES(adamw, bad.lr = INFINITY, "lr", "lr is inf");
     REFUSES(adamw, bad.eps = NAN, "eps", "eps is nan");
     REFUSES(adamw, bad.weight_decay = -1.0, "weight_decay", "weight_decay is -1");
-    REFUSES(adamw, bad.grad_scale = NAN, "grad_scale", "grad_scale is nan");
+    REFUSES(adamw, bad.clip = INFINITY, "clip", "clip is inf");
+}
+
+/* A GPU's rules: one element type, rows that begin at multiples of 16 bytes. */
+static void test_alignment(void **state)
+{
+    (void)state;
+    const lc_op_rules rules = {.activation = LC_BF16, .weights = 1u << LC_BF16, .alignment = 16};
+    const lc_mat x = {data[0], 3, 24, 32, LC_BF16}, w = {data[1], 5, 24, 24, LC_BF16},
+                 y = {data[2], 3, 5, 8, LC_BF16};
+    const lc_linear_args good = {.x = x, .w = w, .y = y};
+    assert_ok(lc_linear_check(&good, &rules, &test_err)); /* 5 is the vocabulary's width */
+    lc_linear_args bad = good;
+    bad.x.data = (char *)data[0] + 8;
+    assert_fails(lc_linear_check(&bad, &rules, &test_err), LC_ERR_INTERNAL,
+                 "linear: x in memory is 8, expected 0 bytes past a multiple of 16");
+    bad = good;
+    bad.w.ld = 28;
+    assert_fails(lc_linear_check(&bad, &rules, &test_err), LC_ERR_INTERNAL,
+                 "linear: w.ld is 28, expected a multiple of 8");
+    bad = good;
+    bad.x.cols = bad.w.cols = 20;
+    assert_fails(lc_linear_check(&bad, &rules, &test_err), LC_ERR_INTERNAL,
+                 "linear: x.cols is 20, expected a multiple of 8");
+    bad = good;
+    bad.w.dtype = LC_F32;
+    assert_fails(lc_linear_check(&bad, &rules, &test_err), LC_ERR_INTERNAL,
+                 "linear: w has dtype F32, expected BF16");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),     cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_linear),    cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_publish),   cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_cached),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_lora_forward),
+        cmocka_unit_test(test_lora_dy),
+        cmocka_unit_test(test_lora_dx),
+        cmocka_unit_test(test_lora_dropout_backward),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_cache_append),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -61,16 +61,16 @@ static void keep_results(const op_case *c, uint8_t *results[MAX_TENSORS])
 
 static void run_trial(const op_row *row, int trial)
 {
-    op_case c = {.trial = trial};
+    op_case c = {.trial = trial, .activation = LC_F32};
     uint8_t *results[MAX_TENSORS] = {0};
     row->draw(&c);
     case_remember(&c);
     c.reference = true;
-    assert_ok(row->run(&c, NULL, &test_err));
+    assert_ok(case_run(&c, row, NULL, &test_err));
     c.reference = false;
     for (int i = 0; i < 4; i++) {
         case_reset(&c);
-        assert_ok(row->run(&c, devices[i], &test_err));
+        assert_ok(case_run(&c, row, devices[i], &test_err));
         if (i == 0) {
             case_compare(&c, row->name, TOLERANCE);
             keep_results(&c, results);

@@ -49,17 +49,15 @@ static void add_to(lc_mat mat, int64_t row, int64_t col, double value)
 }
 
 /* Factor of feature `col` in row `row`: 0 or 1/(1-p). */
-static double keep(const lc_dropout *dropout, int64_t row, int64_t col)
+static double keep(const lc_dropout *dropout, int32_t module, int64_t row, int64_t col)
 {
     if (dropout->p <= 0.0f) {
         return 1.0;
     }
-    const uint32_t key[2] = {dropout->seed, dropout->step};
     const uint32_t counter[4] = {(uint32_t)dropout->example[row], (uint32_t)dropout->position[row],
-                                 (uint32_t)(dropout->layer * 7 + dropout->module),
-                                 (uint32_t)(col / 4)};
+                                 (uint32_t)(dropout->layer * 7 + module), (uint32_t)(col / 4)};
     uint32_t words[4];
-    lc_philox(key, counter, words);
+    lc_philox(dropout->key, counter, words);
     return (double)words[col % 4] < (double)dropout->p * 4294967296.0
                ? 0.0
                : 1.0 / (1.0 - (double)dropout->p);
@@ -128,9 +126,11 @@ void ref_rmsnorm_backward(const lc_rmsnorm_backward_args *args, double eps)
 
 void ref_linear(const lc_linear_args *args)
 {
+    const lc_mat bias = {(void *)(uintptr_t)args->bias, 1, args->w.rows, args->w.rows,
+                         args->y.dtype};
     for (int64_t i = 0; i < args->x.rows; i++) {
         for (int64_t j = 0; j < args->w.rows; j++) {
-            double sum = args->bias != NULL ? (double)args->bias[j] : 0.0;
+            double sum = args->bias != NULL ? ref_get(bias, 0, j) : 0.0;
             if (args->addend.data != NULL) {
                 sum += ref_get(args->addend, i, j);
             }
@@ -157,75 +157,90 @@ void ref_linear_backward(const lc_linear_backward_args *args)
 
 void ref_lora_forward(const lc_lora_forward_args *args)
 {
-    for (int64_t i = 0; i < args->x.rows; i++) {
-        for (int64_t r = 0; r < args->a.rows; r++) {
-            double sum = 0.0;
-            for (int64_t j = 0; j < args->x.cols; j++) {
-                sum += ref_get(args->x, i, j) * keep(&args->dropout, i, j) * ref_get(args->a, r, j);
+    for (int32_t p = 0; p < args->parts.count; p++) {
+        const lc_lora_part *part = &args->parts.part[p];
+        for (int64_t i = 0; i < args->x.rows; i++) {
+            for (int64_t r = part->slot; r < part->slot + part->width; r++) {
+                double sum = 0.0;
+                for (int64_t j = 0; j < args->x.cols; j++) {
+                    sum += ref_get(args->x, i, j) * keep(&args->dropout, part->module, i, j) *
+                           ref_get(args->a, r, j);
+                }
+                ref_put(args->s, i, r, sum);
+                if (args->saved.data != NULL) {
+                    ref_put(args->saved, i, r, sum);
+                }
             }
-            ref_put(args->s, i, r, sum);
         }
     }
 }
 
 void ref_lora_dy(const lc_lora_dy_args *args)
 {
-    for (int64_t r = 0; r < args->sb.cols; r++) {
-        for (int64_t i = 0; i < args->dy.rows; i++) {
-            double sum = 0.0;
-            for (int64_t j = 0; j < args->dy.cols; j++) {
-                sum += ref_get(args->dy, i, j) * ref_get(args->sb, j, r);
-            }
-            ref_put(args->ds, i, r, sum);
-        }
-        for (int64_t j = 0; j < args->dy.cols; j++) {
-            double sum = 0.0;
+    for (int32_t p = 0; p < args->parts.count; p++) {
+        const lc_lora_part *part = &args->parts.part[p];
+        for (int64_t r = part->slot; r < part->slot + part->width; r++) {
             for (int64_t i = 0; i < args->dy.rows; i++) {
-                sum += ref_get(args->dy, i, j) * ref_get(args->s, i, r);
+                double sum = 0.0;
+                for (int64_t j = part->row; j < part->row + part->out; j++) {
+                    sum += ref_get(args->dy, i, j) * ref_get(args->sb, j, r);
+                }
+                ref_put(args->ds, i, r, sum);
             }
-            add_to(args->db, j, r, (double)args->scale * sum);
+            for (int64_t j = 0; j < part->out; j++) {
+                double sum = 0.0;
+                for (int64_t i = 0; i < args->dy.rows; i++) {
+                    sum += ref_get(args->dy, i, part->row + j) * ref_get(args->s, i, r);
+                }
+                float *db = &part->db[j * part->width + r - part->slot];
+                *db = (float)((double)*db + (double)part->scale * sum);
+            }
         }
     }
 }
 
 void ref_lora_dx(const lc_lora_dx_args *args)
 {
-    for (int64_t r = 0; r < args->ds.cols; r++) {
-        for (int64_t j = 0; j < args->x.cols; j++) {
+    const int64_t in = args->x.cols;
+    for (int32_t p = 0; p < args->parts.count; p++) {
+        const lc_lora_part *part = &args->parts.part[p];
+        for (int64_t k = part->slot * in; k < (part->slot + part->width) * in; k++) {
+            const int64_t r = k / in, j = k % in;
             double sum = 0.0;
             for (int64_t i = 0; i < args->x.rows; i++) {
-                sum +=
-                    ref_get(args->ds, i, r) * ref_get(args->x, i, j) * keep(&args->dropout, i, j);
+                const double norm =
+                    args->rstd != NULL ? (double)args->rstd[i] * (double)args->norm_weight[j] : 1.0;
+                sum += ref_get(args->ds, i, r) * ref_get(args->x, i, j) * norm *
+                       keep(&args->dropout, part->module, i, j);
             }
-            add_to(args->da, r, j, sum);
+            args->da[k] = (float)((double)args->da[k] + sum);
         }
     }
 }
 
 void ref_lora_dropout_backward(const lc_lora_dropout_backward_args *args)
 {
-    for (int64_t i = 0; i < args->ds.rows; i++) {
-        for (int64_t j = 0; j < args->a.cols; j++) {
-            double sum = 0.0;
-            for (int64_t r = 0; r < args->ds.cols; r++) {
-                sum += ref_get(args->ds, i, r) * ref_get(args->a, r, j);
+    for (int32_t p = 0; p < args->parts.count; p++) {
+        const lc_lora_part *part = &args->parts.part[p];
+        for (int64_t i = 0; i < args->ds.rows; i++) {
+            for (int64_t j = 0; j < args->a.cols; j++) {
+                double sum = 0.0;
+                for (int64_t r = part->slot; r < part->slot + part->width; r++) {
+                    sum += ref_get(args->ds, i, r) * ref_get(args->a, r, j);
+                }
+                add_to(args->dx, i, j, sum * keep(&args->dropout, part->module, i, j));
             }
-            add_to(args->dx, i, j, sum * keep(&args->dropout, i, j));
         }
     }
 }
 
-void ref_lora_publish(const lc_lora_publish_args *args)
+void ref_publish_slot(const lc_publish_slot *slot, lc_mat w_a, lc_mat w_b)
 {
-    for (int64_t i = 0; i < args->a.rows; i++) {
-        for (int64_t j = 0; j < args->a.cols; j++) {
-            ref_put(args->w_a, i, j, ref_get(args->a, i, j));
-        }
+    for (int64_t k = 0; k < (int64_t)slot->width * slot->in; k++) {
+        ref_put(w_a, k / slot->in, k % slot->in, (double)slot->a[k]);
     }
-    for (int64_t i = 0; i < args->b.rows; i++) {
-        for (int64_t j = 0; j < args->b.cols; j++) {
-            ref_put(args->w_b, i, j, ref_get(args->b, i, j) * (double)args->scale);
-        }
+    for (int64_t k = 0; k < (int64_t)slot->out * slot->width; k++) {
+        ref_put(w_b, k / slot->width, k % slot->width, (double)slot->b[k] * (double)slot->scale);
     }
 }
 
@@ -381,15 +396,15 @@ static void weighted_values(lc_mat v, int64_t kv_head, int64_t dim, const sight 
 static void look(const lc_attention_shape *shape, int64_t i, sight *s)
 {
     s->count = 0;
-    if (i < shape->shared_rows) {
+    if (i < shape->documents.shared_rows) {
         see(s, 0, i);
     } else {
         int32_t document = 0;
-        while (shape->cu_seqlens[document + 1] <= i) {
+        while (shape->documents.cu_seqlens[document + 1] <= i) {
             document++;
         }
-        see(s, 0, shape->shared_rows - 1);
-        see(s, shape->cu_seqlens[document], i);
+        see(s, 0, shape->documents.shared_rows - 1);
+        see(s, shape->documents.cu_seqlens[document], i);
     }
     narrow(s, shape->window);
 }
@@ -478,6 +493,17 @@ void ref_attention_cached(const lc_attention_cached_args *args)
     free_sight(&s);
 }
 
+void ref_cache_append(const lc_cache_append_args *args)
+{
+    for (int64_t i = 0; i < args->k.rows; i++) {
+        const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
+        for (int64_t j = 0; j < args->k.cols; j++) {
+            ref_put(args->k_cache, row, j, ref_get(args->k, i, j));
+            ref_put(args->v_cache, row, j, ref_get(args->v, i, j));
+        }
+    }
+}
+
 static double sigmoid(double x)
 {
     return 1.0 / (1.0 + exp(-x));
@@ -512,7 +538,7 @@ void ref_gather_rows(const lc_gather_rows_args *args)
 {
     for (int64_t m = 0; m < args->y.rows; m++) {
         for (int64_t j = 0; j < args->y.cols; j++) {
-            ref_put(args->y, m, j, ref_get(args->x, args->rows[m], j));
+            ref_put(args->y, m, j, args->rows[m] < 0 ? 0.0 : ref_get(args->x, args->rows[m], j));
         }
     }
 }
@@ -521,7 +547,7 @@ void ref_scatter_rows(const lc_scatter_rows_args *args)
 {
     zero(args->y);
     for (int64_t m = 0; m < args->x.rows; m++) {
-        for (int64_t j = 0; j < args->x.cols; j++) {
+        for (int64_t j = 0; args->rows[m] >= 0 && j < args->x.cols; j++) {
             ref_put(args->y, args->rows[m], j, ref_get(args->x, m, j));
         }
     }
@@ -554,26 +580,38 @@ void ref_cross_entropy(const lc_cross_entropy_args *args, double *nll_exact)
     }
 }
 
-void ref_sum_squares(const lc_sum_squares_args *args)
+void ref_add_sums(const lc_add_sums_args *args)
 {
-    double sum = 0.0;
     for (int64_t i = 0; i < args->count; i++) {
-        sum += (double)args->values[i] * (double)args->values[i];
+        args->sums->loss += (double)args->weights[i] * (double)args->nll[i];
+        args->sums->weight += (double)args->weights[i];
+        args->sums->correct += (double)args->correct[i];
+        args->sums->targets += 1.0;
     }
-    *args->sum_squares = sum;
 }
 
 void ref_adamw(const lc_adamw_args *args)
 {
-    const double bias1 = 1.0 - pow(args->beta1, (double)args->t);
-    const double bias2 = 1.0 - pow(args->beta2, (double)args->t);
+    const double weight = args->values->weight, lr = args->values->learning_rate;
+    double sum = 0.0;
     for (int64_t i = 0; i < args->count; i++) {
-        const double g = (double)args->grad[i] * args->grad_scale;
+        sum += (double)args->grad[i] * (double)args->grad[i];
+    }
+    const double norm = sqrt(sum) / weight, clip = args->clip / (norm + 1e-6);
+    args->update->grad_norm = norm;
+    args->update->skipped = !isfinite(norm) || !isfinite(args->sums->loss);
+    if (args->update->skipped != 0) {
+        return;
+    }
+    const double scale = (args->clip > 0.0 && clip < 1.0 ? clip : 1.0) / weight;
+    const double t = (double)++args->update->count;
+    const double bias1 = 1.0 - pow(args->beta1, t), bias2 = 1.0 - pow(args->beta2, t);
+    for (int64_t i = 0; i < args->count; i++) {
+        const double g = (double)args->grad[i] * scale;
         const double m = args->beta1 * (double)args->m[i] + (1.0 - args->beta1) * g;
         const double v = args->beta2 * (double)args->v[i] + (1.0 - args->beta2) * g * g;
-        const double decayed = (double)args->param[i] * (1.0 - args->lr * args->weight_decay);
-        args->param[i] =
-            (float)(decayed - args->lr / bias1 * m / (sqrt(v) / sqrt(bias2) + args->eps));
+        const double decayed = (double)args->param[i] * (1.0 - lr * args->weight_decay);
+        args->param[i] = (float)(decayed - lr / bias1 * m / (sqrt(v) / sqrt(bias2) + args->eps));
         args->m[i] = (float)m;
         args->v[i] = (float)v;
     }

@@ -94,8 +94,7 @@ static bool next_batch(parity_run *run, const parity_step *step, lc_packer *pack
     return batch->document_count > 0;
 }
 
-static lc_code add_gradients(parity_run *run, const parity_step *step, lc_arena *arena,
-                             lc_batch_sums *sums, lc_err *err)
+static lc_code add_gradients(parity_run *run, const parity_step *step, lc_arena *arena, lc_err *err)
 {
     const int64_t count = run->dataset.example_count;
     void *memory = NULL;
@@ -113,17 +112,12 @@ static lc_code add_gradients(parity_run *run, const parity_step *step, lc_arena 
     lc_packer_begin(&packer, examples, count);
     int64_t next = 0;
     while (next_batch(run, step, &packer, &next, &batch)) {
-        lc_batch_sums part;
-        LC_TRY(lc_model_batch(&run->model, &batch, true, step->seed, step->step, &part, err));
-        sums->loss += part.loss;
-        sums->weight += part.weight;
-        sums->correct += part.correct;
-        sums->targets += part.targets;
+        LC_TRY(lc_model_batch(&run->model, &batch, true, step->seed, step->step, err));
     }
     return LC_OK;
 }
 
-lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad, lc_batch_sums *sums,
+lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad, lc_sums *sums,
                         lc_err *err)
 {
     const size_t bytes = (size_t)run->spec.master_count * sizeof(float);
@@ -132,9 +126,9 @@ lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad, l
     memset(sums, 0, sizeof *sums);
     lc_arena_init(&arena, "parity");
     lc_code code = device->ops->zero(device, run->model.grad, bytes, err);
-    if (code == LC_OK) {
-        code = add_gradients(run, step, &arena, sums, err);
-    }
+    code = code == LC_OK ? lc_model_clear_sums(&run->model, err) : code;
+    code = code == LC_OK ? add_gradients(run, step, &arena, err) : code;
+    code = code == LC_OK ? lc_model_read_sums(&run->model, sums, err) : code;
     if (code == LC_OK) {
         code = device->ops->download(device, grad, run->model.grad, bytes, err);
     }

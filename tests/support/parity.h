@@ -47,7 +47,7 @@ typedef struct parity_step {
     uint32_t seed, step;
 } parity_step;
 LC_WARN_UNUSED lc_code parity_gradient(parity_run *run, const parity_step *step, float *grad,
-                                       lc_batch_sums *sums, lc_err *err);
+                                       lc_sums *sums, lc_err *err);
 
 /* Hooks of a training that keeps nothing. */
 lc_code parity_ignore_epoch(void *context, int64_t epoch, const lc_metrics *metrics,

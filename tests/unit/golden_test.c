@@ -113,7 +113,7 @@ static void gradients_match(void **state)
     golden_case golden = open_case(*state, 64, false);
     float *grad = lc_calloc((size_t)golden.run->spec.master_count, sizeof *grad);
     const parity_step step = {.packing = true};
-    lc_batch_sums sums;
+    lc_sums sums;
     parity_tensor tensor;
     int64_t count = 0;
     assert_non_null(grad);

@@ -58,7 +58,7 @@ static int write_datasets(void **state)
 }
 
 typedef struct result {
-    lc_batch_sums sums;
+    lc_sums sums;
     float *grad; /* lc_malloc */
     int64_t count;
 } result;

@@ -40,29 +40,22 @@ static lc_code fake_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err
     return LC_OK;
 }
 
-static lc_code fake_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err)
+static lc_code fake_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
     (void)device;
-    (void)err;
-    assert_int_equal(args->w_a.rows, args->a.rows);
-    assert_int_equal(args->w_a.cols, args->a.cols);
-    assert_int_equal(args->w_b.rows, args->b.rows);
-    assert_int_equal(args->w_b.cols, args->b.cols);
-    for (int64_t i = 0; i < args->a.rows; i++) {
-        memcpy((float *)args->w_a.data + i * args->w_a.ld, (float *)args->a.data + i * args->a.ld,
-               (size_t)args->a.cols * sizeof(float));
-    }
-    for (int64_t i = 0; i < args->b.rows; i++) {
-        for (int64_t j = 0; j < args->b.cols; j++) {
-            ((float *)args->w_b.data)[i * args->w_b.ld + j] =
-                args->scale * ((float *)args->b.data)[i * args->b.ld + j];
-        }
-    }
-    return LC_OK;
+    return lc_new(out, bytes, 1, "a buffer", err);
 }
 
-static const lc_ops fake_ops = {
-    .name = "fake", .upload_mat = fake_upload_mat, .lora_publish = fake_publish};
+static void fake_host_free(lc_device *device, void *memory)
+{
+    (void)device;
+    lc_free(memory);
+}
+
+static const lc_ops fake_ops = {.name = "fake",
+                                .upload_mat = fake_upload_mat,
+                                .host_alloc = fake_host_alloc,
+                                .host_free = fake_host_free};
 static lc_device device = {.ops = &fake_ops, .description = "fake", .reader_count = 3};
 
 /* ---- a model directory ---- */
@@ -187,10 +180,10 @@ static lc_code load(lc_dtype dtype)
     lc_arena_release(&arena);
     lc_arena_init(&arena, "test");
     free(block);
-    assert_ok(lc_weights_bytes(&config, &spec, dtype, &block_bytes, &test_err));
+    assert_ok(lc_weights_bytes(&config, &spec, dtype, LC_F32, &block_bytes, &test_err));
     block = calloc(1, (size_t)block_bytes + 256);
     memset(block + block_bytes, 0x5a, 256);
-    assert_ok(lc_weights_carve(&config, &spec, dtype, block, &arena, &weights, &test_err));
+    assert_ok(lc_weights_carve(&config, &spec, dtype, LC_F32, block, &arena, &weights, &test_err));
     assert_ok(lc_weight_files_open(dir.path, &files, &test_err));
     const lc_code code = lc_weights_load(&config, &spec, files, &device, &weights, &test_err);
     lc_weight_files_close(files);
@@ -250,7 +243,7 @@ static void check_layer(int32_t layer)
         check_rows(w->group[group], shape.row_first[kind], name);
         snprintf(name, sizeof(name), "%s.bias", lc_module_path((lc_module_kind)kind));
         if (w->bias[group] != NULL) {
-            check_vector(w->bias[group] + shape.row_first[kind], out, layer, name);
+            check_vector((const float *)w->bias[group] + shape.row_first[kind], out, layer, name);
         }
     }
     check_vector(w->norm1, config.width, layer, "input_layernorm.weight");
@@ -375,6 +368,17 @@ static float at(lc_mat mat, int64_t row, int64_t col)
     return ((const float *)mat.data)[row * mat.ld + col];
 }
 
+static void publish(const lc_publish_slot *slot)
+{
+    float *w_a = slot->w_a, *w_b = slot->w_b;
+    for (int64_t k = 0; k < (int64_t)slot->width * slot->in; k++) {
+        w_a[k / slot->in * slot->ld + k % slot->in] = slot->a[k];
+    }
+    for (int64_t k = 0; k < (int64_t)slot->out * slot->width; k++) {
+        w_b[k / slot->width * slot->ld + k % slot->width] = slot->scale * slot->b[k];
+    }
+}
+
 /* Publishing fills A's rows and the block diagonal of B, and nothing else. */
 static void test_publish(void **state)
 {
@@ -389,7 +393,12 @@ static void test_publish(void **state)
     assert_ok(load(LC_F32));
     float *master = malloc((size_t)spec.master_count * sizeof(float));
     test_fill(master, (size_t)spec.master_count, 1, 2);
-    assert_ok(lc_weights_publish(&config, &spec, master, &device, &weights, &test_err));
+    lc_publish_slot slots[6];
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, NULL, NULL, NULL), 6);
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, master, &weights, slots), 6);
+    for (int i = 0; i < 6; i++) {
+        publish(&slots[i]);
+    }
     const int32_t in = config.width, q = config.heads * config.head_dim,
                   k = config.kv_heads * config.head_dim;
     const lc_mat group = weights.layers[1].group[LC_GROUP_QKV];
@@ -458,7 +467,7 @@ static void test_shapes(void **state)
     const lc_lora_options largest = {.rank = LC_MAX_RANK, .alpha = 1, .all_linear = true};
     int64_t bytes = 0;
     assert_ok(lc_adapter_spec_build(&config, &largest, &spec, &test_err));
-    assert_ok(lc_weights_bytes(&config, &spec, LC_F32, &bytes, &test_err));
+    assert_ok(lc_weights_bytes(&config, &spec, LC_F32, LC_F32, &bytes, &test_err));
     assert_true(bytes > ((int64_t)1 << 45) && spec.master_count > ((int64_t)1 << 38));
 }
 

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/check.h"
-
 #define SCORE_LD (LC_KEY_BLOCK + LC_SCORE_PAD)
 /* Rows of one task of attention_cached: small, since decoding has few. */
 #define CACHED_ROWS 16
@@ -144,21 +142,22 @@ static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
 
 lc_document lc_cpu_document_at(const lc_attention_shape *shape, int64_t row)
 {
-    if (row < shape->shared_rows) {
-        const lc_document beginning = {.stop = shape->shared_rows};
+    if (row < shape->documents.shared_rows) {
+        const lc_document beginning = {.stop = shape->documents.shared_rows};
         return beginning;
     }
-    int32_t low = 0, high = shape->document_count - 1;
+    int32_t low = 0, high = shape->documents.count - 1;
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
-        if (shape->cu_seqlens[middle + 1] <= row) {
+        if (shape->documents.cu_seqlens[middle + 1] <= row) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    const lc_document document = {shape->cu_seqlens[low], shape->cu_seqlens[low + 1],
-                                  shape->shared_rows};
+    const lc_document document = {shape->documents.cu_seqlens[low],
+                                  shape->documents.cu_seqlens[low + 1],
+                                  shape->documents.shared_rows};
     return document;
 }
 
@@ -208,7 +207,7 @@ static void forward_task(void *context, int64_t index, int worker)
 
 lc_code lc_cpu_attention(lc_device *device, const lc_attention_args *args, lc_err *err)
 {
-    LC_TRY(lc_attention_check(args, err));
+    LC_TRY(lc_attention_check(args, &lc_cpu_rules, err));
     lc_cpu *cpu = lc_cpu_of(device);
     forward_job job = {.cpu = cpu, .args = args};
     job.blocks = (args->q.rows + LC_QUERY_BLOCK - 1) / LC_QUERY_BLOCK;
@@ -300,7 +299,7 @@ static lc_code check_cache_rows(const lc_attention_cached_args *args, lc_err *er
 lc_code lc_cpu_attention_cached(lc_device *device, const lc_attention_cached_args *args,
                                 lc_err *err)
 {
-    LC_TRY(lc_attention_cached_check(args, err));
+    LC_TRY(lc_attention_cached_check(args, &lc_cpu_rules, err));
     LC_TRY(check_cache_rows(args, err));
     lc_cpu *cpu = lc_cpu_of(device);
     cached_job job = {.cpu = cpu, .args = args};

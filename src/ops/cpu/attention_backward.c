@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#include "ops/check.h"
-
 /* A document up to this length, its beginning included, is short: its keys are one block. */
 #define SHORT_DOCUMENT LC_KEY_BLOCK
 
@@ -200,9 +198,10 @@ static void shared_keys(const backward_job *job, int64_t key, int64_t cols, int6
     const lc_attention_shape *shape = &job->args->shape;
     const int64_t group = shape->heads / shape->kv_heads;
     const int64_t chunk = cols <= LC_QUERY_BLOCK ? LC_KEY_BLOCK : LC_QUERY_BLOCK;
-    for (int32_t i = 0; i < shape->document_count; i++) {
-        const lc_document document = {shape->cu_seqlens[i], shape->cu_seqlens[i + 1],
-                                      shape->shared_rows};
+    for (int32_t i = 0; i < shape->documents.count; i++) {
+        const lc_document document = {shape->documents.cu_seqlens[i],
+                                      shape->documents.cu_seqlens[i + 1],
+                                      shape->documents.shared_rows};
         tile t = tile_of(&document, kv_head);
         t.key = key;
         t.cols = cols;
@@ -239,7 +238,7 @@ static void short_document(const backward_job *job, const lc_document *document,
             add_dk_dv(job, &t, t.key > t.shared ? t.key : t.shared, scratch);
         }
     }
-    if (document->start < shape->shared_rows) {
+    if (document->start < shape->documents.shared_rows) {
         shared_keys(job, 0, length, kv_head, scratch);
     }
 }
@@ -282,7 +281,7 @@ static void long_keys(const backward_job *job, const lc_document *document, int6
             add_dk_dv(job, &t, t.key, scratch);
         }
     }
-    if (document->start < shape->shared_rows) {
+    if (document->start < shape->documents.shared_rows) {
         shared_keys(job, t.key, t.cols, kv_head, scratch);
     }
 }
@@ -359,7 +358,7 @@ static void delta_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t 
 lc_code lc_cpu_attention_backward(lc_device *device, const lc_attention_backward_args *args,
                                   lc_err *err)
 {
-    LC_TRY(lc_attention_backward_check(args, err));
+    LC_TRY(lc_attention_backward_check(args, &lc_cpu_rules, err));
     lc_cpu *cpu = lc_cpu_of(device);
     const lc_attention_shape *shape = &args->shape;
     backward_job job = {.cpu = cpu, .args = args};

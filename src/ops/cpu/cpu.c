@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "lorac/mem.h"
-#include "ops/check.h"
 
 #define ALIGNMENT   256
 #define TOUCH_BYTES ((size_t)2 << 20) /* one huge page, or 512 usual ones */
@@ -17,6 +16,34 @@
 
 static void cpu_close(lc_device *device);
 static const lc_ops cpu_ops;
+
+/* Nothing of that kind is needed. */
+static size_t no_workspace(const lc_workspace_extent *extent)
+{
+    (void)extent;
+    return 0;
+}
+
+static size_t no_layout_bytes(int64_t tokens)
+{
+    (void)tokens;
+    return 0;
+}
+
+static void lay_out_nothing(const lc_documents *documents, int64_t tokens, void *layout)
+{
+    (void)documents, (void)tokens, (void)layout;
+}
+
+const lc_memory_rules lc_cpu_memory = {.pitch = 16,
+                                       .alignment = 1,
+                                       .can_share = true,
+                                       .workspace_bytes = no_workspace,
+                                       .layout_bytes = no_layout_bytes,
+                                       .lay_out = lay_out_nothing};
+
+const lc_op_rules lc_cpu_rules = {
+    .activation = LC_F32, .weights = 1u << LC_F32 | 1u << LC_BF16, .alignment = 1};
 
 lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
 {
@@ -43,8 +70,12 @@ lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
     cpu->kernels = lc_kernels_best();
     (void)snprintf(cpu->description, sizeof cpu->description, "cpu, %d thread%s, %s", threads,
                    threads == 1 ? "" : "s", cpu->kernels->name);
-    cpu->device = (lc_device){
-        .ops = &cpu_ops, .description = cpu->description, .reader_count = threads, .state = cpu};
+    cpu->device = (lc_device){.ops = &cpu_ops,
+                              .description = cpu->description,
+                              .reader_count = threads,
+                              .is_host = true,
+                              .memory = &lc_cpu_memory,
+                              .state = cpu};
     *out = &cpu->device;
     return LC_OK;
 fail:
@@ -97,6 +128,14 @@ static lc_code cpu_alloc(lc_device *device, size_t bytes, void **out, lc_err *er
     return LC_OK;
 }
 
+static lc_code cpu_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
+{
+    (void)device;
+    *out = lc_pages_alloc(bytes);
+    return *out != NULL ? LC_OK
+                        : lc_fail(err, LC_ERR_MEMORY, "out of memory: %zu bytes on the CPU", bytes);
+}
+
 static void cpu_free(lc_device *device, void *memory)
 {
     (void)device;
@@ -114,6 +153,24 @@ static lc_code cpu_move(lc_device *device, void *to, const void *from, size_t by
         memcpy(to, from, bytes);
     }
     return LC_OK;
+}
+
+static lc_code cpu_upload_queued(lc_device *device, void *to, const void *from, size_t bytes,
+                                 int slot, lc_err *err)
+{
+    (void)slot;
+    return cpu_move(device, to, from, bytes, err);
+}
+
+static lc_code cpu_host_wait(lc_device *device, int slot, lc_err *err)
+{
+    (void)device, (void)slot, (void)err;
+    return LC_OK;
+}
+
+static void cpu_set_workspace(lc_device *device, void *memory, size_t bytes)
+{
+    (void)device, (void)memory, (void)bytes;
 }
 
 static lc_code cpu_zero(lc_device *device, void *memory, size_t bytes, lc_err *err)
@@ -153,11 +210,16 @@ static void copy_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t e
     }
 }
 
+void lc_cpu_copy(lc_cpu *cpu, lc_mat to, lc_mat from)
+{
+    const copy_args args = {to, from};
+    lc_cpu_rows(cpu, to.rows, 2 * to.cols, copy_rows, &args);
+}
+
 static lc_code cpu_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
 {
     LC_TRY(lc_copy_check(to, from, err));
-    const copy_args args = {to, from};
-    lc_cpu_rows(lc_cpu_of(device), to.rows, 2 * to.cols, copy_rows, &args);
+    lc_cpu_copy(lc_cpu_of(device), to, from);
     return LC_OK;
 }
 
@@ -229,6 +291,11 @@ static const lc_ops cpu_ops = {
     .upload = cpu_move,
     .upload_mat = cpu_upload_mat,
     .download = cpu_move,
+    .host_alloc = cpu_host_alloc,
+    .host_free = cpu_free,
+    .upload_queued = cpu_upload_queued,
+    .host_wait = cpu_host_wait,
+    .set_workspace = cpu_set_workspace,
     .zero = cpu_zero,
     .copy = cpu_copy,
     .sync = cpu_sync,
@@ -247,12 +314,13 @@ static const lc_ops cpu_ops = {
     .qk_rope_backward = lc_cpu_qk_rope_backward,
     .attention = lc_cpu_attention,
     .attention_backward = lc_cpu_attention_backward,
+    .cache_append = lc_cpu_cache_append,
     .attention_cached = lc_cpu_attention_cached,
     .swiglu = lc_cpu_swiglu,
     .swiglu_backward = lc_cpu_swiglu_backward,
     .gather_rows = lc_cpu_gather_rows,
     .scatter_rows = lc_cpu_scatter_rows,
     .cross_entropy = lc_cpu_cross_entropy,
-    .sum_squares = lc_cpu_sum_squares,
+    .add_sums = lc_cpu_add_sums,
     .adamw = lc_cpu_adamw,
 };

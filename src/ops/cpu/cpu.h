@@ -7,7 +7,7 @@
 #define LC_OPS_CPU_CPU_H
 
 #include "base/thread.h"
-#include "lorac/ops.h"
+#include "lorac/ops_check.h"
 #include "ops/cpu/kernels.h"
 
 /* Attention works on 64 queries by up to 256 keys (or 256 queries by 64 keys). */
@@ -95,6 +95,15 @@ typedef struct lc_gemm {
 } lc_gemm;
 void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm);
 
+/* Parts of ops that other ops are made of. y = x * rstd * weight; y = silu(gate) * up; gate|up
+ * become their gradients. */
+void lc_cpu_copy(lc_cpu *cpu, lc_mat to, lc_mat from);
+void lc_cpu_scale_rows(lc_cpu *cpu, lc_mat x, const float *rstd, const float *weight, lc_mat y);
+void lc_cpu_gate(lc_cpu *cpu, lc_mat gate_up, lc_mat y);
+void lc_cpu_gate_backward(lc_cpu *cpu, lc_mat dy, lc_mat gate_up);
+
+extern const lc_op_rules lc_cpu_rules;
+
 lc_code lc_cpu_embed(lc_device *device, const lc_embed_args *args, lc_err *err);
 lc_code lc_cpu_rmsnorm(lc_device *device, const lc_rmsnorm_args *args, lc_err *err);
 lc_code lc_cpu_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_args *args,
@@ -120,7 +129,8 @@ lc_code lc_cpu_swiglu_backward(lc_device *device, const lc_swiglu_backward_args 
 lc_code lc_cpu_gather_rows(lc_device *device, const lc_gather_rows_args *args, lc_err *err);
 lc_code lc_cpu_scatter_rows(lc_device *device, const lc_scatter_rows_args *args, lc_err *err);
 lc_code lc_cpu_cross_entropy(lc_device *device, const lc_cross_entropy_args *args, lc_err *err);
-lc_code lc_cpu_sum_squares(lc_device *device, const lc_sum_squares_args *args, lc_err *err);
+lc_code lc_cpu_cache_append(lc_device *device, const lc_cache_append_args *args, lc_err *err);
+lc_code lc_cpu_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err);
 lc_code lc_cpu_adamw(lc_device *device, const lc_adamw_args *args, lc_err *err);
 
 #endif

@@ -2,7 +2,6 @@
  * RMS norms and rotary positions, row by row (formulas in ops.h). The norms over the head dimension
  * of q and k are done together with the rotation.
  */
-#include "ops/check.h"
 #include "ops/cpu/cpu.h"
 
 #include <math.h>
@@ -29,9 +28,30 @@ static void rmsnorm_rows(lc_cpu *cpu, const void *context, int64_t first, int64_
 
 lc_code lc_cpu_rmsnorm(lc_device *device, const lc_rmsnorm_args *args, lc_err *err)
 {
-    LC_TRY(lc_rmsnorm_check(args, err));
+    LC_TRY(lc_rmsnorm_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->x.rows, 2 * args->x.cols, rmsnorm_rows, args);
     return LC_OK;
+}
+
+typedef struct scale_args {
+    lc_mat x, y;
+    const float *rstd, *weight;
+} scale_args;
+
+static void scale_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)worker;
+    const scale_args *args = context;
+    for (int64_t i = first; i < end; i++) {
+        cpu->kernels->rmsnorm(lc_row_f32(args->x, i), args->weight, args->rstd[i],
+                              lc_row_f32(args->y, i), args->x.cols);
+    }
+}
+
+void lc_cpu_scale_rows(lc_cpu *cpu, lc_mat x, const float *rstd, const float *weight, lc_mat y)
+{
+    const scale_args args = {x, y, rstd, weight};
+    lc_cpu_rows(cpu, x.rows, 2 * x.cols, scale_rows, &args);
 }
 
 static void rmsnorm_backward_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
@@ -49,7 +69,7 @@ static void rmsnorm_backward_rows(lc_cpu *cpu, const void *context, int64_t firs
 lc_code lc_cpu_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_args *args,
                                 lc_err *err)
 {
-    LC_TRY(lc_rmsnorm_backward_check(args, err));
+    LC_TRY(lc_rmsnorm_backward_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->x.rows, 4 * args->x.cols, rmsnorm_backward_rows, args);
     return LC_OK;
 }
@@ -82,7 +102,7 @@ static void rope_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t e
 
 lc_code lc_cpu_qk_rope(lc_device *device, const lc_qk_rope_args *args, lc_err *err)
 {
-    LC_TRY(lc_qk_rope_check(args, err));
+    LC_TRY(lc_qk_rope_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->x.rows, 3 * args->x.cols, rope_rows, args);
     return LC_OK;
 }
@@ -112,7 +132,7 @@ static void rope_backward_rows(lc_cpu *cpu, const void *context, int64_t first, 
 lc_code lc_cpu_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_args *args,
                                 lc_err *err)
 {
-    LC_TRY(lc_qk_rope_backward_check(args, err));
+    LC_TRY(lc_qk_rope_backward_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->dy.rows, 4 * args->dy.cols, rope_backward_rows, args);
     return LC_OK;
 }

@@ -1,10 +1,10 @@
-/* Sums of squares and AdamW over flat parameter buffers, in fixed runs. */
-#include "ops/check.h"
+/* Gradient norm, clipping and AdamW over flat parameter buffers, in fixed runs. */
 #include "ops/cpu/cpu.h"
 
 #include <math.h>
 
 #define RUN_FLOATS 16384
+#define CLIP_EPS   1e-6 /* torch.nn.utils.clip_grad_norm_ */
 
 static int64_t run_length(int64_t count, int64_t index)
 {
@@ -16,7 +16,7 @@ static int64_t run_length(int64_t count, int64_t index)
  */
 typedef struct sum_job {
     lc_cpu *cpu;
-    const lc_sum_squares_args *args;
+    const lc_adamw_args *args;
     int64_t runs, runs_per_partial;
 } sum_job;
 
@@ -27,16 +27,14 @@ static void sum_task(void *context, int64_t index, int worker)
     const int64_t first = index * job->runs_per_partial;
     double sum = 0.0;
     for (int64_t run = first; run < first + job->runs_per_partial && run < job->runs; run++) {
-        sum += job->cpu->kernels->sum_squares(job->args->values + run * RUN_FLOATS,
+        sum += job->cpu->kernels->sum_squares(job->args->grad + run * RUN_FLOATS,
                                               run_length(job->args->count, run));
     }
     job->cpu->partials[index] = sum;
 }
 
-lc_code lc_cpu_sum_squares(lc_device *device, const lc_sum_squares_args *args, lc_err *err)
+static double sum_squares(lc_cpu *cpu, const lc_adamw_args *args)
 {
-    LC_TRY(lc_sum_squares_check(args, err));
-    lc_cpu *cpu = lc_cpu_of(device);
     sum_job job = {.cpu = cpu, .args = args};
     job.runs = (args->count + RUN_FLOATS - 1) / RUN_FLOATS;
     job.runs_per_partial = (job.runs + LC_MAX_PARTIALS - 1) / LC_MAX_PARTIALS;
@@ -47,8 +45,7 @@ lc_code lc_cpu_sum_squares(lc_device *device, const lc_sum_squares_args *args, l
     for (int64_t i = 0; i < partials; i++) {
         sum += cpu->partials[i];
     }
-    *args->sum_squares = sum;
-    return LC_OK;
+    return sum;
 }
 
 typedef struct adamw_job {
@@ -67,22 +64,44 @@ static void adamw_task(void *context, int64_t index, int worker)
                              run_length(args->count, index), &job->scalars);
 }
 
+static double clip_factor(double clip, double norm)
+{
+    const double factor = clip / (norm + CLIP_EPS);
+    return clip > 0.0 && factor < 1.0 ? factor : 1.0;
+}
+
+static lc_adamw_scalars scalars_of(const lc_adamw_args *args, double grad_scale, int64_t t)
+{
+    const double bias1 = 1.0 - pow(args->beta1, (double)t);
+    const double bias2 = 1.0 - pow(args->beta2, (double)t);
+    const double lr = args->values->learning_rate;
+    return (lc_adamw_scalars){.grad_scale = (float)grad_scale,
+                              .decay = (float)(1.0 - lr * args->weight_decay),
+                              .one_minus_beta1 = (float)(1.0 - args->beta1),
+                              .beta2 = (float)args->beta2,
+                              .one_minus_beta2 = (float)(1.0 - args->beta2),
+                              .bias2_sqrt = (float)sqrt(bias2),
+                              .eps = (float)args->eps,
+                              .step_size = (float)(lr / bias1)};
+}
+
 lc_code lc_cpu_adamw(lc_device *device, const lc_adamw_args *args, lc_err *err)
 {
     LC_TRY(lc_adamw_check(args, err));
     lc_cpu *cpu = lc_cpu_of(device);
-    const double bias1 = 1.0 - pow(args->beta1, (double)args->t);
-    const double bias2 = 1.0 - pow(args->beta2, (double)args->t);
-    adamw_job job = {.cpu = cpu,
-                     .args = args,
-                     .scalars = {.grad_scale = (float)args->grad_scale,
-                                 .decay = (float)(1.0 - args->lr * args->weight_decay),
-                                 .one_minus_beta1 = (float)(1.0 - args->beta1),
-                                 .beta2 = (float)args->beta2,
-                                 .one_minus_beta2 = (float)(1.0 - args->beta2),
-                                 .bias2_sqrt = (float)sqrt(bias2),
-                                 .eps = (float)args->eps,
-                                 .step_size = (float)(args->lr / bias1)}};
+    lc_update *update = args->update;
+    const double weight = args->values->weight;
+    const double norm = sqrt(sum_squares(cpu, args)) / weight;
+    const double grad_scale = clip_factor(args->clip, norm) / weight;
+    update->grad_norm = norm;
+    update->skipped =
+        !isfinite(norm) || !isfinite(args->sums->loss) || !isfinite((float)grad_scale);
+    if (update->skipped != 0) {
+        return LC_OK;
+    }
+    update->count++;
+    adamw_job job = {
+        .cpu = cpu, .args = args, .scalars = scalars_of(args, grad_scale, update->count)};
     lc_cpu_run(cpu, (args->count + RUN_FLOATS - 1) / RUN_FLOATS, adamw_task, &job);
     return LC_OK;
 }

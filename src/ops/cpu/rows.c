@@ -1,5 +1,5 @@
-/* The ops that treat rows one by one: embedding, gather and scatter, swiglu, cross entropy. */
-#include "ops/check.h"
+/* The ops that treat rows one by one: embedding, gather and scatter, the KV cache, the gate of
+ * swiglu, cross entropy. */
 #include "ops/cpu/cpu.h"
 
 #include <string.h>
@@ -30,10 +30,19 @@ static void embed_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t 
 
 lc_code lc_cpu_embed(lc_device *device, const lc_embed_args *args, lc_err *err)
 {
-    LC_TRY(lc_embed_check(args, err));
+    LC_TRY(lc_embed_check(args, &lc_cpu_rules, err));
     LC_TRY(check_indices("embed", "ids", args->ids, args->out.rows, args->table.rows, err));
     lc_cpu_rows(lc_cpu_of(device), args->out.rows, 2 * args->out.cols, embed_rows, args);
     return LC_OK;
+}
+
+/* Entries before the first -1. */
+static int64_t selected_count(const int32_t *rows, int64_t count)
+{
+    while (count > 0 && rows[count - 1] == -1) {
+        count--;
+    }
+    return count;
 }
 
 static void gather(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
@@ -41,16 +50,21 @@ static void gather(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
     (void)cpu;
     (void)worker;
     const lc_gather_rows_args *args = context;
+    const size_t bytes = (size_t)args->y.cols * sizeof(float);
     for (int64_t i = first; i < end; i++) {
-        memcpy(lc_row_f32(args->y, i), lc_row_f32(args->x, args->rows[i]),
-               (size_t)args->y.cols * sizeof(float));
+        if (args->rows[i] < 0) {
+            memset(lc_row_f32(args->y, i), 0, bytes);
+        } else {
+            memcpy(lc_row_f32(args->y, i), lc_row_f32(args->x, args->rows[i]), bytes);
+        }
     }
 }
 
 lc_code lc_cpu_gather_rows(lc_device *device, const lc_gather_rows_args *args, lc_err *err)
 {
-    LC_TRY(lc_gather_rows_check(args, err));
-    LC_TRY(check_indices("gather_rows", "rows", args->rows, args->y.rows, args->x.rows, err));
+    LC_TRY(lc_gather_rows_check(args, &lc_cpu_rules, err));
+    LC_TRY(check_indices("gather_rows", "rows", args->rows,
+                         selected_count(args->rows, args->y.rows), args->x.rows, err));
     lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, gather, args);
     return LC_OK;
 }
@@ -89,9 +103,11 @@ static void scatter(lc_cpu *cpu, const void *context, int64_t first, int64_t end
 
 lc_code lc_cpu_scatter_rows(lc_device *device, const lc_scatter_rows_args *args, lc_err *err)
 {
-    LC_TRY(lc_scatter_rows_check(args, err));
-    LC_TRY(check_indices("scatter_rows", "rows", args->rows, args->x.rows, args->y.rows, err));
-    for (int64_t m = 1; m < args->x.rows; m++) {
+    LC_TRY(lc_scatter_rows_check(args, &lc_cpu_rules, err));
+    lc_scatter_rows_args job = *args;
+    job.x.rows = selected_count(args->rows, args->x.rows);
+    LC_TRY(check_indices("scatter_rows", "rows", args->rows, job.x.rows, args->y.rows, err));
+    for (int64_t m = 1; m < job.x.rows; m++) {
         if (args->rows[m] <= args->rows[m - 1]) {
             return lc_fail_param(err, LC_ERR_INTERNAL, "rows",
                                  "scatter_rows: rows[%lld] is %d, expected above rows[%lld] = %d",
@@ -99,45 +115,47 @@ lc_code lc_cpu_scatter_rows(lc_device *device, const lc_scatter_rows_args *args,
                                  (int)args->rows[m - 1]);
         }
     }
-    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, scatter, args);
+    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, scatter, &job);
     return LC_OK;
 }
 
-static void swiglu_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+typedef struct gate_args {
+    lc_mat gate_up, other; /* y, or dy */
+} gate_args;
+
+static void gate_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
 {
     (void)worker;
-    const lc_swiglu_args *args = context;
-    const int64_t width = args->y.cols;
+    const gate_args *args = context;
+    const int64_t width = args->other.cols;
     for (int64_t i = first; i < end; i++) {
         const float *gate = lc_row_f32(args->gate_up, i);
-        cpu->kernels->swiglu(gate, gate + width, lc_row_f32(args->y, i), width);
+        cpu->kernels->swiglu(gate, gate + width, lc_row_f32(args->other, i), width);
     }
 }
 
-lc_code lc_cpu_swiglu(lc_device *device, const lc_swiglu_args *args, lc_err *err)
+void lc_cpu_gate(lc_cpu *cpu, lc_mat gate_up, lc_mat y)
 {
-    LC_TRY(lc_swiglu_check(args, err));
-    lc_cpu_rows(lc_cpu_of(device), args->y.rows, 6 * args->y.cols, swiglu_rows, args);
-    return LC_OK;
+    const gate_args args = {gate_up, y};
+    lc_cpu_rows(cpu, y.rows, 6 * y.cols, gate_rows, &args);
 }
 
-static void swiglu_backward_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
-                                 int worker)
+static void gate_backward_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
+                               int worker)
 {
     (void)worker;
-    const lc_swiglu_backward_args *args = context;
-    const int64_t width = args->dy.cols;
+    const gate_args *args = context;
+    const int64_t width = args->other.cols;
     for (int64_t i = first; i < end; i++) {
         float *gate = lc_row_f32(args->gate_up, i);
-        cpu->kernels->swiglu_backward(lc_row_f32(args->dy, i), gate, gate + width, width);
+        cpu->kernels->swiglu_backward(lc_row_f32(args->other, i), gate, gate + width, width);
     }
 }
 
-lc_code lc_cpu_swiglu_backward(lc_device *device, const lc_swiglu_backward_args *args, lc_err *err)
+void lc_cpu_gate_backward(lc_cpu *cpu, lc_mat dy, lc_mat gate_up)
 {
-    LC_TRY(lc_swiglu_backward_check(args, err));
-    lc_cpu_rows(lc_cpu_of(device), args->dy.rows, 8 * args->dy.cols, swiglu_backward_rows, args);
-    return LC_OK;
+    const gate_args args = {gate_up, dy};
+    lc_cpu_rows(cpu, dy.rows, 8 * dy.cols, gate_backward_rows, &args);
 }
 
 static void cross_entropy_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
@@ -156,10 +174,50 @@ static void cross_entropy_rows(lc_cpu *cpu, const void *context, int64_t first, 
 
 lc_code lc_cpu_cross_entropy(lc_device *device, const lc_cross_entropy_args *args, lc_err *err)
 {
-    LC_TRY(lc_cross_entropy_check(args, err));
+    LC_TRY(lc_cross_entropy_check(args, &lc_cpu_rules, err));
     LC_TRY(check_indices("cross_entropy", "targets", args->targets, args->logits.rows,
                          args->logits.cols, err));
     lc_cpu_rows(lc_cpu_of(device), args->logits.rows, 4 * args->logits.cols, cross_entropy_rows,
                 args);
+    return LC_OK;
+}
+
+/* Positions are distinct pairs, so rows may go in any order. */
+static void append_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
+{
+    (void)cpu;
+    (void)worker;
+    const lc_cache_append_args *args = context;
+    const size_t bytes = (size_t)args->k.cols * sizeof(float);
+    for (int64_t i = first; i < end; i++) {
+        const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
+        memcpy(lc_row_f32(args->k_cache, row), lc_row_f32(args->k, i), bytes);
+        memcpy(lc_row_f32(args->v_cache, row), lc_row_f32(args->v, i), bytes);
+    }
+}
+
+lc_code lc_cpu_cache_append(lc_device *device, const lc_cache_append_args *args, lc_err *err)
+{
+    LC_TRY(lc_cache_append_check(args, &lc_cpu_rules, err));
+    LC_TRY(check_indices("cache_append", "slots", args->slots, args->k.rows,
+                         args->k_cache.rows / args->slot_rows, err));
+    LC_TRY(check_indices("cache_append", "positions", args->positions, args->k.rows,
+                         args->slot_rows, err));
+    lc_cpu_rows(lc_cpu_of(device), args->k.rows, 4 * args->k.cols, append_rows, args);
+    return LC_OK;
+}
+
+/* A few numbers a row: one thread, row after row. */
+lc_code lc_cpu_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err)
+{
+    (void)device;
+    LC_TRY(lc_add_sums_check(args, err));
+    lc_sums *sums = args->sums;
+    for (int64_t i = 0; i < args->count; i++) {
+        sums->loss += (double)args->weights[i] * (double)args->nll[i];
+        sums->weight += (double)args->weights[i];
+        sums->correct += (double)args->correct[i];
+    }
+    sums->targets += (double)args->count;
     return LC_OK;
 }
