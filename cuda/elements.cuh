@@ -5,6 +5,8 @@
 #include "gpu.h"
 #include "lorac/ops.h"
 
+namespace
+{
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
@@ -38,11 +40,9 @@ template <class T> struct Pack {
     uint4 bits;
 };
 
-/* Both want an address that is a multiple of 16 bytes. */
 template <class T>
-__device__ __forceinline__ void load_pack(const T *from, float (&to)[Pack<T>::COUNT])
+__device__ __forceinline__ void unpack(const uint4 &bits, float (&to)[Pack<T>::COUNT])
 {
-    const uint4 bits = *reinterpret_cast<const uint4 *>(from);
     const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -53,6 +53,13 @@ __device__ __forceinline__ void load_pack(const T *from, float (&to)[Pack<T>::CO
             to[(2 * i + 1) % Pack<T>::COUNT] = __uint_as_float(words[i] & 0xffff0000u);
         }
     }
+}
+
+/* Both want an address that is a multiple of 16 bytes. */
+template <class T>
+__device__ __forceinline__ void load_pack(const T *from, float (&to)[Pack<T>::COUNT])
+{
+    unpack<T>(*reinterpret_cast<const uint4 *>(from), to);
 }
 
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high)
@@ -139,3 +146,5 @@ struct DropoutMask {
                            words.z < threshold ? 0.0f : scale, words.w < threshold ? 0.0f : scale);
     }
 };
+
+} // namespace

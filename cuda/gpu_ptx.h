@@ -1,6 +1,6 @@
-/* The only place where inline PTX stands: asynchronous copies, ldmatrix and the tensor-core
- * product, each as one function. Under g++ or clang++ tests/emu/emu_ptx.h has the same functions
- * with the same meaning.
+/* The only place where inline PTX stands: asynchronous copies, ldmatrix, the tensor-core product
+ * and the fast power of two, each as one function. Under g++ or clang++ tests/emu/emu_ptx.h has the
+ * same functions with the same meaning.
  *
  * All of them want sm_80. "Warp-wide" means: all 32 lanes call it together, from the same source
  * line.
@@ -26,7 +26,9 @@
  *         a[0]: (g, t)   a[1]: (g+8, t)   a[2]: (g, t+8)   a[3]: (g+8, t+8)
  *         b[0]: (t, g)   b[1]: (t+8, g)          d[0..1]: (g, t..t+1)   d[2..3]: (g+8, t..t+1)
  *       Source of the layouts: PTX ISA, "Matrix fragments for mma.m16n8k16 with floating point
- *       type". */
+ *       type".
+ *   ptx_exp2(x)
+ *       2^x, about 2 ulp; results below 2^-126 are 0. */
 #pragma once
 
 #include "gpu.h"
@@ -96,6 +98,13 @@ __device__ __forceinline__ void ptx_mma_m16n8k16_bf16(float (&d)[4], const uint3
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ float ptx_exp2(float x)
+{
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(result) : "f"(x));
+    return result;
 }
 
 #else

@@ -3,7 +3,7 @@
  * op's check (lorac/ops_check.h) and the device's own (rows begin at multiples of 16 bytes, widths
  * are multiples of 16 bytes). A launcher queues kernels on `stream` and returns the first error; it
  * allocates nothing and waits for nothing. `scratch` is device memory of at least the size that the
- * matching lc_cuda_*_scratch says, which depends on nothing but its arguments.
+ * matching lc_cuda_*_scratch of scratch.h says.
  */
 #ifndef LC_CUDA_KERNELS_H
 #define LC_CUDA_KERNELS_H
@@ -11,6 +11,7 @@
 #include <cuda_runtime_api.h>
 
 #include "lorac/ops.h"
+#include "scratch.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +28,9 @@ cudaError_t lc_cuda_copy(lc_mat to, lc_mat from, cudaStream_t stream);
 /* ---- norm.cu, rope.cu, swiglu.cu ---- */
 cudaError_t lc_cuda_rmsnorm(const lc_rmsnorm_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_rmsnorm_backward(const lc_rmsnorm_backward_args *args, cudaStream_t stream);
+/* y = x * rstd * weight: F32, for the parity path of lora_dx. */
+cudaError_t lc_cuda_scale_rows(lc_mat x, const float *rstd, const float *weight, lc_mat y,
+                               cudaStream_t stream);
 cudaError_t lc_cuda_qk_rope(const lc_qk_rope_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_qk_rope_backward(const lc_qk_rope_backward_args *args, cudaStream_t stream);
 /* Without their LoRA parts, which are not read. */
@@ -39,23 +43,17 @@ cudaError_t lc_cuda_drop(const lc_dropout *dropout, int32_t module, lc_mat from,
 
 /* ---- lora*.cu: BF16 only; ranks and parts of any size ---- */
 cudaError_t lc_cuda_lora_forward(const lc_lora_forward_args *args, cudaStream_t stream);
-size_t lc_cuda_lora_dy_scratch(int64_t rows, int64_t out, int64_t rank);
 cudaError_t lc_cuda_lora_dy(const lc_lora_dy_args *args, void *scratch, cudaStream_t stream);
-size_t lc_cuda_lora_dx_scratch(int64_t rows, int64_t in, int64_t rank);
 cudaError_t lc_cuda_lora_dx(const lc_lora_dx_args *args, void *scratch, cudaStream_t stream);
 cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *args,
                                           cudaStream_t stream);
 /* With args->lora, without dropout. */
 cudaError_t lc_cuda_swiglu_lora(const lc_swiglu_args *args, cudaStream_t stream);
-/* With either or both LoRA parts, without dropout. rank_down, rank_gate_up: 0 for a missing one. */
-size_t lc_cuda_swiglu_backward_lora_scratch(int64_t rows, int64_t mlp, int64_t rank_down,
-                                            int64_t rank_gate_up);
+/* With either or both LoRA parts, without dropout. */
 cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, void *scratch,
                                          cudaStream_t stream);
 
 /* ---- attention*.cu ---- */
-size_t lc_cuda_layout_bytes(int64_t tokens);
-void lc_cuda_lay_out(const lc_documents *documents, int64_t tokens, void *layout);
 cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaStream_t stream);
@@ -64,7 +62,6 @@ cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaS
 cudaError_t lc_cuda_cross_entropy(const lc_cross_entropy_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_add_sums(const lc_add_sums_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_lora_publish(const lc_lora_publish_args *args, cudaStream_t stream);
-size_t lc_cuda_adamw_scratch(int64_t count);
 cudaError_t lc_cuda_adamw(const lc_adamw_args *args, void *scratch, cudaStream_t stream);
 
 /* ---- allow kernels the shared memory that they ask for; once per device ---- */

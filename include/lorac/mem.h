@@ -37,11 +37,30 @@ void lc_pages_free(void *memory);
  * size. */
 LC_WARN_UNUSED lc_code lc_new(void **out, size_t count, size_t size, const char *what, lc_err *err);
 
-/* false (and *out untouched) on overflow. */
-LC_WARN_UNUSED bool lc_mul_size(size_t a, size_t b, size_t *out);
-LC_WARN_UNUSED bool lc_add_size(size_t a, size_t b, size_t *out);
-LC_WARN_UNUSED bool lc_mul_i64(int64_t a, int64_t b, int64_t *out);
-LC_WARN_UNUSED bool lc_add_i64(int64_t a, int64_t b, int64_t *out);
+/* *out = a * b, a + b; false, and *out untouched, on overflow. */
+LC_WARN_UNUSED static inline bool lc_mul_size(size_t a, size_t b, size_t *out)
+{
+    size_t result;
+    return !__builtin_mul_overflow(a, b, &result) && (*out = result, true);
+}
+
+LC_WARN_UNUSED static inline bool lc_add_size(size_t a, size_t b, size_t *out)
+{
+    size_t result;
+    return !__builtin_add_overflow(a, b, &result) && (*out = result, true);
+}
+
+LC_WARN_UNUSED static inline bool lc_mul_i64(int64_t a, int64_t b, int64_t *out)
+{
+    int64_t result;
+    return !__builtin_mul_overflow(a, b, &result) && (*out = result, true);
+}
+
+LC_WARN_UNUSED static inline bool lc_add_i64(int64_t a, int64_t b, int64_t *out)
+{
+    int64_t result;
+    return !__builtin_add_overflow(a, b, &result) && (*out = result, true);
+}
 
 /* An arena: allocations that live and die together. Memory from it is zeroed and 64-byte
  * aligned. */

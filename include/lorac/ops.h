@@ -35,14 +35,7 @@ extern "C" {
 typedef struct lc_device lc_device;
 typedef struct lc_documents lc_documents;
 
-/* Sizes that a backend's workspace goes by; ranks are the widest tails of any layer. */
-typedef struct lc_workspace_extent {
-    int64_t tokens; /* rows of a micro-batch */
-    int64_t width, mlp;
-    int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
-    int64_t qkv_rank, o_rank, gate_up_rank, down_rank;
-    int64_t masters; /* floats of all adapters; 0: no training */
-} lc_workspace_extent;
+typedef struct lc_workspace_extent lc_workspace_extent;
 
 /* How a kind of device wants a model's memory; known without having one. */
 typedef struct lc_memory_rules {
@@ -129,6 +122,15 @@ typedef struct lc_lora_parts {
     int32_t count;
     lc_lora_part part[LC_MAX_LORA_PARTS];
 } lc_lora_parts;
+
+/* Sizes that a backend's workspace goes by; parts have the widest slots of any layer. */
+struct lc_workspace_extent {
+    int64_t tokens; /* rows of a micro-batch */
+    int64_t width, mlp;
+    int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
+    lc_lora_parts qkv, o, gate_up, down;
+    int64_t masters; /* floats of all adapters; 0: no training */
+};
 
 /* s = drop(x) a^T; with dropout each part has a mask of its own. */
 typedef struct lc_lora_forward_args {
@@ -473,7 +475,7 @@ struct lc_device {
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))
 
-extern const lc_memory_rules lc_cpu_memory;
+extern const lc_memory_rules lc_cpu_memory, lc_cuda_memory;
 
 /* The CPU backend with its own pool of `threads` (>= 1) threads. Close with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err);

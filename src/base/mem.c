@@ -153,46 +153,6 @@ lc_code lc_new(void **out, size_t count, size_t size, const char *what, lc_err *
     return LC_OK;
 }
 
-bool lc_mul_size(size_t a, size_t b, size_t *out)
-{
-    size_t result;
-    if (__builtin_mul_overflow(a, b, &result)) {
-        return false;
-    }
-    *out = result;
-    return true;
-}
-
-bool lc_add_size(size_t a, size_t b, size_t *out)
-{
-    size_t result;
-    if (__builtin_add_overflow(a, b, &result)) {
-        return false;
-    }
-    *out = result;
-    return true;
-}
-
-bool lc_mul_i64(int64_t a, int64_t b, int64_t *out)
-{
-    int64_t result;
-    if (__builtin_mul_overflow(a, b, &result)) {
-        return false;
-    }
-    *out = result;
-    return true;
-}
-
-bool lc_add_i64(int64_t a, int64_t b, int64_t *out)
-{
-    int64_t result;
-    if (__builtin_add_overflow(a, b, &result)) {
-        return false;
-    }
-    *out = result;
-    return true;
-}
-
 void lc_arena_init(lc_arena *arena, const char *name)
 {
     *arena = (lc_arena){.name = name};

@@ -20,6 +20,9 @@ static const lc_param table[LC_PARAM_COUNT] = {
     [LC_PARAM_LOG_LEVEL] = {"LORAC_LOG", "text", "warn",
                             "least level shown on stderr: debug, info, warn or error", 0, 0},
     [LC_PARAM_NO_COLOR] = {"NO_COLOR", "flag", "unset", "any value turns colours off", 0, 0},
+    [LC_PARAM_CUDA_LIBRARY] = {"LORAC_CUDA_LIBRARY", "file",
+                               "liblorac_cuda.so beside lorac, in ../lib or the system's folders",
+                               "the CUDA backend to load", 0, 0},
     [LC_PARAM_COLUMNS] = {"COLUMNS", "integer", "asked from the terminal",
                           "width of the terminal in characters", 20, 1000},
 };

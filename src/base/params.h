@@ -10,11 +10,12 @@
 #include "lorac/err.h"
 
 typedef enum lc_param_id {
-    LC_PARAM_THREADS,   /* LORAC_THREADS: compute threads, 1..256; default: lc_cpu_count() */
-    LC_PARAM_FAULT,     /* LORAC_FAULT: see fault.h */
-    LC_PARAM_LOG_LEVEL, /* LORAC_LOG: debug, info, warn, error */
-    LC_PARAM_NO_COLOR,  /* NO_COLOR: any value turns colours off */
-    LC_PARAM_COLUMNS,   /* COLUMNS: terminal width */
+    LC_PARAM_THREADS,      /* LORAC_THREADS: compute threads, 1..256; default: lc_cpu_count() */
+    LC_PARAM_FAULT,        /* LORAC_FAULT: see fault.h */
+    LC_PARAM_LOG_LEVEL,    /* LORAC_LOG: debug, info, warn, error */
+    LC_PARAM_NO_COLOR,     /* NO_COLOR: any value turns colours off */
+    LC_PARAM_COLUMNS,      /* COLUMNS: terminal width */
+    LC_PARAM_CUDA_LIBRARY, /* LORAC_CUDA_LIBRARY: file of the CUDA backend */
     LC_PARAM_COUNT
 } lc_param_id;
 

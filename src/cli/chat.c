@@ -26,10 +26,8 @@
 #define MAX_INPUT_BYTES ((size_t)16 << 20)
 #define MAX_SEED        INT64_C(4294967295)
 
-static const char *const dtype_names[] = {"fp32", "bf16", NULL};
-
 typedef struct lc_chat_options {
-    const char *model_dir, *adapter_dir, *system, *prompt, *dtype;
+    const char *model_dir, *adapter_dir, *system, *prompt, *dtype, *device;
     double temperature, top_p;
     int64_t seed, max_tokens, context, threads;
     bool ids;
@@ -97,7 +95,8 @@ static lc_code open_chat(lc_chat *chat, lc_err *err)
     if (context > chat->engine.config.max_position) {
         context = chat->engine.config.max_position;
     }
-    const lc_engine_sizes sizes = {.dtype = strcmp(o->dtype, "bf16") == 0 ? LC_BF16 : LC_F32,
+    const lc_engine_sizes sizes = {.device = lc_device_choice(o->device),
+                                   .dtype = o->dtype,
                                    .threads = (int)o->threads,
                                    .tokens = context < PREFILL_ROWS ? context : PREFILL_ROWS,
                                    .cache_slots = 1,
@@ -392,7 +391,8 @@ fail:
 
 lc_code lc_command_chat(int argc, char **argv, lc_err *err)
 {
-    lc_chat_options o = {.dtype = "fp32", .temperature = 0.7, .top_p = 1.0, .max_tokens = 512};
+    lc_chat_options o = {
+        .dtype = "auto", .device = "auto", .temperature = 0.7, .top_p = 1.0, .max_tokens = 512};
     bool done = false;
     const lc_option options[] = {
         {.name = "--model",
@@ -456,9 +456,15 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
         {.name = "--dtype",
          .value = "TYPE",
          .help = "type of the base weights in memory",
-         .fallback = "fp32",
+         .fallback = "auto: fp32 on the CPU, bf16 on a GPU",
          .text = &o.dtype,
-         .choices = dtype_names},
+         .choices = lc_dtype_choices},
+        {.name = "--device",
+         .value = "NAME",
+         .help = "where to compute",
+         .fallback = "auto: a GPU where there is one",
+         .text = &o.device,
+         .choices = lc_device_choices},
         {.name = "--threads",
          .value = "N",
          .help = "compute threads",

@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "base/system.h"
 #include "infer/engine.h"
+#include "ops/backend.h"
 #include "lorac/lorac.h"
 #include "lorac/mem.h"
 
@@ -52,6 +53,22 @@ static void print_cpu(void)
     printf(is_any ? "\n" : " none of avx2, fma, avx512f, avx512_bf16, amx_bf16\n");
 }
 
+/* Whether the CUDA backend loads and finds a GPU, and why not. */
+static void print_cuda(void)
+{
+    const lc_backend *backend = NULL;
+    const char *path = NULL;
+    char text[LC_DESCRIPTION_BYTES];
+    lc_err why = {.code = LC_OK};
+    if (lc_backend_load(LC_DEVICE_CUDA, &backend, &path, &why) == LC_OK &&
+        backend->describe(text, &why) == LC_OK) {
+        printf("cuda backend  yes: %s\n              from %s\n", text, path);
+        return;
+    }
+    printf("cuda backend  no: %s%s\n", why.message,
+           lc_path_exists("/dev/nvidiactl") ? "; a GPU is there (/dev/nvidiactl)" : "");
+}
+
 /* Opens the device as a job would. */
 static lc_code print_device(lc_err *err)
 {
@@ -62,8 +79,7 @@ static lc_code print_device(lc_err *err)
     printf("cpu backend   yes: %s (of %d cores this process may use)\n", device->description,
            lc_cpu_count());
     device->ops->close(device);
-    printf("cuda backend  no: this version has the CPU backend only%s\n",
-           lc_path_exists("/dev/nvidiactl") ? "; a GPU is there (/dev/nvidiactl)" : "");
+    print_cuda();
     return LC_OK;
 }
 

@@ -22,10 +22,8 @@
 #define PACKER_EXAMPLES 256
 #define MAX_GROUPS      64
 
-static const char *const dtype_names[] = {"fp32", "bf16", NULL};
-
 typedef struct lc_eval_options {
-    const char *file, *model_dir, *adapter_dir, *by, *dtype;
+    const char *file, *model_dir, *adapter_dir, *by, *dtype, *device;
     int64_t max_tokens, limit, max_seq_len, threads;
     bool json, verbose;
 } lc_eval_options;
@@ -207,8 +205,8 @@ static lc_engine_sizes choose_sizes(const lc_eval *eval)
     if (slots > 0) {
         slots = max64(1, min64(slots, MAX_CACHE_BYTES / max64(1, row_bytes * cache_rows)));
     }
-    const lc_engine_sizes sizes = {.dtype =
-                                       strcmp(eval->options->dtype, "bf16") == 0 ? LC_BF16 : LC_F32,
+    const lc_engine_sizes sizes = {.device = lc_device_choice(eval->options->device),
+                                   .dtype = eval->options->dtype,
                                    .threads = (int)eval->options->threads,
                                    .tokens = max64(EVAL_TOKENS, dataset->longest),
                                    .cache_slots = slots,
@@ -437,7 +435,7 @@ static lc_code run_eval(const lc_eval_options *options, lc_err *err)
 
 lc_code lc_command_eval(int argc, char **argv, lc_err *err)
 {
-    lc_eval_options o = {.dtype = "fp32", .max_tokens = 256};
+    lc_eval_options o = {.dtype = "auto", .device = "auto", .max_tokens = 256};
     bool done = false;
     const lc_option options[] = {
         {.name = "FILE",
@@ -485,9 +483,15 @@ lc_code lc_command_eval(int argc, char **argv, lc_err *err)
         {.name = "--dtype",
          .value = "TYPE",
          .help = "type of the base weights in memory",
-         .fallback = "fp32",
+         .fallback = "auto: fp32 on the CPU, bf16 on a GPU",
          .text = &o.dtype,
-         .choices = dtype_names},
+         .choices = lc_dtype_choices},
+        {.name = "--device",
+         .value = "NAME",
+         .help = "where to compute",
+         .fallback = "auto: a GPU where there is one",
+         .text = &o.device,
+         .choices = lc_device_choices},
         {.name = "--threads",
          .value = "N",
          .help = "compute threads",

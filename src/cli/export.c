@@ -53,7 +53,8 @@ static lc_code probe(const char *base_dir, const char *adapter_dir,
         positions[i] = i;
         slots[i] = 0;
     }
-    const lc_engine_sizes sizes = {.dtype = LC_F32,
+    const lc_engine_sizes sizes = {.device = LC_DEVICE_CPU,
+                                   .dtype = "fp32",
                                    .threads = (int)options->threads,
                                    .tokens = *count,
                                    .cache_slots = 1,

@@ -393,3 +393,16 @@ lc_code lc_command_begin(const lc_command *command, int argc, char **argv, bool 
     }
     return LC_OK;
 }
+
+const char *const lc_dtype_choices[] = {"auto", "fp32", "bf16", NULL};
+const char *const lc_device_choices[] = {"auto", "cpu", "cuda", "emu",
+                                         NULL}; /* of lc_device_kind */
+
+lc_device_kind lc_device_choice(const char *name)
+{
+    int kind = LC_DEVICE_KIND_COUNT - 1;
+    while (kind > 0 && strcmp(lc_device_choices[kind], name) != 0) {
+        kind--;
+    }
+    return (lc_device_kind)kind;
+}

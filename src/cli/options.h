@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "lorac/err.h"
+#include "lorac/backend.h"
 
 #define LC_MAX_OPTIONS 24
 
@@ -63,5 +63,10 @@ LC_WARN_UNUSED lc_code lc_command_begin(const lc_command *command, int argc, cha
  * bytes from one `const char *` to the next in the caller's table. */
 const char *lc_nearest_name(const char *word, const char *const *names, size_t count,
                             size_t stride);
+
+/* Choices of --dtype and --device, and the kind that one of the latter names. */
+extern const char *const lc_dtype_choices[];
+extern const char *const lc_device_choices[];
+lc_device_kind lc_device_choice(const char *name);
 
 #endif

@@ -11,6 +11,7 @@
 #include "cli/terminal.h"
 #include "cli/options.h"
 #include "cli/plan_job.h"
+#include "ops/backend.h"
 
 #define MAX_GIB 1048576.0
 
@@ -118,9 +119,8 @@ static void print_job(const lc_job_plan *job)
             "%s is not there: planned for rows of %lld tokens, the longest this job would keep\n",
             job->spec.training_file, (long long)job->extent.longest);
     }
-    printf("%s, %s weights, micro-batches of %lld tokens\n\n",
-           r->device == LC_DEVICE_CUDA ? "cuda" : "cpu", r->dtype == LC_BF16 ? "bf16" : "fp32",
-           (long long)r->micro_batch_tokens);
+    printf("%s, %s weights, micro-batches of %lld tokens\n\n", lc_device_kind_name(r->device),
+           r->dtype == LC_BF16 ? "bf16" : "fp32", (long long)r->micro_batch_tokens);
 }
 
 static void print_time(const lc_job_plan *job)

@@ -7,6 +7,7 @@
 
 #include "base/params.h"
 #include "base/thread.h"
+#include "ops/backend.h"
 
 lc_code lc_engine_threads(int64_t asked, int *threads, lc_err *err)
 {
@@ -52,16 +53,23 @@ fail:
     return code;
 }
 
+static lc_dtype dtype_of(const char *name, const lc_device *device)
+{
+    const bool is_auto = strcmp(name, "auto") == 0;
+    return strcmp(name, "bf16") == 0 || (is_auto && !device->is_host) ? LC_BF16 : LC_F32;
+}
+
 lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes, lc_err *err)
 {
     int threads = 0;
     void *memory = NULL;
-    const lc_model_options options = {.dtype = sizes->dtype,
-                                      .tokens = sizes->tokens,
-                                      .cache_slots = sizes->cache_slots,
-                                      .cache_rows = sizes->cache_rows};
+    lc_model_options options = {.tokens = sizes->tokens,
+                                .cache_slots = sizes->cache_slots,
+                                .cache_rows = sizes->cache_rows};
     LC_TRY(lc_engine_threads(sizes->threads, &threads, err));
-    LC_TRY(lc_cpu_open(threads, &engine->device, err));
+    const lc_device_options device = {.kind = sizes->device, .threads = threads};
+    LC_TRY(lc_device_open(&device, &engine->device, err));
+    options.dtype = dtype_of(sizes->dtype, engine->device);
     LC_TRY(lc_new(&memory, 1, sizeof *engine->model, "the model", err));
     const lc_code code = lc_model_open(&engine->config, engine->spec, engine->files, &options,
                                        engine->device, memory, err);

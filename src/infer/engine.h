@@ -6,6 +6,7 @@
 #ifndef LC_INFER_ENGINE_H
 #define LC_INFER_ENGINE_H
 
+#include "lorac/backend.h"
 #include "model/model.h"
 
 typedef struct lc_engine {
@@ -18,9 +19,11 @@ typedef struct lc_engine {
 } lc_engine;
 
 typedef struct lc_engine_sizes {
-    lc_dtype dtype;                  /* of the base matrices in memory, LC_F32 or LC_BF16 */
-    int threads;                     /* 0: LORAC_THREADS, else all cores of this process */
-    int64_t tokens;                  /* rows of one pass at most */
+    lc_device_kind device;
+    const char *dtype; /* of the base matrices in memory: "fp32", "bf16", or "auto": fp32 on the
+                          CPU, bf16 on a GPU */
+    int threads;       /* 0: LORAC_THREADS, else all cores of this process */
+    int64_t tokens;    /* rows of one pass at most */
     int64_t cache_slots, cache_rows; /* sequences at once, tokens of each; 0: no generation */
 } lc_engine_sizes;
 

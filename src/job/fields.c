@@ -11,8 +11,11 @@ static const lc_job_choice schedules[] = {{"cosine", LC_SCHEDULE_COSINE},
                                           {"linear", LC_SCHEDULE_LINEAR},
                                           {"constant", LC_SCHEDULE_CONSTANT},
                                           {NULL, 0}};
-static const lc_job_choice devices[] = {
-    {"auto", LC_DEVICE_AUTO}, {"cpu", LC_DEVICE_CPU}, {"cuda", LC_DEVICE_CUDA}, {NULL, 0}};
+static const lc_job_choice devices[] = {{"auto", LC_DEVICE_AUTO},
+                                        {"cpu", LC_DEVICE_CPU},
+                                        {"cuda", LC_DEVICE_CUDA},
+                                        {"emu", LC_DEVICE_EMU},
+                                        {NULL, 0}};
 static const lc_job_choice dtypes[] = {
     {"auto", LC_AUTO}, {"fp32", LC_F32}, {"bf16", LC_BF16}, {NULL, 0}};
 

@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "base/system.h"
+#include "ops/backend.h"
 #include "train/trainer.h"
 
 /* Code and small tables that a run touches beyond a plan: measured. */
@@ -71,7 +72,7 @@ lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens,
                            lc_plan *plan, lc_err *err)
 {
     const lc_model_options options = {.dtype = job->resolved->dtype,
-                                      .memory = &lc_cpu_memory,
+                                      .memory = lc_memory_rules_of(job->resolved->device),
                                       .training = true,
                                       .dropout = (float)job->dropout,
                                       .tokens = micro_batch_tokens};

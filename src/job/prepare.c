@@ -9,6 +9,7 @@
 #include "job/adapter.h"
 #include "job/memory.h"
 #include "lorac/log.h"
+#include "ops/backend.h"
 
 static lc_code check_file(const char *field, const char *path, lc_err *err)
 {
@@ -21,11 +22,6 @@ static lc_code check_file(const char *field, const char *path, lc_err *err)
 lc_code lc_job_check(lc_job *job, lc_err *err)
 {
     const lc_job_spec *spec = &job->spec;
-    if (spec->device == LC_DEVICE_CUDA) {
-        return lc_fail_param(
-            err, LC_ERR_UNSUPPORTED, "lorac.device",
-            "lorac.device: this build has no CUDA backend; use \"cpu\" or \"auto\"");
-    }
     LC_TRY(check_file("training_file", spec->training_file, err));
     LC_TRY(check_file("validation_file", spec->validation_file, err));
     LC_TRY(lc_model_config_load(spec->model, &job->config, err));
@@ -60,10 +56,21 @@ int64_t lc_job_longest(const lc_job *job)
                                                            : job->validation.longest;
 }
 
+lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
+{
+    const lc_device_options options = {
+        .kind = kind, .threads = job->threads, .deterministic = job->spec.deterministic};
+    if (lc_device_open(&options, &job->device, err) != LC_OK) {
+        return lc_err_param(err, "lorac.device");
+    }
+    lc_log(LC_LOG_INFO, "device: %s", job->device->description);
+    return LC_OK;
+}
+
 /* Refuses a job that this machine's memory cannot hold. */
 static lc_code check_memory(const lc_job *job, lc_err *err)
 {
-    const int64_t limit = lc_job_memory_limit();
+    const int64_t limit = job->device->is_host ? lc_job_memory_limit() : -1;
     const lc_data_extent training = lc_data_extent_of(&job->training);
     const lc_data_extent validation = lc_data_extent_of(&job->validation);
     const int64_t loaded = lc_data_extent_bytes(&training) + lc_data_extent_bytes(&validation);
@@ -115,8 +122,6 @@ static lc_code first_values(lc_job *job, lc_err *err)
 lc_code lc_job_prepare(lc_job *job, lc_err *err)
 {
     const lc_train_options options = train_options(job);
-    LC_TRY(lc_cpu_open(job->threads, &job->device, err));
-    lc_log(LC_LOG_INFO, "device: %s", job->device->description);
     lc_comm_single_init(&job->comm);
     LC_TRY(check_memory(job, err));
     LC_TRY(open_model(job, err));

@@ -60,8 +60,10 @@ LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, int threads, ui
 LC_WARN_UNUSED lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32],
                                              lc_err *err);
 
-/* Opens device, model and trainer by the resolved values; the adapter's first values are in place.
- */
+/* Opens the job's device; a failure names the field. */
+LC_WARN_UNUSED lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err);
+
+/* Opens model and trainer by the resolved values; the adapter's first values are in place. */
 LC_WARN_UNUSED lc_code lc_job_prepare(lc_job *job, lc_err *err);
 
 /* Frees what lc_job_prepare and lc_job_load_data made. */

@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/backend.h"
+
 #include "job/spec.h"
 
 #define TARGET_EPOCHS       3
@@ -61,7 +63,7 @@ static lc_code resolve_micro_batch(const lc_job_spec *spec, const lc_job_facts *
         }
         return LC_OK;
     }
-    const int64_t usual = facts->device == LC_DEVICE_CUDA ? GPU_MICRO_BATCH : CPU_MICRO_BATCH;
+    const int64_t usual = lc_device_kind_is_gpu(facts->device) ? GPU_MICRO_BATCH : CPU_MICRO_BATCH;
     out->micro_batch_tokens = usual > longest ? usual : longest;
     return LC_OK;
 }
@@ -108,7 +110,7 @@ lc_code lc_job_resolve(const lc_job_spec *spec, const lc_job_facts *facts, uint3
     out->max_tokens =
         spec->max_seq_len < facts->model_context ? spec->max_seq_len : facts->model_context;
     if (spec->dtype == LC_AUTO) {
-        out->dtype = facts->device == LC_DEVICE_CUDA ? LC_BF16 : LC_F32;
+        out->dtype = lc_device_kind_is_gpu(facts->device) ? LC_BF16 : LC_F32;
     } else {
         out->dtype = (lc_dtype)spec->dtype;
     }
@@ -152,7 +154,7 @@ void lc_job_resolved_write(const lc_job_resolved *resolved, lc_text *out)
     lc_text_add_double(out, resolved->learning_rate);
     lc_text_addf(out, ", \"dtype\": \"%s\", \"device\": \"%s\"}",
                  resolved->dtype == LC_BF16 ? "bf16" : "fp32",
-                 resolved->device == LC_DEVICE_CUDA ? "cuda" : "cpu");
+                 lc_device_kind_name(resolved->device));
 }
 
 lc_code lc_job_resolved_read(const cJSON *object, lc_job_resolved *out, lc_err *err)
@@ -171,6 +173,11 @@ lc_code lc_job_resolved_read(const cJSON *object, lc_job_resolved *out, lc_err *
     LC_TRY(lc_json_string(object, "dtype", true, &dtype, err));
     LC_TRY(lc_json_string(object, "device", true, &device, err));
     out->dtype = strcmp(dtype, "bf16") == 0 ? LC_BF16 : LC_F32;
-    out->device = strcmp(device, "cuda") == 0 ? LC_DEVICE_CUDA : LC_DEVICE_CPU;
-    return LC_OK;
+    for (int kind = LC_DEVICE_CPU; kind < LC_DEVICE_KIND_COUNT; kind++) {
+        if (strcmp(device, lc_device_kind_name((lc_device_kind)kind)) == 0) {
+            out->device = (lc_device_kind)kind;
+            return LC_OK;
+        }
+    }
+    return lc_fail_param(err, LC_ERR_INVALID, "device", "device \"%.20s\" is unknown", device);
 }

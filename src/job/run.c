@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "job/prepare.h"
 #include "lorac/log.h"
+#include "ops/backend.h"
 
 #define MAX_ESTIMATE_SECONDS 1e9 /* longer is no estimate */
 
@@ -237,12 +238,14 @@ static lc_code settle(lc_job *job, lc_err *err)
         memcpy(now->validation_sha256, job->validation.sha256, sizeof now->validation_sha256);
     }
     if (state->resolved_known) {
-        return lc_train_identity_compare(&state->identity, now, err);
+        LC_TRY(lc_train_identity_compare(&state->identity, now, err));
+        return lc_job_open_device(job, state->resolved.device, err);
     }
+    LC_TRY(lc_job_open_device(job, job->spec.device, err));
     const lc_job_facts facts = {.example_count = job->training.example_count,
                                 .longest_example = lc_job_longest(job),
                                 .model_context = job->config.max_position,
-                                .device = LC_DEVICE_CPU};
+                                .device = lc_device_kind_of(job->device)};
     LC_TRY(lc_job_resolve(&job->spec, &facts, state->drawn_seed, &state->resolved, err));
     state->identity = *now;
     state->resolved_known = true;

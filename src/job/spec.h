@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "lorac/mem.h"
-#include "lorac/tensor.h"
+#include "lorac/backend.h"
 #include "train/schedule.h"
 
 #define LC_MAX_JOB_FILE_BYTES ((size_t)1 << 20)
@@ -25,8 +25,6 @@
 #define LC_MAX_METADATA_VALUE 512
 #define LC_AUTO               (-1) /* an integer or number field left to lorac */
 #define LC_EVAL_EXAMPLES      64 /* valid_*: the first min(n, 64) examples of the validation file */
-
-typedef enum lc_device_kind { LC_DEVICE_AUTO, LC_DEVICE_CPU, LC_DEVICE_CUDA } lc_device_kind;
 
 /* All strings live in `arena`. LC_AUTO where the file says "auto", null, -1 or nothing. */
 typedef struct lc_job_spec {

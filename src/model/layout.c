@@ -186,12 +186,34 @@ static lc_code place_backward_scratch(layout *walk)
     return LC_OK;
 }
 
+/* The adapted modules of a group with the widest slots that any layer has for them. */
+static lc_lora_parts widest_parts(const lc_model *model, lc_group_kind kind)
+{
+    lc_lora_parts parts = {.count = 0};
+    lc_module_kind first;
+    int32_t count, slot = 0;
+    lc_group_modules(kind, &first, &count);
+    for (int32_t i = 0; i < count; i++) {
+        const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
+        int32_t width = 0;
+        for (int32_t layer = 0; layer < model->config.layers; layer++) {
+            const int32_t r16 = model->spec.slots[layer][module].r16;
+            width = r16 > width ? r16 : width;
+        }
+        if (width > 0) {
+            parts.part[parts.count++] = (lc_lora_part){
+                .out = lc_module_out(&model->config, module), .slot = slot, .width = width};
+            slot += width;
+        }
+    }
+    return parts;
+}
+
 /* What the device's ops put down on their way. */
 static lc_code place_workspace(layout *walk)
 {
     lc_model *model = walk->model;
     const lc_model_config *c = &model->config;
-    const int64_t *tail = walk->tail;
     const int64_t q_width = (int64_t)c->heads * c->head_dim,
                   kv_width = (int64_t)c->kv_heads * c->head_dim;
     const lc_workspace_extent extent = {.tokens = model->tokens,
@@ -199,10 +221,10 @@ static lc_code place_workspace(layout *walk)
                                         .mlp = c->mlp,
                                         .q_width = q_width,
                                         .qkv_width = q_width + 2 * kv_width,
-                                        .qkv_rank = tail[LC_GROUP_QKV],
-                                        .o_rank = tail[LC_GROUP_O],
-                                        .gate_up_rank = tail[LC_GROUP_GATE_UP],
-                                        .down_rank = tail[LC_GROUP_DOWN],
+                                        .qkv = widest_parts(model, LC_GROUP_QKV),
+                                        .o = widest_parts(model, LC_GROUP_O),
+                                        .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
+                                        .down = widest_parts(model, LC_GROUP_DOWN),
                                         .masters = model->training ? model->spec.master_count : 0};
     model->workspace_bytes = model->memory->workspace_bytes(&extent);
     return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,

@@ -83,3 +83,9 @@ EMU_INLINE void ptx_mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], con
     emu::MatrixProduct product{d, a, b};
     emu::warp(EMU_FULL_MASK, emu::mma_m16n8k16_bf16, &product, false, EMU_SITE);
 }
+
+EMU_INLINE float ptx_exp2(float x)
+{
+    const float result = exp2f(x);
+    return result < 1.17549435e-38f ? 0.0f : result;
+}

@@ -1,0 +1,66 @@
+/*
+ * Inside of the CUDA backend: its device and what the host files share. C17; kernels are behind
+ * kernels.h. One compute stream in program order; everything that ops queue goes there.
+ */
+#ifndef LC_CUDA_CUDA_H
+#define LC_CUDA_CUDA_H
+
+#include <pthread.h>
+
+#include "gemm.h"
+#include "kernels.h"
+#include "lorac/backend.h"
+#include "lorac/ops_check.h"
+
+#define LC_CUDA_READERS 8 /* threads that fill device memory at once, each with a stream */
+
+/* One thread's way to fill device memory. */
+typedef struct lc_cuda_reader {
+    pthread_mutex_t mutex;
+    cudaStream_t stream;
+    void *converted; /* owned pinned memory for rows of another type; grown as needed */
+    size_t converted_bytes;
+} lc_cuda_reader;
+
+typedef struct lc_cuda {
+    lc_device device;
+    int index;
+    cudaStream_t stream;
+    cudaEvent_t host_slots[LC_HOST_SLOTS]; /* recorded after each queued upload */
+    lc_cuda_reader readers[LC_CUDA_READERS];
+    lc_cuda_gemms gemms;
+    void *scratch; /* borrowed: the workspace behind the products' part */
+    size_t scratch_bytes;
+    char description[160];
+} lc_cuda;
+
+static inline lc_cuda *lc_cuda_of(lc_device *device)
+{
+    return (lc_cuda *)device->state;
+}
+
+extern const lc_ops lc_cuda_ops;
+
+/* LC_ERR_DEVICE (LC_ERR_MEMORY where memory is short) that names what failed, or LC_OK. */
+LC_WARN_UNUSED lc_code lc_cuda_result(cudaError_t error, const char *what, lc_err *err);
+
+#define CUDA_TRY(call) LC_TRY(lc_cuda_result((call), #call, err))
+
+/* device.c: memory and copies, for the table of ops. */
+lc_code lc_cuda_alloc(lc_device *device, size_t bytes, void **out, lc_err *err);
+void lc_cuda_free(lc_device *device, void *memory);
+lc_code lc_cuda_upload(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err);
+lc_code lc_cuda_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err *err);
+lc_code lc_cuda_download(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err);
+lc_code lc_cuda_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *err);
+void lc_cuda_host_free(lc_device *device, void *memory);
+lc_code lc_cuda_upload_queued(lc_device *device, void *to, const void *from, size_t bytes, int slot,
+                              lc_err *err);
+lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err);
+void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
+lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);
+lc_code lc_cuda_sync(lc_device *device, lc_err *err);
+void lc_cuda_close(lc_device *device);
+lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *err);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * Matrix products by cuBLASLt, row-major as everywhere in lora.c. The descriptors and the algorithm
+ * of each shape are looked up once and kept, so that a product that has been made before allocates
+ * nothing.
+ */
+#ifndef LC_CUDA_GEMM_H
+#define LC_CUDA_GEMM_H
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include "lorac/ops.h"
+
+/* c = alpha op(a) op(b) [+ bias] [+ addend]; 'N' or 'T'. m, n, k: op(a) is m x k, op(b) k x n. a
+ * and b have one element type, c and addend one; sums are fp32. */
+typedef struct lc_cuda_gemm {
+    char ta, tb;
+    int64_t m, n, k;
+    float alpha;
+    lc_mat a, b;
+    const void *bias; /* n, of c's type; or NULL */
+    lc_mat addend;    /* m x n; .data NULL: none; may be c */
+    lc_mat c;
+} lc_cuda_gemm;
+
+#define LC_CUDA_GEMM_PLANS 512 /* different shapes of products a device may make */
+
+/* What tells products apart for the library. */
+typedef struct lc_cuda_gemm_key {
+    int64_t m, n, k, lda, ldb, ldc, ldd;
+    uint8_t ta, tb, input, output; /* lc_dtype */
+    uint8_t has_bias, has_addend, alignment_log2[4];
+    uint8_t unused[6];
+} lc_cuda_gemm_key;
+
+typedef struct lc_cuda_gemm_plan {
+    lc_cuda_gemm_key key;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, c, d; /* column-major, as the library sees them */
+    cublasLtMatmulAlgo_t algorithm;
+} lc_cuda_gemm_plan;
+
+typedef struct lc_cuda_gemms {
+    cublasLtHandle_t handle;
+    void *workspace; /* borrowed */
+    size_t workspace_bytes;
+    lc_cuda_gemm_plan *plans; /* owned: LC_CUDA_GEMM_PLANS places, open addressing */
+    int plan_count;
+} lc_cuda_gemms;
+
+LC_WARN_UNUSED lc_code lc_cuda_gemms_open(lc_cuda_gemms *gemms, lc_err *err);
+void lc_cuda_gemms_close(lc_cuda_gemms *gemms);
+/* Plans made for another workspace are forgotten. */
+void lc_cuda_gemms_set_workspace(lc_cuda_gemms *gemms, void *memory, size_t bytes);
+LC_WARN_UNUSED lc_code lc_cuda_gemm_run(lc_cuda_gemms *gemms, const lc_cuda_gemm *gemm,
+                                        cudaStream_t stream, lc_err *err);
+
+#endif

@@ -1,0 +1,111 @@
+/* Finding NVIDIA's libraries; see libraries.h. */
+#include "libraries.h"
+
+#ifdef LORAC_EMULATED
+
+lc_code lc_cuda_load_cublaslt(lc_err *err)
+{
+    (void)err;
+    return LC_OK;
+}
+
+#else
+
+#include <dlfcn.h>
+#include <glob.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_BYTES 4096
+
+lc_cublaslt_functions lc_cublaslt;
+
+/* Where a library may be that the system's search does not find; globs. */
+static const char *const folders[] = {
+    "/usr/local/cuda/lib64",
+    "/usr/local/cuda/targets/*/lib",
+    "/usr/lib/python3*/*-packages/nvidia/*/lib",
+    "/usr/local/lib/python3*/*-packages/nvidia/*/lib",
+    "/opt/*/lib/python3*/site-packages/nvidia/*/lib",
+};
+
+static void *open_match(const char *pattern)
+{
+    glob_t found;
+    void *handle = NULL;
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        return NULL;
+    }
+    for (size_t i = 0; handle == NULL && i < found.gl_pathc; i++) {
+        handle = dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_GLOBAL);
+    }
+    globfree(&found);
+    return handle;
+}
+
+/* VIRTUAL_ENV and CUDA_HOME are what users set for exactly this; the only two the backend reads. */
+static void *open_under(const char *variable, const char *pattern)
+{
+    char path[PATH_BYTES];
+    const char *root = getenv(variable);
+    if (root == NULL || strchr(root, '*') != NULL) {
+        return NULL;
+    }
+    const int length = snprintf(path, sizeof path, "%s/%s", root, pattern);
+    return length > 0 && (size_t)length < sizeof path ? open_match(path) : NULL;
+}
+
+static void *open_library(const char *file)
+{
+    char pattern[PATH_BYTES];
+    void *handle = dlopen(file, RTLD_NOW | RTLD_GLOBAL);
+    (void)snprintf(pattern, sizeof pattern, "lib64/%s", file);
+    handle = handle != NULL ? handle : open_under("CUDA_HOME", pattern);
+    (void)snprintf(pattern, sizeof pattern, "lib/python3*/site-packages/nvidia/*/lib/%s", file);
+    handle = handle != NULL ? handle : open_under("VIRTUAL_ENV", pattern);
+    for (size_t i = 0; handle == NULL && i < sizeof folders / sizeof folders[0]; i++) {
+        (void)snprintf(pattern, sizeof pattern, "%s/%s", folders[i], file);
+        handle = open_match(pattern);
+    }
+    return handle;
+}
+
+/* ---- cuBLASLt ---- */
+
+#define LOAD_FUNCTION(function)                                                       \
+    symbol = dlsym(handle, #function);                                                \
+    memcpy(&lc_cublaslt.function##_, &symbol, sizeof symbol);                         \
+    if (symbol == NULL) {                                                             \
+        return lc_fail(err, LC_ERR_DEVICE, "%s has no function %s", file, #function); \
+    }
+
+static lc_code load_cublaslt(lc_err *err)
+{
+    static const char file[] = "libcublasLt.so.13";
+    void *symbol = NULL, *handle = open_library(file);
+    if (handle == NULL) {
+        return lc_fail(err, LC_ERR_DEVICE,
+                       "%s was not found: install cuBLAS of CUDA 13, or name its folder in "
+                       "LD_LIBRARY_PATH",
+                       file);
+    }
+    LC_CUBLASLT_FUNCTIONS(LOAD_FUNCTION)
+    return LC_OK;
+}
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool is_loaded;
+
+lc_code lc_cuda_load_cublaslt(lc_err *err)
+{
+    (void)pthread_mutex_lock(&mutex);
+    const lc_code code = is_loaded ? LC_OK : load_cublaslt(err);
+    is_loaded = code == LC_OK;
+    (void)pthread_mutex_unlock(&mutex);
+    return code;
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* Sizes that the memory plan needs; see memory_rules.h. */
+#include "memory_rules.h"
+
+#include "attention_layout.h"
+#include "scratch.h"
+
+#define PITCH     64 /* elements: rows begin at multiples of 128 bytes, borders are whole k-tiles */
+#define ALIGNMENT 16 /* bytes that one thread moves at a time */
+
+/* What matrix products get: cuBLAS recommends 32 MiB on Hopper; small models get by with less. */
+#define PRODUCT_BYTES       ((size_t)32 << 20)
+#define SMALL_PRODUCT_BYTES ((size_t)1 << 20)
+#define LARGE_ACTIVATION    ((int64_t)1 << 20) /* elements */
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t lc_cuda_product_workspace(size_t workspace_bytes)
+{
+    return workspace_bytes >= 2 * PRODUCT_BYTES     ? PRODUCT_BYTES
+           : workspace_bytes >= SMALL_PRODUCT_BYTES ? SMALL_PRODUCT_BYTES
+                                                    : 0;
+}
+
+static int64_t rank_of(const lc_lora_parts *parts)
+{
+    int64_t rank = 0;
+    for (int32_t i = 0; i < parts->count; i++) {
+        rank += parts->part[i].width;
+    }
+    return rank;
+}
+
+/* Scratch of the op that needs most. */
+static size_t scratch_bytes(const lc_workspace_extent *e)
+{
+    size_t most = lc_cuda_adamw_scratch(e->masters);
+    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->width, &e->o));
+    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->width, &e->down));
+    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->qkv_width, &e->qkv));
+    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, 2 * e->mlp, &e->gate_up));
+    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->width, rank_of(&e->qkv)));
+    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->width, rank_of(&e->gate_up)));
+    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->q_width, rank_of(&e->o)));
+    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->mlp, rank_of(&e->down)));
+    return max_size(most, lc_cuda_swiglu_backward_lora_scratch(e->tokens, e->mlp, rank_of(&e->down),
+                                                               &e->gate_up));
+}
+
+static size_t workspace_bytes(const lc_workspace_extent *extent)
+{
+    const size_t scratch = extent->masters > 0 ? scratch_bytes(extent) : 0;
+    const bool is_large = extent->tokens * extent->width >= LARGE_ACTIVATION ||
+                          scratch + SMALL_PRODUCT_BYTES >= 2 * PRODUCT_BYTES;
+    return is_large ? PRODUCT_BYTES + max_size(scratch, PRODUCT_BYTES)
+                    : SMALL_PRODUCT_BYTES + scratch;
+}
+
+const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
+                                        .pitch = PITCH,
+                                        .alignment = ALIGNMENT,
+                                        .can_share = true,
+                                        .workspace_bytes = workspace_bytes,
+                                        .layout_bytes = lc_cuda_layout_bytes,
+                                        .lay_out = lc_cuda_lay_out};

@@ -1,0 +1,76 @@
+/* Sizes of partial sums, all of them fp32; see scratch.h. */
+#include "scratch.h"
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t widest(const lc_lora_parts *parts)
+{
+    int64_t most = 0;
+    for (int32_t i = 0; i < parts->count; i++) {
+        most = parts->part[i].width > most ? parts->part[i].width : most;
+    }
+    return most;
+}
+
+/* dS of every column group, dB of every row range. */
+static size_t dy_bytes(int64_t rows, int64_t out, const lc_lora_parts *parts, int64_t columns)
+{
+    const lc_row_ranges ranges = lc_lora_row_ranges(rows, lc_ceil_div(out, columns));
+    int64_t floats = 0;
+    for (int32_t i = 0; i < parts->count; i++) {
+        const lc_lora_part *part = &parts->part[i];
+        floats += (lc_ceil_div(part->out, columns) * rows + ranges.count * (int64_t)part->out) *
+                  part->width;
+    }
+    return (size_t)floats * sizeof(float);
+}
+
+/* Also enough for narrower parts, which other column groups serve. */
+size_t lc_cuda_lora_dy_scratch(int64_t rows, int64_t out, const lc_lora_parts *parts)
+{
+    const size_t wide = dy_bytes(rows, out, parts, LC_LORA_DY_COLUMNS(16));
+    const bool is_narrow = widest(parts) > 16;
+    return is_narrow ? max_size(wide, dy_bytes(rows, out, parts, LC_LORA_DY_COLUMNS(32))) : wide;
+}
+
+size_t lc_cuda_lora_dx_scratch(int64_t rows, int64_t in, int64_t rank)
+{
+    const lc_row_ranges ranges = lc_lora_row_ranges(rows, lc_ceil_div(in, LC_LORA_DX_COLUMNS));
+    return (size_t)(ranges.count * rank * in) * sizeof(float);
+}
+
+static size_t fused_bytes(int64_t rows, int64_t mlp, int64_t rank_down,
+                          const lc_lora_parts *gate_up, int rank)
+{
+    const int64_t groups = lc_ceil_div(mlp, LC_SWIGLU_WARPS(rank) * 32);
+    const lc_row_ranges ranges = lc_lora_row_ranges(rows, groups);
+    int64_t floats = ranges.count * mlp * rank_down;
+    for (int32_t i = 0; i < gate_up->count; i++) {
+        floats += (groups * rows + ranges.count * mlp) * gate_up->part[i].width;
+    }
+    return (size_t)floats * sizeof(float);
+}
+
+/* The largest of all ways that parts of these and smaller widths can take. */
+size_t lc_cuda_swiglu_backward_lora_scratch(int64_t rows, int64_t mlp, int64_t rank_down,
+                                            const lc_lora_parts *gate_up)
+{
+    const int64_t most = rank_down > widest(gate_up) ? rank_down : widest(gate_up);
+    size_t bytes = fused_bytes(rows, mlp, rank_down, gate_up, 16);
+    if (most > 16) {
+        bytes = max_size(bytes, fused_bytes(rows, mlp, rank_down, gate_up, 32));
+    }
+    if (most > LC_SWIGLU_FUSED_RANK) {
+        bytes = max_size(bytes, lc_cuda_lora_dx_scratch(rows, mlp, rank_down));
+        bytes = max_size(bytes, lc_cuda_lora_dy_scratch(rows, 2 * mlp, gate_up));
+    }
+    return bytes;
+}
+
+size_t lc_cuda_adamw_scratch(int64_t count)
+{
+    return LC_ADAMW_SCALARS_BYTES + (size_t)lc_adamw_blocks(count) * sizeof(double);
+}

@@ -1,0 +1,75 @@
+/*
+ * How kernels that leave partial sums cut their work, and the scratch memory that takes. C without
+ * CUDA: the memory plan asks the same on machines that have no GPU. Everything depends on shapes
+ * alone: the same bits come out on every device.
+ */
+#ifndef LC_CUDA_SCRATCH_H
+#define LC_CUDA_SCRATCH_H
+
+#include "lorac/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LC_LORA_TILE           16   /* rows and columns of an operand of the tensor cores */
+#define LC_LORA_BLOCK_RANK     64   /* slots that one block takes; wider tails take several */
+#define LC_LORA_BLOCKS         256  /* blocks that a launch should have, as far as rows allow */
+#define LC_LORA_DX_COLUMNS     256  /* columns of a block of lora_dx */
+#define LC_SWIGLU_FUSED_RANK   32   /* widest part that the fused swiglu backward takes */
+#define LC_ADAMW_BLOCKS        1056 /* at most: 8 on each of 132 multiprocessors */
+#define LC_ADAMW_BLOCK         4096 /* floats that a block should have at least */
+#define LC_ADAMW_SCALARS_BYTES 64   /* the beginning of AdamW's scratch; partial sums follow */
+
+/* Columns of a block of lora_dy, for parts whose blocks have `rank` slots. */
+#define LC_LORA_DY_COLUMNS(rank) ((rank) == 16 ? 512 : 256)
+/* Warps, of 32 columns each, of a block of the fused swiglu backward: 32 groups of 448 columns make
+ * Llama's 14336. */
+#define LC_SWIGLU_WARPS(rank) ((rank) == 16 ? 14 : 8)
+
+static inline int64_t lc_ceil_div(int64_t value, int64_t by)
+{
+    return (value + by - 1) / by;
+}
+
+/* Slots of each of the fewest equal blocks of at most LC_LORA_BLOCK_RANK, a multiple of 16. */
+static inline int lc_lora_block_rank(int64_t rank)
+{
+    const int64_t blocks = lc_ceil_div(rank, LC_LORA_BLOCK_RANK);
+    return (int)(lc_ceil_div(lc_ceil_div(rank, blocks), LC_LORA_TILE) * LC_LORA_TILE);
+}
+
+/* N rows cut into `count` ranges of `rows` each, a multiple of 16; the last may have less. */
+typedef struct lc_row_ranges {
+    int32_t rows, count;
+} lc_row_ranges;
+
+/* As many ranges as make about LC_LORA_BLOCKS blocks of `groups` column groups, but none of less
+ * than 128 rows: their partial sums would cost more than the rows. */
+static inline lc_row_ranges lc_lora_row_ranges(int64_t rows, int64_t groups)
+{
+    const int64_t by_blocks = LC_LORA_BLOCKS / (groups > 1 ? groups : 1), by_rows = rows / 128;
+    const int64_t most = by_blocks < by_rows ? by_blocks : by_rows, wanted = most > 1 ? most : 1;
+    const int64_t tiles = lc_ceil_div(lc_ceil_div(rows, wanted), LC_LORA_TILE);
+    const int64_t each = (tiles > 1 ? tiles : 1) * LC_LORA_TILE;
+    const lc_row_ranges ranges = {(int32_t)each, (int32_t)lc_ceil_div(rows, each)};
+    return ranges;
+}
+
+static inline int lc_adamw_blocks(int64_t count)
+{
+    const int64_t blocks = lc_ceil_div(count, LC_ADAMW_BLOCK);
+    return (int)(blocks < LC_ADAMW_BLOCKS ? blocks : LC_ADAMW_BLOCKS);
+}
+
+/* Bytes of scratch; 0 where there is no part. `out`: columns of dY, in which the parts stand. */
+size_t lc_cuda_lora_dy_scratch(int64_t rows, int64_t out, const lc_lora_parts *parts);
+size_t lc_cuda_lora_dx_scratch(int64_t rows, int64_t in, int64_t rank);
+size_t lc_cuda_swiglu_backward_lora_scratch(int64_t rows, int64_t mlp, int64_t rank_down,
+                                            const lc_lora_parts *gate_up);
+size_t lc_cuda_adamw_scratch(int64_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

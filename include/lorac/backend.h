@@ -1,0 +1,51 @@
+/*
+ * Backends that are libraries of their own: liblorac_cuda.so, and the same sources on the emulator
+ * for the tests. `lorac` opens one when a device of its kind is asked for and calls its only
+ * symbol, lc_backend_entry. Library and program are of one version; the numbers say so.
+ */
+#ifndef LORAC_BACKEND_H
+#define LORAC_BACKEND_H
+
+#include "lorac/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LC_BACKEND_ABI 1
+
+typedef enum lc_device_kind {
+    LC_DEVICE_AUTO, /* cuda where one can be opened, else cpu */
+    LC_DEVICE_CPU,
+    LC_DEVICE_CUDA,
+    LC_DEVICE_EMU, /* the CUDA backend on the emulator: tests only */
+    LC_DEVICE_KIND_COUNT
+} lc_device_kind;
+
+typedef struct lc_device_options {
+    lc_device_kind kind;
+    int threads;        /* of the CPU backend */
+    int index;          /* of the GPU in this process */
+    bool deterministic; /* refuse what could give other bytes in the next run */
+} lc_device_options;
+
+#define LC_DESCRIPTION_BYTES 512
+
+typedef struct lc_backend {
+    int abi;             /* LC_BACKEND_ABI */
+    size_t ops_bytes;    /* sizeof(lc_ops) */
+    const char *version; /* LC_VERSION */
+    const char *name;    /* "cuda", "emu" */
+    const lc_memory_rules *memory;
+    LC_WARN_UNUSED lc_code (*open)(const lc_device_options *options, lc_device **out, lc_err *err);
+    /* One line about the libraries and GPUs found; LC_ERR_DEVICE says why there is no device. */
+    LC_WARN_UNUSED lc_code (*describe)(char text[LC_DESCRIPTION_BYTES], lc_err *err);
+} lc_backend;
+
+typedef const lc_backend *(*lc_backend_entry_fn)(void);
+#define LC_BACKEND_ENTRY "lc_backend_entry"
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,176 @@
+/*
+ * Finding and opening backends; see backend.h. A library stays loaded to the end of the process:
+ * CUDA cannot be unloaded and loaded again.
+ */
+#include "ops/backend.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/params.h"
+#include "lorac/log.h"
+
+#define PATH_BYTES  4096
+#define PLACE_COUNT 4
+
+/* One kind's library. */
+typedef struct loaded {
+    const char *file;
+    const lc_backend *backend; /* NULL: not loaded */
+    char path[PATH_BYTES];
+} loaded;
+
+static loaded libraries[LC_DEVICE_KIND_COUNT] = {
+    [LC_DEVICE_CUDA] = {.file = "liblorac_cuda.so"},
+    [LC_DEVICE_EMU] = {.file = "liblorac_emu.so"},
+};
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+const char *lc_device_kind_name(lc_device_kind kind)
+{
+    static const char *const names[LC_DEVICE_KIND_COUNT] = {"auto", "cpu", "cuda", "emu"};
+    return names[kind];
+}
+
+lc_device_kind lc_device_kind_of(const lc_device *device)
+{
+    for (int kind = LC_DEVICE_CPU; kind < LC_DEVICE_KIND_COUNT; kind++) {
+        if (strcmp(device->ops->name, lc_device_kind_name((lc_device_kind)kind)) == 0) {
+            return (lc_device_kind)kind;
+        }
+    }
+    return LC_DEVICE_AUTO;
+}
+
+const lc_memory_rules *lc_memory_rules_of(lc_device_kind kind)
+{
+    return lc_device_kind_is_gpu(kind) ? &lc_cuda_memory : &lc_cpu_memory;
+}
+
+/* ---- the library ---- */
+
+/* Places to look in, best first: LORAC_CUDA_LIBRARY alone if it is set; else beside the program, in
+ * ../lib from there, and the system's own. Returns how many. */
+static int places(const char *file, char out[PLACE_COUNT][PATH_BYTES])
+{
+    char program[PATH_BYTES / 2] = "";
+    const char *given = lc_param_text(LC_PARAM_CUDA_LIBRARY);
+    if (given != NULL && given[0] != '\0') {
+        (void)snprintf(out[0], PATH_BYTES, "%s", given);
+        return 1;
+    }
+    int count = 0;
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    char *slash = length > 0 ? strrchr(program, '/') : NULL;
+    if (slash != NULL) {
+        *slash = '\0';
+        (void)snprintf(out[count++], PATH_BYTES, "%s/%s", program, file);
+        (void)snprintf(out[count++], PATH_BYTES, "%s/../lib/%s", program, file);
+    }
+    (void)snprintf(out[count++], PATH_BYTES, "%s", file);
+    return count;
+}
+
+static lc_code check_backend(const lc_backend *backend, const char *path, lc_err *err)
+{
+    if (backend == NULL || backend->abi != LC_BACKEND_ABI || backend->ops_bytes != sizeof(lc_ops) ||
+        strcmp(backend->version, LC_VERSION) != 0) {
+        return lc_fail(err, LC_ERR_DEVICE,
+                       "%s belongs to another version of lorac (%s, this is %s): build both "
+                       "together",
+                       path, backend != NULL ? backend->version : "unknown", LC_VERSION);
+    }
+    return LC_OK;
+}
+
+/* Opens one place. A file that is there and does not load is an error; one that is not there is
+ * LC_ERR_NOT_FOUND. */
+static lc_code open_place(loaded *library, const char *path, lc_err *err)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) {
+        const char *why = dlerror();
+        const bool is_missing = strchr(path, '/') == NULL || access(path, F_OK) != 0;
+        return lc_fail(err, is_missing ? LC_ERR_NOT_FOUND : LC_ERR_DEVICE, "%s", why);
+    }
+    void *symbol = dlsym(handle, LC_BACKEND_ENTRY);
+    lc_backend_entry_fn entry = NULL;
+    memcpy(&entry, &symbol, sizeof entry);
+    if (entry == NULL) {
+        return lc_fail(err, LC_ERR_DEVICE, "%s is no backend of lorac", path);
+    }
+    LC_TRY(check_backend(entry(), path, err));
+    library->backend = entry();
+    memcpy(library->path, path, strnlen(path, sizeof library->path - 1)); /* zeroed before */
+    return LC_OK;
+}
+
+static lc_code load(loaded *library, lc_err *err)
+{
+    char paths[PLACE_COUNT][PATH_BYTES];
+    const int count = places(library->file, paths);
+    for (int i = 0; i < count; i++) {
+        lc_err why = {.code = LC_OK};
+        const lc_code code = open_place(library, paths[i], &why);
+        if (code == LC_OK) {
+            return LC_OK;
+        }
+        if (code != LC_ERR_NOT_FOUND) {
+            return lc_fail(err, code, "%s", why.message);
+        }
+        lc_log(LC_LOG_DEBUG, "%s", why.message);
+    }
+    return lc_fail(err, LC_ERR_DEVICE,
+                   count == 1
+                       ? "there is no %s (LORAC_CUDA_LIBRARY)"
+                       : "there is no %s beside lorac, in ../lib or in the system's folders; "
+                         "LORAC_CUDA_LIBRARY can name it",
+                   count == 1 ? paths[0] : library->file);
+}
+
+lc_code lc_backend_load(lc_device_kind kind, const lc_backend **out, const char **path, lc_err *err)
+{
+    loaded *library = &libraries[kind];
+    (void)pthread_mutex_lock(&mutex);
+    const lc_code code = library->backend != NULL ? LC_OK : load(library, err);
+    (void)pthread_mutex_unlock(&mutex);
+    LC_TRY(code);
+    *out = library->backend;
+    if (path != NULL) {
+        *path = library->path;
+    }
+    return LC_OK;
+}
+
+/* ---- the device ---- */
+
+static lc_code open_kind(lc_device_kind kind, const lc_device_options *options, lc_device **out,
+                         lc_err *err)
+{
+    const lc_backend *backend = NULL;
+    if (kind == LC_DEVICE_CPU) {
+        return lc_cpu_open(options->threads, out, err);
+    }
+    if (lc_backend_load(kind, &backend, NULL, err) != LC_OK ||
+        backend->open(options, out, err) != LC_OK) {
+        return lc_err_context(err, "device %s", lc_device_kind_name(kind));
+    }
+    return LC_OK;
+}
+
+lc_code lc_device_open(const lc_device_options *options, lc_device **out, lc_err *err)
+{
+    *out = NULL;
+    if (options->kind != LC_DEVICE_AUTO) {
+        return open_kind(options->kind, options, out, err);
+    }
+    lc_err why = {.code = LC_OK};
+    if (open_kind(LC_DEVICE_CUDA, options, out, &why) == LC_OK) {
+        return LC_OK;
+    }
+    lc_log(LC_LOG_DEBUG, "device auto: %s", why.message);
+    return open_kind(LC_DEVICE_CPU, options, out, err);
+}

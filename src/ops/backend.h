@@ -1,0 +1,29 @@
+/* Opening a device of any kind: the CPU's is built in, others come from libraries. */
+#ifndef LC_OPS_BACKEND_H
+#define LC_OPS_BACKEND_H
+
+#include "lorac/backend.h"
+
+const char *lc_device_kind_name(lc_device_kind kind); /* "auto", "cpu", "cuda", "emu" */
+
+lc_device_kind lc_device_kind_of(const lc_device *device);
+
+static inline bool lc_device_kind_is_gpu(lc_device_kind kind)
+{
+    return kind == LC_DEVICE_CUDA || kind == LC_DEVICE_EMU;
+}
+
+/* Opens a device; close it with device->ops->close. AUTO takes a GPU where one can be opened; that
+ * one could not is said at debug level. */
+LC_WARN_UNUSED lc_code lc_device_open(const lc_device_options *options, lc_device **out,
+                                      lc_err *err);
+
+/* The library of a kind, opened once and kept: LORAC_CUDA_LIBRARY, or its name beside the program,
+ * or in ../lib seen from there, or where the system looks. *path (borrowed) says which. */
+LC_WARN_UNUSED lc_code lc_backend_load(lc_device_kind kind, const lc_backend **out,
+                                       const char **path, lc_err *err);
+
+/* How a kind of device wants a model's memory; AUTO counts as CPU. No library is needed. */
+const lc_memory_rules *lc_memory_rules_of(lc_device_kind kind);
+
+#endif
