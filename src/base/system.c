@@ -152,3 +152,9 @@ bool lc_system_has_cpu_flag(const char *flag)
     }
     return false;
 }
+
+bool lc_system_has_gpu_driver(void)
+{
+    return lc_path_exists("/dev/nvidiactl") || lc_path_exists("/dev/dxg") ||
+           lc_path_exists("/dev/nvhost-ctrl-gpu");
+}

@@ -66,7 +66,7 @@ static void print_cuda(void)
         return;
     }
     printf("cuda backend  no: %s%s\n", why.message,
-           lc_path_exists("/dev/nvidiactl") ? "; a GPU is there (/dev/nvidiactl)" : "");
+           lc_system_has_gpu_driver() ? "; a GPU's driver is there" : "");
 }
 
 /* Opens the device as a job would. */

@@ -58,8 +58,8 @@ static lc_code resolve(lc_job_plan *job, lc_err *err)
     const lc_job_facts facts = {.example_count = examples > 0 ? examples : UNKNOWN_EXAMPLES,
                                 .longest_example = job->extent.longest,
                                 .model_context = job->config.max_position,
-                                .device = lc_device_kind_is_gpu(job->spec.device) ? job->spec.device
-                                                                                  : LC_DEVICE_CPU};
+                                .device = job->spec.device == LC_DEVICE_AUTO ? lc_device_auto()
+                                                                             : job->spec.device};
     return lc_job_resolve(&job->spec, &facts, 0, &job->resolved, err);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/params.h"
+#include "base/system.h"
 #include "lorac/log.h"
 
 #define PATH_BYTES  4096
@@ -161,16 +162,25 @@ static lc_code open_kind(lc_device_kind kind, const lc_device_options *options, 
     return LC_OK;
 }
 
+lc_device_kind lc_device_auto(void)
+{
+    const lc_backend *backend = NULL;
+    char text[LC_DESCRIPTION_BYTES];
+    lc_err why = {.code = LC_OK};
+    if (!lc_system_has_gpu_driver()) { /* no need to load CUDA to learn that */
+        return LC_DEVICE_CPU;
+    }
+    if (lc_backend_load(LC_DEVICE_CUDA, &backend, NULL, &why) == LC_OK &&
+        backend->describe(text, &why) == LC_OK) {
+        return LC_DEVICE_CUDA;
+    }
+    lc_log(LC_LOG_WARN, "device auto takes the CPU: %s", why.message);
+    return LC_DEVICE_CPU;
+}
+
 lc_code lc_device_open(const lc_device_options *options, lc_device **out, lc_err *err)
 {
+    const lc_device_kind kind = options->kind == LC_DEVICE_AUTO ? lc_device_auto() : options->kind;
     *out = NULL;
-    if (options->kind != LC_DEVICE_AUTO) {
-        return open_kind(options->kind, options, out, err);
-    }
-    lc_err why = {.code = LC_OK};
-    if (open_kind(LC_DEVICE_CUDA, options, out, &why) == LC_OK) {
-        return LC_OK;
-    }
-    lc_log(LC_LOG_DEBUG, "device auto: %s", why.message);
-    return open_kind(LC_DEVICE_CPU, options, out, err);
+    return open_kind(kind, options, out, err);
 }

@@ -13,8 +13,11 @@ static inline bool lc_device_kind_is_gpu(lc_device_kind kind)
     return kind == LC_DEVICE_CUDA || kind == LC_DEVICE_EMU;
 }
 
-/* Opens a device; close it with device->ops->close. AUTO takes a GPU where one can be opened; that
- * one could not is said at debug level. */
+/* What AUTO stands for here: CUDA where a driver, the library and a GPU are found, else CPU. That
+ * there is a driver but no usable GPU is said as a warning. */
+lc_device_kind lc_device_auto(void);
+
+/* Opens a device; close it with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_device_open(const lc_device_options *options, lc_device **out,
                                       lc_err *err);
 

@@ -32,8 +32,12 @@ static void open_engine(const char *name, bool adapted, int64_t tokens, int64_t 
     (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
     (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
                    name);
-    const lc_engine_sizes sizes = {
-        .dtype = LC_F32, .threads = 2, .tokens = tokens, .cache_slots = slots, .cache_rows = rows};
+    const lc_engine_sizes sizes = {.device = LC_DEVICE_CPU,
+                                   .dtype = "fp32",
+                                   .threads = 2,
+                                   .tokens = tokens,
+                                   .cache_slots = slots,
+                                   .cache_rows = rows};
     assert_ok(lc_engine_load(model, adapted ? adapter : NULL, engine, &test_err));
     assert_ok(lc_engine_start(engine, &sizes, &test_err));
 }
