@@ -2,9 +2,11 @@
 #include "parity.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lorac/comm.h"
+#include "ops/backend.h"
 
 #define PARITY_MAX_TOKENS ((int64_t)1 << 20) /* of an example; far above any test's */
 
@@ -24,17 +26,37 @@ static lc_code load(parity_run *run, lc_err *err)
     return lc_weight_files_open(options->model_dir, &run->files, err);
 }
 
+lc_device_kind parity_device(void)
+{
+    const char *name = getenv("LORAC_TEST_DEVICE");
+    for (int kind = 0; name != NULL && kind < LC_DEVICE_KIND_COUNT; kind++) {
+        if (strcmp(name, lc_device_kind_name((lc_device_kind)kind)) == 0) {
+            return (lc_device_kind)kind;
+        }
+    }
+    return LC_DEVICE_CPU;
+}
+
+lc_dtype parity_dtype(void)
+{
+    const char *name = getenv("LORAC_TEST_DTYPE");
+    return name != NULL && strcmp(name, "bf16") == 0 ? LC_BF16 : LC_F32;
+}
+
 static lc_code open_model(parity_run *run, lc_err *err)
 {
     const parity_options *options = &run->options;
-    const lc_model_options model_options = {.dtype = LC_F32,
+    const lc_device_options device = {.kind = options->device == LC_DEVICE_AUTO ? LC_DEVICE_CPU
+                                                                                : options->device,
+                                      .threads = options->threads};
+    const lc_model_options model_options = {.dtype = options->dtype,
                                             .training = !options->generation,
                                             .dropout = options->dropout,
                                             .tokens = options->tokens,
                                             .cache_slots = options->generation ? 1 : 0,
                                             .cache_rows =
                                                 options->generation ? run->dataset.longest : 0};
-    LC_TRY(lc_cpu_open(options->threads, &run->device, err));
+    LC_TRY(lc_device_open(&device, &run->device, err));
     LC_TRY(lc_model_open(&run->config, &run->spec, run->files, &model_options, run->device,
                          &run->model, err));
     run->model_is_open = true;

@@ -7,6 +7,7 @@
 #define TESTS_SUPPORT_PARITY_H
 
 #include "data/dataset.h"
+#include "lorac/backend.h"
 #include "model/model.h"
 #include "train/trainer.h"
 
@@ -19,8 +20,14 @@ typedef struct parity_options {
     int64_t tokens;           /* micro-batch capacity */
     float dropout;
     int threads;
-    bool generation; /* opens for parity_logits instead of training */
+    bool generation;       /* opens for parity_logits instead of training */
+    lc_device_kind device; /* LC_DEVICE_AUTO: the CPU */
+    lc_dtype dtype;
 } parity_options;
+
+/* The device and the type that LORAC_TEST_DEVICE and LORAC_TEST_DTYPE name, else cpu and fp32. */
+lc_device_kind parity_device(void);
+lc_dtype parity_dtype(void);
 
 typedef struct parity_run {
     parity_options options;
