@@ -42,7 +42,10 @@ lc_code lc_cuda_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
                        "out of GPU memory: %zu MiB wanted, %zu of %zu MiB are free", bytes >> 20,
                        free_bytes >> 20, total >> 20);
     }
-    const lc_code code = lc_cuda_zero(device, memory, bytes, err);
+    lc_code code = lc_cuda_zero(device, memory, bytes, err);
+    if (code == LC_OK) {
+        code = lc_cuda_sync(device, err); /* before readers fill it on their streams */
+    }
     if (code != LC_OK) {
         (void)cudaFree(memory);
         return code;

@@ -9,9 +9,9 @@
 #include "ops/backend.h"
 #include "testing.h"
 
-#define TRIALS          10
+#define TRIALS          8
 #define TOLERANCE       1e-5
-#define WORKSPACE_BYTES ((size_t)24 << 20)
+#define WORKSPACE_BYTES ((size_t)6 << 20)
 
 static lc_device *device;
 static void *workspace;
