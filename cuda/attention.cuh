@@ -24,8 +24,13 @@ constexpr float LN_2 = 0.6931471805599453f;
 struct Batch {
     const lc_attention_layout *layout;
     int rows;   /* N */
-    int shared; /* S */
     int window; /* W, or NO_WINDOW */
+    int shared; /* S, once a kernel has read it: a recorded launch serves batches of any S */
+
+    __device__ __forceinline__ Batch on_device() const
+    {
+        return {layout, rows, window, (int)layout->shared_rows};
+    }
 
     __device__ __forceinline__ lc_attention_row row(int i) const
     {
@@ -150,8 +155,7 @@ inline bool is_served(const lc_attention_shape &shape, int64_t rows)
 inline Batch make_batch(const lc_attention_shape &shape, int64_t rows)
 {
     return {static_cast<const lc_attention_layout *>(shape.layout), (int)rows,
-            (int)shape.documents.shared_rows,
-            shape.window > 0 && shape.window < NO_WINDOW ? (int)shape.window : NO_WINDOW};
+            shape.window > 0 && shape.window < NO_WINDOW ? (int)shape.window : NO_WINDOW, 0};
 }
 
 } // namespace

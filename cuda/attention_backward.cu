@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(KEY_GROUPS *PARTS *WARP) attention_key_gradien
     GPU_DYN_SHARED(bf16, keys);
     bf16 *const values = keys + Tile::KEYS, *const stages = values + Tile::KEYS;
     float *const stats = reinterpret_cast<float *>(stages + 2 * Tile::STAGE);
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int kv_column = (int)blockIdx.x * args.dim;
     const int first = batch.tile(batch.layout->keys, blockIdx.y) * LC_TILE;
     const int last = min(first + LC_TILE, batch.rows) - 1;
@@ -279,7 +279,7 @@ __global__ void __launch_bounds__(QUERY_THREADS) attention_query_gradient(Backwa
     using Tile = QueryGradientTile<DIM, KEYS>;
     GPU_DYN_SHARED(bf16, queries);
     bf16 *const dout = queries + Tile::ROWS, *const stages = dout + Tile::ROWS;
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int head = blockIdx.x, column = head * args.dim, kv_column = head / args.group * args.dim;
     const int first = batch.tile(batch.layout->queries, blockIdx.y) * LC_TILE;
     const KeyTiles<KEYS> tiles(batch, Sight(batch, first, min(first + LC_TILE, batch.rows) - 1));

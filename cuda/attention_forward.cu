@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(WARPS *WARP) attention_forward(ForwardArgs arg
     using Tile = ForwardTile<DIM, WARPS, M, KEYS>;
     GPU_DYN_SHARED(bf16, queries);
     bf16 *const stages = queries + Tile::QUERIES;
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int head = blockIdx.x, kv_column = head / args.group * args.dim;
     const int64_t order =
         Tile::ROWS == LC_WIDE_TILE ? batch.layout->wide_queries : batch.layout->queries;

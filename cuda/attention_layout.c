@@ -93,6 +93,7 @@ void lc_cuda_lay_out(const lc_documents *documents, int64_t tokens, void *layout
         .wide_queries = (char *)wide_queries - (char *)layout,
         .queries = (char *)queries - (char *)layout,
         .keys = (char *)keys - (char *)layout,
+        .shared_rows = documents->shared_rows,
     };
     fill_rows(documents, (int32_t)tokens, rows);
     fill_order(documents, (int32_t)tokens, rows, LC_WIDE_TILE, query_work, wide_queries);

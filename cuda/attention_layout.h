@@ -31,7 +31,7 @@ typedef struct lc_attention_layout {
     int64_t wide_queries; /* tiles of LC_WIDE_TILE rows and the keys they see */
     int64_t queries;      /* the same for LC_TILE rows */
     int64_t keys;         /* tiles of LC_TILE keys and the rows that see them */
-    int64_t unused;
+    int64_t shared_rows;
 } lc_attention_layout;
 
 #ifdef __cplusplus

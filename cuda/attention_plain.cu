@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(PLAIN_THREADS) attention_plain_forward(PlainAr
     float *const keys = queries + Tile::OWN * Tile::LD, *const values = keys + WARP * Tile::LD;
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     float *const scratch = values + WARP * Tile::LD + warp * R * WARP;
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int head = blockIdx.x, column = head * args.dim, kv_column = head / args.group * args.dim;
     const int first = (int)(gridDim.y - 1 - blockIdx.y) * Tile::OWN;
     const int last = min(first + Tile::OWN, batch.rows) - 1;
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(PLAIN_THREADS) attention_plain_query_gradient(
     float *const values = keys + WARP * Tile::LD;
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     float *const scratch = values + WARP * Tile::LD + warp * R * WARP;
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int head = blockIdx.x, column = head * args.dim, kv_column = head / args.group * args.dim;
     const int first = (int)(gridDim.y - 1 - blockIdx.y) * Tile::OWN;
     const int last = min(first + Tile::OWN, batch.rows) - 1;
@@ -289,7 +289,7 @@ __global__ void __launch_bounds__(PLAIN_THREADS) attention_plain_key_gradient(Pl
     float *const douts = queries + WARP * Tile::LD;
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     float *const scratch = douts + WARP * Tile::LD + warp * R * WARP;
-    const Batch &batch = args.batch;
+    const Batch batch = args.batch.on_device();
     const int kv_column = (int)blockIdx.x * args.dim, first = (int)blockIdx.y * Tile::OWN;
     const int last = min(first + Tile::OWN, batch.rows) - 1;
     const int end = query_end(batch, first, last);

@@ -12,6 +12,15 @@
 #include "lorac/backend.h"
 #include "lorac/ops_check.h"
 
+#define LC_CUDA_GRAPHS 32 /* recorded sequences; further ones are queued launch by launch */
+
+/* What is known of one key of record_begin. */
+typedef struct lc_cuda_graph {
+    uint64_t key;
+    bool is_seen;         /* it has run once: libraries have loaded what they need */
+    cudaGraphExec_t exec; /* owned; NULL until recorded */
+} lc_cuda_graph;
+
 #define LC_CUDA_READERS 8 /* threads that fill device memory at once, each with a stream */
 
 /* One thread's way to fill device memory. */
@@ -29,7 +38,9 @@ typedef struct lc_cuda {
     cudaEvent_t host_slots[LC_HOST_SLOTS]; /* recorded after each queued upload */
     lc_cuda_reader readers[LC_CUDA_READERS];
     lc_cuda_gemms gemms;
-    void *scratch; /* borrowed: the workspace behind the products' part */
+    lc_cuda_graph graphs[LC_CUDA_GRAPHS];
+    lc_cuda_graph *recording; /* NULL: nothing is being recorded */
+    void *scratch;            /* borrowed: the workspace behind the products' part */
     size_t scratch_bytes;
     char description[160];
 } lc_cuda;
@@ -61,6 +72,12 @@ void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
 lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
 void lc_cuda_close(lc_device *device);
+
+/* graph.c: recorded sequences. */
+lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err);
+lc_code lc_cuda_record_end(lc_device *device, bool is_whole, lc_err *err);
+void lc_cuda_forget_graphs(lc_cuda *cuda);
+
 lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *err);
 
 #endif

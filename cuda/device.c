@@ -141,6 +141,7 @@ void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     const size_t products = lc_cuda_product_workspace(bytes);
+    lc_cuda_forget_graphs(cuda);
     lc_cuda_gemms_set_workspace(&cuda->gemms, memory, products);
     cuda->scratch = memory != NULL ? (char *)memory + products : NULL;
     cuda->scratch_bytes = bytes - products;
@@ -287,6 +288,7 @@ fail:
 void lc_cuda_close(lc_device *device)
 {
     lc_cuda *cuda = lc_cuda_of(device);
+    lc_cuda_forget_graphs(cuda);
     for (int i = 0; i < LC_CUDA_READERS; i++) {
         lc_cuda_reader *reader = &cuda->readers[i];
         if (reader->stream != NULL) {

@@ -209,40 +209,44 @@ __device__ __forceinline__ double warp_sum_double(double value)
 }
 
 /*
- * sums += (sum weights*nll, sum weights, sum correct, count), in double. One block of 256 threads.
- * Shared: 3 doubles per warp. Moves 12 bytes per position. Sums go over a thread's positions,
- * lanes, warps in this order.
+ * sums += (sum weights*nll, sum weights, sum correct, count) of the positions with a weight above 0,
+ * in double. One block of 256 threads. Shared: 4 doubles per warp. Moves 12 bytes per position.
+ * Sums go over a thread's positions, lanes, warps in this order.
  */
 __global__ void __launch_bounds__(SUM_THREADS) add_sums_kernel(const lc_add_sums_args args)
 {
     constexpr int WARPS = SUM_THREADS / WARP;
-    GPU_SHARED(double, partial, [3 * WARPS]);
-    double loss = 0.0, weight = 0.0, correct = 0.0;
+    GPU_SHARED(double, partial, [4 * WARPS]);
+    double loss = 0.0, weight = 0.0, correct = 0.0, targets = 0.0;
 #pragma unroll 4
     for (int64_t i = threadIdx.x; i < args.count; i += SUM_THREADS) {
-        loss += (double)args.weights[i] * (double)args.nll[i];
-        weight += (double)args.weights[i];
-        correct += (double)args.correct[i];
+        const bool counts = args.weights[i] > 0.0f;
+        loss += counts ? (double)args.weights[i] * (double)args.nll[i] : 0.0;
+        weight += counts ? (double)args.weights[i] : 0.0;
+        correct += counts ? (double)args.correct[i] : 0.0;
+        targets += counts ? 1.0 : 0.0;
     }
     loss = warp_sum_double(loss);
     weight = warp_sum_double(weight);
     correct = warp_sum_double(correct);
+    targets = warp_sum_double(targets);
     const int warp = threadIdx.x / WARP;
     if (threadIdx.x % WARP == 0) {
         partial[warp] = loss;
         partial[WARPS + warp] = weight;
         partial[2 * WARPS + warp] = correct;
+        partial[3 * WARPS + warp] = targets;
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        double total[3] = {0.0, 0.0, 0.0};
-        for (int i = 0; i < 3 * WARPS; i++) {
+        double total[4] = {0.0, 0.0, 0.0, 0.0};
+        for (int i = 0; i < 4 * WARPS; i++) {
             total[i / WARPS] += partial[i];
         }
         args.sums->loss += total[0];
         args.sums->weight += total[1];
         args.sums->correct += total[2];
-        args.sums->targets += (double)args.count;
+        args.sums->targets += total[3];
     }
 }
 

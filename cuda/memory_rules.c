@@ -58,10 +58,20 @@ static size_t workspace_bytes(const lc_workspace_extent *extent)
                     : SMALL_PRODUCT_BYTES + scratch;
 }
 
+/* Eighths of the capacity, in whole tiles of 128 rows. */
+static int64_t round_rows(int64_t rows, int64_t capacity)
+{
+    const int64_t step = lc_ceil_div(lc_ceil_div(capacity, 8), 128) * 128;
+    const int64_t rounded = lc_ceil_div(rows, step) * step;
+    return rounded < capacity ? rounded : capacity;
+}
+
 const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .pitch = PITCH,
                                         .alignment = ALIGNMENT,
                                         .can_share = true,
+                                        .head_rows = 2048,
+                                        .round_rows = round_rows,
                                         .workspace_bytes = workspace_bytes,
                                         .layout_bytes = lc_cuda_layout_bytes,
                                         .lay_out = lc_cuda_lay_out};

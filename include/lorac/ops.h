@@ -43,6 +43,10 @@ typedef struct lc_memory_rules {
     int64_t pitch;        /* strides of activations are multiples of so many elements */
     int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
     bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
+    int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
+    /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to
+     * be recorded (lc_ops.record_begin). The rows behind it belong to no document. */
+    int64_t (*round_rows)(int64_t rows, int64_t capacity);
     /* Device memory for what ops put down on their way: lc_ops.set_workspace. */
     size_t (*workspace_bytes)(const lc_workspace_extent *extent);
     /* What attention wants to know of a batch of at most `tokens` rows: bytes of it, and the
@@ -230,7 +234,8 @@ typedef struct lc_qk_rope_backward_args {
 struct lc_documents {
     int32_t shared_rows;
     int32_t count;
-    const int32_t *cu_seqlens; /* [in] count+1: shared_rows, .., N. In host memory */
+    const int32_t *cu_seqlens; /* [in] count+1: shared_rows, .., N. In host memory. With a layout
+                                  the last may be less: rows behind it belong to no document */
 };
 
 /* Causal attention inside documents of a packed batch. Query head h reads kv-head h / (H/K).
@@ -341,7 +346,7 @@ typedef struct lc_sums {
     double targets; /* number of positions */
 } lc_sums;
 
-/* Adds one batch, in double and in a fixed order. */
+/* Adds one batch, in double and in a fixed order. Positions of weight 0 do not count. */
 typedef struct lc_add_sums_args {
     const float *nll, *correct, *weights; /* [in] count */
     int64_t count;
@@ -412,6 +417,12 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
     /* Borrowed until the device is closed or another one is set. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
+    /* Records what is queued between begin and end under `key`, a few sizes and pointers that it
+     * depends on, so that it can be queued again as a whole. *replayed: it was recorded before and
+     * is queued now; the caller leaves it out. `is_whole` false: something went wrong between. */
+    LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, uint64_t key, bool *replayed,
+                                           lc_err *err);
+    LC_WARN_UNUSED lc_code (*record_end)(lc_device *device, bool is_whole, lc_err *err);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
     LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from,
                                    lc_err *err); /* same shape, may convert */

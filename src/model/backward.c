@@ -181,7 +181,7 @@ static lc_code spread_read_rows(const layer_pass *pass, lc_mat *d_attended, lc_e
 {
     lc_model *model = pass->model;
     lc_device *device = model->device;
-    const int64_t all = pass->batch->token_count;
+    const int64_t all = pass->model->rows;
     const lc_mat read = lc_rows(model->d_read, pass->rows);
     /* o_proj has read it for the last time. */
     const lc_mat spread = lc_mat_view(model->read_attended, 0, 0, all, d_attended->cols);
@@ -305,7 +305,7 @@ lc_code lc_model_backward(lc_model *model, const lc_batch *batch, const lc_dropo
                                  .dropout = &keyed,
                                  .saved = &model->layers[layer],
                                  .weights = &model->weights.layers[layer],
-                                 .rows = batch->token_count,
+                                 .rows = model->rows,
                                  .index = layer};
         if (layer_backward(&pass, err) != LC_OK) {
             return lc_err_context(err, "layer %d backward", layer);

@@ -303,16 +303,16 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
                            lc_rows(layer->middle, count), &read, err);
 }
 
-lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
+lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
                          const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
 {
     LC_TRY(LC_OP(model->device, embed,
                  {.ids = model->ids,
                   .table = model->weights.embed,
-                  .out = lc_rows(model->layers[0].input, token_count)},
+                  .out = lc_rows(model->layers[0].input, rows)},
                  err));
     for (int32_t layer = 0; layer < model->config.layers; layer++) {
-        if (layer_forward(model, layer, token_count, batch, decode, dropout, err) != LC_OK) {
+        if (layer_forward(model, layer, rows, batch, decode, dropout, err) != LC_OK) {
             return lc_err_context(err, "layer %d forward", layer);
         }
     }

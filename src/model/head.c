@@ -77,9 +77,9 @@ static lc_code add_up(lc_model *model, int64_t count, lc_err *err)
                  err);
 }
 
-lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient, lc_err *err)
+lc_code lc_model_head_loss(lc_model *model, bool gradient, lc_err *err)
 {
-    const int64_t count = batch->target_count;
+    const int64_t count = model->read_count;
     if (count == 0) {
         return LC_OK;
     }

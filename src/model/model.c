@@ -11,13 +11,8 @@
 #include "model/passes.h"
 #include "model/rope.h"
 
-#define LC_HEAD_ROWS \
-    256 /* rows of one chunk of logits: V*1 KiB of memory, wide enough for a quick GEMM */
-
-static int64_t head_rows_of(const lc_model_options *options)
-{
-    return options->tokens < LC_HEAD_ROWS ? options->tokens : LC_HEAD_ROWS;
-}
+/* What record_begin tells apart. */
+enum { RECORD_FORWARD = 1, RECORD_BACKWARD, RECORD_UPDATE };
 
 /* What the walk over the buffers needs: sizes and the host arrays it fills. */
 static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_adapter_spec *spec,
@@ -34,7 +29,8 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
     model->training = options->training;
     model->dropout = options->dropout;
     model->tokens = options->tokens;
-    model->head_rows = head_rows_of(options);
+    model->head_rows =
+        options->tokens < memory_rules->head_rows ? options->tokens : memory_rules->head_rows;
     model->cache_slots = options->cache_slots;
     model->cache_rows = options->cache_rows;
     if (options->tokens < 1 || options->tokens > INT32_MAX / 2) {
@@ -254,17 +250,29 @@ static void put(const lc_model *model, void *to, const void *from, size_t bytes)
     }
 }
 
-static void put_ints(const lc_model *model, int32_t *to, const int32_t *from, int32_t count)
+/* `count` numbers, then `filler` up to `rows`. */
+static void put_ints(const lc_model *model, int32_t *to, const int32_t *from, int64_t count,
+                     int64_t rows, int32_t filler)
 {
     put(model, to, from, (size_t)count * sizeof *from);
+    int32_t *host = host_of(model, to);
+    for (int64_t i = count; i < rows; i++) {
+        host[i] = filler;
+    }
 }
 
 /* Example and position of each supervised row, which key its dropout past the last attention. */
 static void put_read_rows(lc_model *model, const lc_batch *batch)
 {
     const int32_t count = batch->target_count;
-    model->read_count = count;
-    put_ints(model, model->target_rows, batch->target_rows, count);
+    const int64_t rows = model->read_count;
+    float *weights = host_of(model, model->target_weights);
+    put_ints(model, model->target_rows, batch->target_rows, count, rows, -1);
+    put_ints(model, model->targets, batch->targets, count, rows, 0);
+    put(model, model->target_weights, batch->target_weights, (size_t)count * sizeof *weights);
+    for (int64_t i = count; i < rows; i++) {
+        weights[i] = 0.0f;
+    }
     if (!(model->dropout > 0.0f)) {
         return;
     }
@@ -299,16 +307,16 @@ static void put_rope(lc_model *model, const lc_batch *batch)
 static lc_code upload_batch(lc_model *model, const lc_batch *batch, uint32_t seed, uint32_t step,
                             lc_err *err)
 {
-    const int32_t n = batch->token_count, m = batch->target_count;
+    const int32_t n = batch->token_count;
     const lc_step_values values = {.key = {seed, step}};
+    model->rows = model->memory->round_rows(n, model->tokens);
+    model->read_count = model->memory->round_rows(batch->target_count, model->tokens);
     LC_TRY(begin_upload(model, err));
     put(model, model->values, &values, sizeof values);
     put_rope(model, batch);
-    put_ints(model, model->ids, batch->ids, n);
-    put_ints(model, model->positions, batch->positions, n);
+    put_ints(model, model->ids, batch->ids, n, model->rows, 0);
+    put_ints(model, model->positions, batch->positions, n, model->rows, 0);
     put_read_rows(model, batch);
-    put_ints(model, model->targets, batch->targets, m);
-    put(model, model->target_weights, batch->target_weights, (size_t)m * sizeof(float));
     put(model, model->examples, batch->examples, (size_t)n * sizeof *batch->examples);
     if (model->layout != NULL) {
         const lc_documents documents = lc_documents_of(batch);
@@ -335,6 +343,14 @@ lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err)
     return model->device->ops->download(model->device, sums, model->sums, sizeof *sums, err);
 }
 
+static lc_code run_batch(lc_model *model, const lc_batch *batch, bool backward,
+                         const lc_dropout *dropout, lc_err *err)
+{
+    LC_TRY(lc_model_forward(model, model->rows, batch, NULL, dropout, err));
+    LC_TRY(lc_model_head_loss(model, backward, err));
+    return backward ? lc_model_backward(model, batch, dropout, err) : LC_OK;
+}
+
 lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, uint32_t seed,
                        uint32_t step, lc_err *err)
 {
@@ -347,22 +363,22 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
                                 .key = model->values->key,
                                 .example = model->examples,
                                 .position = model->positions};
+    const bool has_backward = backward && batch->target_count > 0 && model->spec.master_count > 0;
+    const uint64_t key = (uint64_t)model->rows << 34 | (uint64_t)model->read_count << 4 |
+                         (has_backward ? RECORD_BACKWARD : RECORD_FORWARD);
+    bool replayed = false;
     LC_TRY(upload_batch(model, batch, seed, step, err));
-    LC_TRY(lc_model_forward(model, batch->token_count, batch, NULL, &dropout, err));
-    LC_TRY(lc_model_head_loss(model, batch, backward, err));
-    if (backward && batch->target_count > 0 && model->spec.master_count > 0) {
-        LC_TRY(lc_model_backward(model, batch, &dropout, err));
+    LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
+    if (replayed) {
+        return LC_OK;
     }
-    return LC_OK;
+    const lc_code code = run_batch(model, batch, has_backward, &dropout, err);
+    LC_TRY(model->device->ops->record_end(model->device, code == LC_OK, err));
+    return code;
 }
 
-lc_code lc_model_update(lc_model *model, const lc_update_options *options, double weight,
-                        double learning_rate, lc_err *err)
+static lc_code update(lc_model *model, const lc_update_options *options, lc_err *err)
 {
-    const lc_step_values values = {.weight = weight, .learning_rate = learning_rate};
-    LC_TRY(begin_upload(model, err));
-    put(model, model->values, &values, sizeof values);
-    LC_TRY(upload(model, sizeof values, err));
     LC_TRY(LC_OP(model->device, adamw,
                  {.param = model->master,
                   .grad = model->grad,
@@ -379,6 +395,23 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
                   .update = model->update},
                  err));
     return publish(model, err);
+}
+
+lc_code lc_model_update(lc_model *model, const lc_update_options *options, double weight,
+                        double learning_rate, lc_err *err)
+{
+    const lc_step_values values = {.weight = weight, .learning_rate = learning_rate};
+    LC_TRY(begin_upload(model, err));
+    put(model, model->values, &values, sizeof values);
+    LC_TRY(upload(model, sizeof values, err));
+    bool replayed = false;
+    LC_TRY(model->device->ops->record_begin(model->device, RECORD_UPDATE, &replayed, err));
+    if (replayed) {
+        return LC_OK;
+    }
+    const lc_code code = update(model, options, err);
+    LC_TRY(model->device->ops->record_end(model->device, code == LC_OK, err));
+    return code;
 }
 
 lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err)
@@ -435,11 +468,12 @@ lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err
     }
     LC_TRY(begin_upload(model, err));
     put_decode_rope(model, args);
-    put_ints(model, model->ids, args->ids, n);
-    put_ints(model, model->positions, args->positions, n);
-    put_ints(model, model->slots, args->slots, n);
-    put_ints(model, model->target_rows, args->want, args->want_count);
+    model->rows = n;
     model->read_count = args->want_count;
+    put_ints(model, model->ids, args->ids, n, n, 0);
+    put_ints(model, model->positions, args->positions, n, n, 0);
+    put_ints(model, model->slots, args->slots, n, n, 0);
+    put_ints(model, model->target_rows, args->want, args->want_count, args->want_count, 0);
     LC_TRY(end_upload(model, err));
     const lc_dropout none = {.p = 0.0f};
     LC_TRY(lc_model_forward(model, n, NULL, args, &none, err));

@@ -75,8 +75,9 @@ typedef struct lc_model {
     int32_t *read_positions;
     void *host_data[LC_HOST_SLOTS]; /* owned mirrors of the block; NULL where it is host memory */
     int host_slot;                  /* the mirror in use */
-    int32_t read_count;             /* rows listed in target_rows: all that is read of the last
-                                       layer */
+    int64_t rows;                   /* of the batch, as the device runs it (round_rows) */
+    int64_t read_count;             /* rows listed in target_rows: all that is read of the last
+                                       layer; rounded alike */
 
     /* KV cache of generation: per layer (slots*rows) x K*D */
     lc_mat *k_cache, *v_cache;
@@ -159,7 +160,7 @@ LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *ar
 
 /* Layers 0..L-1 from ids to model->hidden, which holds the read_count rows of target_rows only.
  * decode NULL: packed attention by cu_seqlens of `batch`. */
-LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int32_t token_count, const lc_batch *batch,
+LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
                                         const lc_decode_args *decode, const lc_dropout *dropout,
                                         lc_err *err);
 /* From model->d_hidden (gradient of model->hidden) down to the first adapted layer. */
@@ -167,7 +168,6 @@ LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch,
                                          const lc_dropout *dropout, lc_err *err);
 /* Final norm, head and cross-entropy in chunks over the supervised rows, added to the sums; with
  * gradient fills d_hidden. */
-LC_WARN_UNUSED lc_code lc_model_head_loss(lc_model *model, const lc_batch *batch, bool gradient,
-                                          lc_err *err);
+LC_WARN_UNUSED lc_code lc_model_head_loss(lc_model *model, bool gradient, lc_err *err);
 
 #endif

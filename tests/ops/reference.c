@@ -583,6 +583,9 @@ void ref_cross_entropy(const lc_cross_entropy_args *args, double *nll_exact)
 void ref_add_sums(const lc_add_sums_args *args)
 {
     for (int64_t i = 0; i < args->count; i++) {
+        if (!(args->weights[i] > 0.0f)) {
+            continue;
+        }
         args->sums->loss += (double)args->weights[i] * (double)args->nll[i];
         args->sums->weight += (double)args->weights[i];
         args->sums->correct += (double)args->correct[i];

@@ -35,9 +35,17 @@ static void lay_out_nothing(const lc_documents *documents, int64_t tokens, void 
     (void)documents, (void)tokens, (void)layout;
 }
 
+static int64_t same_rows(int64_t rows, int64_t capacity)
+{
+    (void)capacity;
+    return rows;
+}
+
 const lc_memory_rules lc_cpu_memory = {.pitch = 16,
                                        .alignment = 1,
                                        .can_share = true,
+                                       .head_rows = 256,
+                                       .round_rows = same_rows,
                                        .workspace_bytes = no_workspace,
                                        .layout_bytes = no_layout_bytes,
                                        .lay_out = lay_out_nothing};
@@ -165,6 +173,20 @@ static lc_code cpu_upload_queued(lc_device *device, void *to, const void *from, 
 static lc_code cpu_host_wait(lc_device *device, int slot, lc_err *err)
 {
     (void)device, (void)slot, (void)err;
+    return LC_OK;
+}
+
+/* Everything runs when it is called: nothing is recorded. */
+static lc_code cpu_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err)
+{
+    (void)device, (void)key, (void)err;
+    *replayed = false;
+    return LC_OK;
+}
+
+static lc_code cpu_record_end(lc_device *device, bool is_whole, lc_err *err)
+{
+    (void)device, (void)is_whole, (void)err;
     return LC_OK;
 }
 
@@ -296,6 +318,8 @@ static const lc_ops cpu_ops = {
     .upload_queued = cpu_upload_queued,
     .host_wait = cpu_host_wait,
     .set_workspace = cpu_set_workspace,
+    .record_begin = cpu_record_begin,
+    .record_end = cpu_record_end,
     .zero = cpu_zero,
     .copy = cpu_copy,
     .sync = cpu_sync,

@@ -214,10 +214,12 @@ lc_code lc_cpu_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err 
     LC_TRY(lc_add_sums_check(args, err));
     lc_sums *sums = args->sums;
     for (int64_t i = 0; i < args->count; i++) {
-        sums->loss += (double)args->weights[i] * (double)args->nll[i];
-        sums->weight += (double)args->weights[i];
-        sums->correct += (double)args->correct[i];
+        if (args->weights[i] > 0.0f) {
+            sums->loss += (double)args->weights[i] * (double)args->nll[i];
+            sums->weight += (double)args->weights[i];
+            sums->correct += (double)args->correct[i];
+            sums->targets += 1.0;
+        }
     }
-    sums->targets += (double)args->count;
     return LC_OK;
 }

@@ -1,0 +1,74 @@
+/*
+ * Recorded sequences of launches as CUDA graphs. A key's first run is plain, so that libraries load
+ * what they need; the second is captured; later ones are one call. What a graph's kernels read that
+ * changes from run to run lies in device memory.
+ */
+#include "cuda.h"
+
+static lc_cuda_graph *find_graph(lc_cuda *cuda, uint64_t key)
+{
+    for (int i = 0; i < LC_CUDA_GRAPHS; i++) {
+        lc_cuda_graph *graph = &cuda->graphs[i];
+        if (!graph->is_seen || graph->key == key) {
+            graph->key = key;
+            return graph;
+        }
+    }
+    return NULL;
+}
+
+lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err)
+{
+    lc_cuda *cuda = lc_cuda_of(device);
+    lc_cuda_graph *graph = find_graph(cuda, key);
+    *replayed = false;
+    if (graph == NULL) {
+        return LC_OK;
+    }
+    if (graph->exec != NULL) {
+        *replayed = true;
+        CUDA_TRY(cudaGraphLaunch(graph->exec, cuda->stream));
+        return LC_OK;
+    }
+    if (!graph->is_seen) {
+        graph->is_seen = true;
+        return LC_OK;
+    }
+    CUDA_TRY(cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal));
+    cuda->recording = graph;
+    return LC_OK;
+}
+
+lc_code lc_cuda_record_end(lc_device *device, bool is_whole, lc_err *err)
+{
+    lc_cuda *cuda = lc_cuda_of(device);
+    lc_cuda_graph *graph = cuda->recording;
+    cudaGraph_t recorded = NULL;
+    if (graph == NULL) {
+        return LC_OK;
+    }
+    cuda->recording = NULL;
+    const cudaError_t ended = cudaStreamEndCapture(cuda->stream, &recorded);
+    if (!is_whole) {
+        if (recorded != NULL) {
+            (void)cudaGraphDestroy(recorded);
+        }
+        return LC_OK; /* the error is the caller's */
+    }
+    LC_TRY(lc_cuda_result(ended, "cudaStreamEndCapture", err));
+    const cudaError_t made = cudaGraphInstantiate(&graph->exec, recorded, 0);
+    (void)cudaGraphDestroy(recorded);
+    LC_TRY(lc_cuda_result(made, "cudaGraphInstantiate", err));
+    CUDA_TRY(cudaGraphLaunch(graph->exec, cuda->stream));
+    return LC_OK;
+}
+
+void lc_cuda_forget_graphs(lc_cuda *cuda)
+{
+    for (int i = 0; i < LC_CUDA_GRAPHS; i++) {
+        if (cuda->graphs[i].exec != NULL) {
+            (void)cudaGraphExecDestroy(cuda->graphs[i].exec);
+        }
+        cuda->graphs[i] = (lc_cuda_graph){.exec = NULL};
+    }
+}
