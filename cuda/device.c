@@ -30,6 +30,13 @@ lc_code lc_cuda_result(cudaError_t error, const char *what, lc_err *err)
 
 /* ---- memory ---- */
 
+int64_t lc_cuda_free_bytes(lc_device *device)
+{
+    (void)device;
+    size_t free_bytes = 0, total = 0;
+    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? (int64_t)free_bytes : -1;
+}
+
 lc_code lc_cuda_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
     const size_t size = bytes > 0 ? bytes : 1;

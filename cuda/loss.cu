@@ -209,8 +209,8 @@ __device__ __forceinline__ double warp_sum_double(double value)
 }
 
 /*
- * sums += (sum weights*nll, sum weights, sum correct, count) of the positions with a weight above 0,
- * in double. One block of 256 threads. Shared: 4 doubles per warp. Moves 12 bytes per position.
+ * sums += (sum weights*nll, sum weights, sum correct, count) of the positions with a weight above
+ * 0, in double. One block of 256 threads. Shared: 4 doubles per warp. Moves 12 bytes per position.
  * Sums go over a thread's positions, lanes, warps in this order.
  */
 __global__ void __launch_bounds__(SUM_THREADS) add_sums_kernel(const lc_add_sums_args args)

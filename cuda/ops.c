@@ -368,6 +368,7 @@ const lc_ops lc_cuda_ops = {
 #else
     .name = "cuda",
 #endif
+    .free_bytes = lc_cuda_free_bytes,
     .alloc = lc_cuda_alloc,
     .free = lc_cuda_free,
     .upload = lc_cuda_upload,

@@ -398,6 +398,8 @@ typedef struct lc_ops {
     const char *name; /* "cpu", "cuda", "emu" */
 
     /* Device memory: zeroed, 256-byte aligned. */
+    /* Bytes that alloc could give now; -1: not known. */
+    int64_t (*free_bytes)(lc_device *device);
     LC_WARN_UNUSED lc_code (*alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
     void (*free)(lc_device *device, void *memory);
     LC_WARN_UNUSED lc_code (*upload)(lc_device *device, void *to, const void *from, size_t bytes,

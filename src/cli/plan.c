@@ -146,11 +146,12 @@ static void print_for_people(const lc_plan_options *options, const lc_job_plan *
     char total[LC_FORMAT_BYTES], have[LC_FORMAT_BYTES];
     print_job(job);
     print_buffers(job, options->all);
-    printf("%-58s %14s\n\n", "peak", lc_format_size(lc_plan_total(&job->plan), total));
+    const bool is_gpu = lc_device_kind_is_gpu(job->resolved.device);
+    printf("%-58s %14s\n", is_gpu ? "peak on the GPU" : "peak",
+           lc_format_size(lc_plan_total(&job->plan), total));
+    printf(is_gpu ? "CUDA's context and libraries come on top, 0.5 to 1.2 GiB\n\n" : "\n");
     if (limit < 0) {
-        printf("fits: not checked, the device is not here; --memory GIB checks against a size. Its "
-               "context and "
-               "libraries come on top\n");
+        printf("fits: not checked, the device is not here; --memory GIB checks against a size\n");
     } else {
         printf("fits: %s, %s are there\n", lc_plan_total(&job->plan) <= limit ? "yes" : "no",
                lc_format_size(limit, have));

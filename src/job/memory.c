@@ -37,15 +37,15 @@ int64_t lc_job_process_bytes(int64_t loaded)
     return RUN_BYTES + (resident > 0 ? resident : 0);
 }
 
-static lc_code add_data_set(lc_plan *plan, const char *name, const lc_data_extent *data,
-                            lc_err *err)
+static lc_code add_data_set(lc_plan *plan, lc_plan_class where, const char *name,
+                            const lc_data_extent *data, lc_err *err)
 {
     if (data->examples == 0) {
         return LC_OK;
     }
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, data->tokens, 1, err, "%s ids", name));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_F32, data->tokens, 1, err, "%s weights", name));
-    return lc_plan_add(plan, LC_PLAN_DATA, LC_I64, data->examples + 1, 1, err, "%s offsets", name);
+    LC_TRY(lc_plan_add(plan, where, LC_I32, data->tokens, 1, err, "%s ids", name));
+    LC_TRY(lc_plan_add(plan, where, LC_F32, data->tokens, 1, err, "%s weights", name));
+    return lc_plan_add(plan, where, LC_I64, data->examples + 1, 1, err, "%s offsets", name);
 }
 
 /* What the trainer and the job allocate in host memory beside the model. */
@@ -53,19 +53,26 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
                                 lc_err *err)
 {
     const int64_t masters = job->adapter->master_count;
-    LC_TRY(add_data_set(plan, "training", &job->training, err));
+    const bool is_gpu = lc_device_kind_is_gpu(job->resolved->device);
+    const lc_plan_class data_class = is_gpu ? LC_PLAN_HOST : LC_PLAN_DATA,
+                        adapter_class = is_gpu ? LC_PLAN_HOST : LC_PLAN_ADAPTER;
+    if (is_gpu) { /* pinned, LC_HOST_SLOTS of them */
+        LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8, plan->class_bytes[LC_PLAN_DATA],
+                           LC_HOST_SLOTS, err, "mirrors of the batch"));
+    }
+    LC_TRY(add_data_set(plan, data_class, "training", &job->training, err));
     if (job->training.examples > 0) {
-        LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->training.examples, 1, err,
+        LC_TRY(lc_plan_add(plan, data_class, LC_I64, job->training.examples, 1, err,
                            "order of the epoch"));
     }
-    LC_TRY(add_data_set(plan, "validation", &job->validation, err));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 6,
+    LC_TRY(add_data_set(plan, data_class, "validation", &job->validation, err));
+    LC_TRY(lc_plan_add(plan, data_class, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 6,
                        err, "packing tables"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_DATA, LC_I32, micro_batch_tokens, 9, err,
-                       "batch in host memory"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "masters in host memory"));
-    LC_TRY(lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam m in host memory"));
-    return lc_plan_add(plan, LC_PLAN_ADAPTER, LC_F32, masters, 1, err, "adam v in host memory");
+    LC_TRY(
+        lc_plan_add(plan, data_class, LC_I32, micro_batch_tokens, 9, err, "batch in host memory"));
+    LC_TRY(lc_plan_add(plan, adapter_class, LC_F32, masters, 1, err, "masters in host memory"));
+    LC_TRY(lc_plan_add(plan, adapter_class, LC_F32, masters, 1, err, "adam m in host memory"));
+    return lc_plan_add(plan, adapter_class, LC_F32, masters, 1, err, "adam v in host memory");
 }
 
 lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens, lc_arena *arena,
@@ -81,7 +88,9 @@ lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens,
     if (job->process_bytes == 0) {
         return LC_OK;
     }
-    return lc_plan_add(plan, LC_PLAN_PROCESS, LC_U8, job->process_bytes, 1, err,
+    const lc_plan_class where =
+        lc_device_kind_is_gpu(job->resolved->device) ? LC_PLAN_HOST : LC_PLAN_PROCESS;
+    return lc_plan_add(plan, where, LC_U8, job->process_bytes, 1, err,
                        "program, libraries, threads");
 }
 

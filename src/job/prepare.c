@@ -70,7 +70,8 @@ lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 /* Refuses a job that this machine's memory cannot hold. */
 static lc_code check_memory(const lc_job *job, lc_err *err)
 {
-    const int64_t limit = job->device->is_host ? lc_job_memory_limit() : -1;
+    const int64_t limit =
+        job->device->is_host ? lc_job_memory_limit() : job->device->ops->free_bytes(job->device);
     const lc_data_extent training = lc_data_extent_of(&job->training);
     const lc_data_extent validation = lc_data_extent_of(&job->validation);
     const int64_t loaded = lc_data_extent_bytes(&training) + lc_data_extent_bytes(&validation);

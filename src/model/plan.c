@@ -61,7 +61,7 @@ int64_t lc_plan_total(const lc_plan *plan)
 {
     int64_t total = 0;
     for (int i = 0; i < LC_PLAN_CLASS_COUNT; i++) {
-        if (!lc_add_i64(total, plan->class_bytes[i], &total)) {
+        if (i != LC_PLAN_HOST && !lc_add_i64(total, plan->class_bytes[i], &total)) {
             return INT64_MAX;
         }
     }
@@ -71,6 +71,6 @@ int64_t lc_plan_total(const lc_plan *plan)
 const char *lc_plan_class_name(lc_plan_class plan_class)
 {
     static const char *const names[LC_PLAN_CLASS_COUNT] = {
-        "weights", "adapter", "activations", "scratch", "cache", "data", "process"};
+        "weights", "adapter", "activations", "scratch", "cache", "data", "process", "host"};
     return names[plan_class];
 }

@@ -19,6 +19,7 @@ typedef enum lc_plan_class {
     LC_PLAN_CACHE,       /* KV cache of generation */
     LC_PLAN_DATA,        /* tokenized data sets, batches */
     LC_PLAN_PROCESS,     /* program, libraries, thread stacks: measured */
+    LC_PLAN_HOST,        /* host memory of a job on a GPU; not part of the total */
     LC_PLAN_CLASS_COUNT
 } lc_plan_class;
 
@@ -44,6 +45,7 @@ LC_WARN_UNUSED lc_code lc_plan_init(lc_plan *plan, lc_arena *arena, lc_err *err)
 LC_WARN_UNUSED lc_code lc_plan_add(lc_plan *plan, lc_plan_class plan_class, lc_dtype dtype,
                                    int64_t rows, int64_t cols, lc_err *err, const char *name_format,
                                    ...) LC_PRINTF(7, 8);
+/* Of the memory where the job computes. */
 int64_t lc_plan_total(const lc_plan *plan);
 const char *lc_plan_class_name(lc_plan_class plan_class);
 

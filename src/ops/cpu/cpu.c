@@ -136,6 +136,13 @@ static lc_code cpu_alloc(lc_device *device, size_t bytes, void **out, lc_err *er
     return LC_OK;
 }
 
+/* The job layer knows more of host memory: control groups, limits. */
+static int64_t cpu_free_bytes(lc_device *device)
+{
+    (void)device;
+    return -1;
+}
+
 static lc_code cpu_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
     (void)device;
@@ -308,6 +315,7 @@ void lc_cpu_expand(const lc_cpu *cpu, lc_mat mat, int64_t row, int64_t first, in
 
 static const lc_ops cpu_ops = {
     .name = "cpu",
+    .free_bytes = cpu_free_bytes,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_move,
