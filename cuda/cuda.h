@@ -27,6 +27,7 @@ typedef struct lc_cuda {
     int index;
     cudaStream_t stream;
     cudaEvent_t host_slots[LC_HOST_SLOTS]; /* recorded after each queued upload */
+    cudaEvent_t timer[2];                  /* begin and end of a measurement */
     lc_cuda_reader readers[LC_CUDA_READERS];
     lc_cuda_gemms gemms;
     void *scratch; /* borrowed: the workspace behind the products' part */
@@ -60,6 +61,9 @@ lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err);
 void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
 lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
+lc_code lc_cuda_timer_start(lc_device *device, lc_err *err);
+lc_code lc_cuda_timer_stop(lc_device *device, double *seconds, lc_err *err);
+lc_code lc_cuda_memory_used(lc_device *device, int64_t *bytes, lc_err *err);
 void lc_cuda_close(lc_device *device);
 lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *err);
 
