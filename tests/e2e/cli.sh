@@ -156,6 +156,23 @@ run 0 plan "$scratch/noweights.json" # config.json is enough
 sed 's/"rank": 4/"rank": 0/' "$scratch/job.json" >"$scratch/bad.json"
 refused 3 'lorac.rank' plan "$scratch/bad.json"
 
+# ---- bench ----
+run 0 bench ops --model $golden/model --device cpu --tokens 16 --seq 8 --seconds 0 --only linear
+out_has 'ceiling: square product'
+out_has 'linear_backward down'
+! grep -q attention "$scratch/out" || fail "bench ops --only"
+run 0 bench ops --model $golden/model --device cpu --tokens 16 --seconds 0 --json
+out_has '"name": "attention_backward 1 x 16"'
+mkdir "$scratch/gradients"
+run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --gradients "$scratch/gradients" --json
+out_has '{"event": "begin"}'
+out_has '"tokens_per_step": 16'
+[ -s "$scratch/gradients/adapter_model.safetensors" ] || fail "bench step --gradients"
+run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --micro-batches 2
+out_has '32 tokens a step'
+refused 2 'does not fit into --tokens' bench step --model $golden/model --device cpu --tokens 16 --seq 32
+refused 2 'WHAT "wrong": expected one of ops, step' bench wrong
+
 # ---- doctor ----
 run 0 doctor --models "$scratch"
 for part in lorac compiler PCRE2 cJSON processor "cpu backend   yes" "cuda backend  no" memory disk \
