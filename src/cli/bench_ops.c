@@ -187,7 +187,8 @@ static lc_code bench_adapter(lc_bench *bench, const lc_bench_shape *at, const lc
     return LC_OK;
 }
 
-/* With and without what the fused kernels do for the adapters on the way. */
+/* With and without what the fused kernels do for the adapters on the way. The backward pass works
+ * in place, so its numbers fade from call to call: memory bounds it all the same. */
 static lc_code bench_swiglu(lc_bench *bench, const lc_bench_shape *at, const lc_bench_group *wide,
                             const lc_bench_group *down, lc_err *err)
 {
@@ -703,7 +704,9 @@ lc_code lc_bench_ops(int argc, char **argv, lc_err *err)
             "Each row: time, rate, share of the ceiling (a large square product, a large copy) "
             "measured in\n"
             "the same run; of products also how they stand to one without border, addend and "
-            "padding.\n",
+            "padding. An op\n"
+            "runs again and again on the same buffers: what fits into a cache is read from "
+            "there.\n",
         .examples = "  lorac bench ops --model models/sprout-3m --only linear\n",
         .options = options,
         .option_count = sizeof options / sizeof *options};
