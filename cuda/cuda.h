@@ -36,6 +36,7 @@ typedef struct lc_cuda {
     int index;
     cudaStream_t stream;
     cudaEvent_t host_slots[LC_HOST_SLOTS]; /* recorded after each queued upload */
+    cudaEvent_t timer[2];                  /* begin and end of a measurement */
     lc_cuda_reader readers[LC_CUDA_READERS];
     lc_cuda_gemms gemms;
     lc_cuda_graph graphs[LC_CUDA_GRAPHS];
@@ -72,6 +73,9 @@ lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err);
 void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
 lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
+lc_code lc_cuda_timer_start(lc_device *device, lc_err *err);
+lc_code lc_cuda_timer_stop(lc_device *device, double *seconds, lc_err *err);
+lc_code lc_cuda_memory_used(lc_device *device, int64_t *bytes, lc_err *err);
 void lc_cuda_close(lc_device *device);
 
 /* graph.c: recorded sequences. */

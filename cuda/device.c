@@ -144,6 +144,33 @@ lc_code lc_cuda_sync(lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+lc_code lc_cuda_timer_start(lc_device *device, lc_err *err)
+{
+    lc_cuda *cuda = lc_cuda_of(device);
+    CUDA_TRY(cudaEventRecord(cuda->timer[0], cuda->stream));
+    return LC_OK;
+}
+
+lc_code lc_cuda_timer_stop(lc_device *device, double *seconds, lc_err *err)
+{
+    lc_cuda *cuda = lc_cuda_of(device);
+    float milliseconds = 0.0f;
+    CUDA_TRY(cudaEventRecord(cuda->timer[1], cuda->stream));
+    CUDA_TRY(cudaEventSynchronize(cuda->timer[1]));
+    CUDA_TRY(cudaEventElapsedTime(&milliseconds, cuda->timer[0], cuda->timer[1]));
+    *seconds = (double)milliseconds * 1e-3;
+    return LC_OK;
+}
+
+lc_code lc_cuda_memory_used(lc_device *device, int64_t *bytes, lc_err *err)
+{
+    size_t free_bytes = 0, total = 0;
+    (void)device;
+    CUDA_TRY(cudaMemGetInfo(&free_bytes, &total));
+    *bytes = (int64_t)(total - free_bytes);
+    return LC_OK;
+}
+
 void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes)
 {
     lc_cuda *cuda = lc_cuda_of(device);
@@ -258,6 +285,9 @@ static lc_code open_streams(lc_cuda *cuda, lc_err *err)
     for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         CUDA_TRY(cudaEventCreateWithFlags(&cuda->host_slots[slot], cudaEventDisableTiming));
     }
+    for (int i = 0; i < 2; i++) {
+        CUDA_TRY(cudaEventCreate(&cuda->timer[i]));
+    }
     for (int i = 0; i < LC_CUDA_READERS; i++) {
         CUDA_TRY(cudaStreamCreateWithFlags(&cuda->readers[i].stream, cudaStreamNonBlocking));
     }
@@ -307,6 +337,11 @@ void lc_cuda_close(lc_device *device)
     for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         if (cuda->host_slots[slot] != NULL) {
             (void)cudaEventDestroy(cuda->host_slots[slot]);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        if (cuda->timer[i] != NULL) {
+            (void)cudaEventDestroy(cuda->timer[i]);
         }
     }
     lc_cuda_gemms_close(&cuda->gemms);

@@ -430,6 +430,12 @@ typedef struct lc_ops {
                                    lc_err *err); /* same shape, may convert */
     LC_WARN_UNUSED lc_code (*sync)(lc_device *device,
                                    lc_err *err); /* waits, reports what went wrong */
+    /* Seconds that what was queued between the two calls took on the device's own clock; stop
+     * waits for it. One measurement at a time. */
+    LC_WARN_UNUSED lc_code (*timer_start)(lc_device *device, lc_err *err);
+    LC_WARN_UNUSED lc_code (*timer_stop)(lc_device *device, double *seconds, lc_err *err);
+    /* Bytes of the device's memory in use by anybody; of host memory, by this process. */
+    LC_WARN_UNUSED lc_code (*memory_used)(lc_device *device, int64_t *bytes, lc_err *err);
     void (*close)(lc_device *device);
 
     LC_WARN_UNUSED lc_code (*embed)(lc_device *device, const lc_embed_args *args, lc_err *err);

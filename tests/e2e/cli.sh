@@ -40,11 +40,12 @@ grep -Eq '^lorac [0-9]+\.[0-9]+\.[0-9]+$' "$scratch/out" || fail "version"
 run 0 --help
 out_has "Commands:"
 verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
-[ "$(echo $verbs)" = "train plan tokenize validate chat eval export doctor" ] || fail "verbs: $verbs"
+[ "$(echo $verbs)" = "train plan tokenize validate chat eval export bench doctor" ] || fail "verbs: $verbs"
 for verb in $verbs; do
     run 0 "$verb" --help
     [ ! -s "$scratch/err" ] || fail "$verb --help writes errors"
-    for part in "Usage: lorac $verb" "Options:" "Examples:" "Exit status:" "  lorac $verb"; do
+    grep -Eq "^(Options|Arguments):" "$scratch/out" || fail "$verb --help has neither options nor arguments"
+    for part in "Usage: lorac $verb" "Examples:" "Exit status:" "  lorac $verb"; do
         out_has "$part"
     done
     ! grep -q ' $' "$scratch/out" || fail "$verb --help has blanks at line ends"
@@ -154,6 +155,23 @@ sed "s|$golden/model|$scratch/shape|" "$scratch/job.json" >"$scratch/noweights.j
 run 0 plan "$scratch/noweights.json" # config.json is enough
 sed 's/"rank": 4/"rank": 0/' "$scratch/job.json" >"$scratch/bad.json"
 refused 3 'lorac.rank' plan "$scratch/bad.json"
+
+# ---- bench ----
+run 0 bench ops --model $golden/model --device cpu --tokens 16 --seq 8 --seconds 0 --only linear
+out_has 'ceiling: square product'
+out_has 'linear_backward down'
+! grep -q attention "$scratch/out" || fail "bench ops --only"
+run 0 bench ops --model $golden/model --device cpu --tokens 16 --seconds 0 --json
+out_has '"name": "attention_backward 1 x 16"'
+mkdir "$scratch/gradients"
+run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --gradients "$scratch/gradients" --json
+out_has '{"event": "begin"}'
+out_has '"tokens_per_step": 16'
+[ -s "$scratch/gradients/adapter_model.safetensors" ] || fail "bench step --gradients"
+run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --micro-batches 2
+out_has '32 tokens a step'
+refused 2 'does not fit into --tokens' bench step --model $golden/model --device cpu --tokens 16 --seq 32
+refused 2 'WHAT "wrong": expected one of ops, step' bench wrong
 
 # ---- doctor ----
 run 0 doctor --models "$scratch"

@@ -7,6 +7,7 @@
 #include "testing.h"
 
 #include <math.h>
+#include <unistd.h>
 
 static lc_device *device;
 
@@ -112,6 +113,23 @@ static void test_move_and_zero(void **state)
     assert_fails(ops->download(device, to, NULL, 1, &test_err), LC_ERR_INTERNAL, "from is NULL");
     assert_fails(ops->zero(device, NULL, 1, &test_err), LC_ERR_INTERNAL, "expected 1 bytes");
     assert_ok(ops->sync(device, &test_err));
+}
+
+/* The timer follows the clock; what the process holds is counted. */
+static void test_timer(void **state)
+{
+    (void)state;
+    const lc_ops *ops = device->ops;
+    double seconds = -1.0, longer = -1.0;
+    int64_t bytes = 0;
+    assert_ok(ops->timer_start(device, &test_err));
+    assert_ok(ops->timer_stop(device, &seconds, &test_err));
+    assert_true(seconds >= 0.0);
+    (void)usleep(2000);
+    assert_ok(ops->timer_stop(device, &longer, &test_err));
+    assert_true(longer >= 0.002 && longer > seconds);
+    assert_ok(ops->memory_used(device, &bytes, &test_err));
+    assert_true(bytes > 0);
 }
 
 /* Copies between strides and between F32 and BF16; the columns behind the window stay. */
@@ -496,17 +514,12 @@ static void test_extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_limits),
-        cmocka_unit_test(test_open_out_of_memory),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_move_and_zero),
-        cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_expand),
-        cmocka_unit_test(test_product),
-        cmocka_unit_test(test_product_threads),
+        cmocka_unit_test(test_open_limits),   cmocka_unit_test(test_open_out_of_memory),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_timer),
+        cmocka_unit_test(test_move_and_zero), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_exp),           cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_dropout),       cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_product),       cmocka_unit_test(test_product_threads),
         cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

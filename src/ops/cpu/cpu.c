@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/system.h"
 #include "lorac/mem.h"
 
 #define ALIGNMENT   256
@@ -267,6 +269,28 @@ static lc_code cpu_sync(lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+static lc_code cpu_timer_start(lc_device *device, lc_err *err)
+{
+    (void)err;
+    lc_cpu_of(device)->timer_began = lc_monotonic_seconds();
+    return LC_OK;
+}
+
+static lc_code cpu_timer_stop(lc_device *device, double *seconds, lc_err *err)
+{
+    (void)err;
+    *seconds = lc_monotonic_seconds() - lc_cpu_of(device)->timer_began;
+    return LC_OK;
+}
+
+static lc_code cpu_memory_used(lc_device *device, int64_t *bytes, lc_err *err)
+{
+    (void)device;
+    (void)err;
+    *bytes = lc_system_resident_bytes();
+    return LC_OK;
+}
+
 void lc_cpu_run(lc_cpu *cpu, int64_t count, void (*task)(void *context, int64_t index, int worker),
                 void *context)
 {
@@ -331,6 +355,9 @@ static const lc_ops cpu_ops = {
     .zero = cpu_zero,
     .copy = cpu_copy,
     .sync = cpu_sync,
+    .timer_start = cpu_timer_start,
+    .timer_stop = cpu_timer_stop,
+    .memory_used = cpu_memory_used,
     .close = cpu_close,
     .embed = lc_cpu_embed,
     .rmsnorm = lc_cpu_rmsnorm,

@@ -35,6 +35,7 @@ typedef struct lc_cpu {
     lc_cpu_scratch *scratch; /* owned, one per worker */
     double *partials;        /* owned, LC_MAX_PARTIALS */
     const lc_kernels *kernels;
+    double timer_began; /* on the monotonic clock */
     char description[96];
 } lc_cpu;
 
