@@ -136,6 +136,9 @@ static lc_code measure(const tuning *t, const cublasLtMatmulAlgo_t *algorithm, b
     for (int i = 0; i < repetitions && *is_able; i++) {
         LC_TRY(run_once(t, algorithm, is_able, &ms[i], err));
     }
+    if (!*is_able) {
+        return LC_OK;
+    }
     qsort(ms, (size_t)repetitions, sizeof ms[0], by_value);
     *us = 1000.0 * (double)ms[repetitions / 2];
     return LC_OK;

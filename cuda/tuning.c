@@ -105,7 +105,7 @@ static void read_key(const char *text, lc_cuda_gemm_key *key)
     char ta = 0, tb = 0, input[8] = "", output[8] = "";
     memset(key, 0, sizeof *key); /* compared as bytes */
     (void)sscanf(text,
-                 "%c%c %18lldx%18lldx%18lld ld %18lld,%18lld,%18lld,%18lld %7[a-z0-9]:%7[a-z0-9] "
+                 "%c%c %18lldx%18lldx%18lld ld %18lld,%18lld,%18lld,%18lld %7[A-Z0-9]:%7[A-Z0-9] "
                  "bias %1d addend %1d align %3d,%3d,%3d,%3d exact %1d",
                  &ta, &tb, &size[0], &size[1], &size[2], &size[3], &size[4], &size[5], &size[6],
                  input, output, &flags[0], &flags[1], &align[0], &align[1], &align[2], &align[3],
@@ -148,6 +148,12 @@ static unsigned digit_of(char c)
     return (unsigned)(c >= 'a' ? c - 'a' + 10 : c - '0') & 15;
 }
 
+static bool is_whole(const lc_cuda_gemm_key *key)
+{
+    return (key->ta == 'N' || key->ta == 'T') && (key->tb == 'N' || key->tb == 'T') && key->m > 0 &&
+           key->n > 0 && key->k > 0;
+}
+
 lc_code lc_cuda_choice_read(const lc_choice *text, lc_cuda_choice *out, lc_err *err)
 {
     lc_choice again;
@@ -161,7 +167,7 @@ lc_code lc_cuda_choice_read(const lc_choice *text, lc_cuda_choice *out, lc_err *
     }
     out->is_measured = text->is_measured;
     lc_cuda_choice_write(out, &again);
-    const bool is_product = strcmp(again.product, text->product) == 0;
+    const bool is_product = is_whole(&out->key) && strcmp(again.product, text->product) == 0;
     if (!is_product || strcmp(again.algorithm, text->algorithm) != 0) {
         return lc_fail(err, LC_ERR_INVALID, "\"%.80s\" is no %s of this backend",
                        is_product ? text->algorithm : text->product,

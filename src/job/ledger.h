@@ -1,8 +1,8 @@
 /*
  * The determinism ledger: what the bytes of a job's results hang on beside its files, that is facts
- * of device and libraries, and the choices that the device has made (lorac/choices.h). DIR/ledger.json
- * is one, a tuning table (`lorac bench --tune`) is one too. It only grows: a checkpoint pins the
- * first part of it by a hash.
+ * of device and libraries, and the choices that the device has made (lorac/choices.h).
+ * DIR/ledger.json is one, a tuning table (`lorac bench --tune`) is one too. It only grows: a
+ * checkpoint pins the first part of it by a hash.
  */
 #ifndef LC_JOB_LEDGER_H
 #define LC_JOB_LEDGER_H

@@ -111,6 +111,16 @@ static lc_code begin_anew(lc_job *job, lc_err *err)
     return save(job, err);
 }
 
+/* A job that was killed before it had begun may have left its ledger: then that is the one. */
+static bool has_left_ledger(lc_job *job, const lc_ledger *now)
+{
+    char path[LC_MAX_PATH_BYTES], difference[LC_LEDGER_DIFFERENCE_BYTES];
+    lc_err ignored = {.code = LC_OK};
+    return job->dir.resumed && path_of(job, path, &ignored) == LC_OK &&
+           lc_ledger_load(path, &job->ledger, &ignored) == LC_OK &&
+           !lc_ledger_difference(&job->ledger, now, true, difference);
+}
+
 lc_code lc_job_ledger_begin(lc_job *job, lc_err *err)
 {
     char difference[LC_LEDGER_DIFFERENCE_BYTES];
@@ -119,14 +129,15 @@ lc_code lc_job_ledger_begin(lc_job *job, lc_err *err)
         return LC_OK;
     }
     job->has_ledger = true;
+    lc_ledger_of_device(job->device, &now);
     if (job->deviation[0] != '\0') {
         lc_log(LC_LOG_WARN, "%s: goes on with other last digits (lorac.deterministic is false)",
                job->deviation);
-    }
-    if (!job->dir.state.resolved_known || job->deviation[0] != '\0') {
         return begin_anew(job, err);
     }
-    lc_ledger_of_device(job->device, &now);
+    if (!job->dir.state.resolved_known && !has_left_ledger(job, &now)) {
+        return begin_anew(job, err);
+    }
     if (lc_ledger_difference(&job->ledger, &now, false, difference)) {
         lc_log(LC_LOG_WARN, "since this job began, %s; the results should not notice", difference);
     }

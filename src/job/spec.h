@@ -81,8 +81,8 @@ void lc_job_spec_release(lc_job_spec *spec);
 
 /* The canonical text is one flat JSON object, "lorac.rank": 16 and so on: every field by its path,
  * defaults filled in, lists sorted, so that equivalent spellings of a job are the same job.
- * lorac.deterministic may change on a
- * resume: it does not count. Compares this spec with an older one's canonical object: puts "lorac.rank was 16 and is 8 now"
+ * lorac.deterministic may change on a resume: it does not count.
+ * Compares this spec with an older one's canonical object: puts "lorac.rank was 16 and is 8 now"
  * into out (cut to its size; the first difference in file order), or an empty string when there is
  * none. */
 #define LC_JOB_DIFFERENCE_BYTES 512

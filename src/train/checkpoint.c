@@ -433,7 +433,8 @@ static lc_code write_step(const char *parent, const char *name, const lc_train_s
     return finish_dir(parent, name, temp, err);
 }
 
-/* A whole and valid checkpoint of this step is there already, with the same log lengths and ledger. */
+/* A whole and valid checkpoint of this step is there already, with the same log lengths and the
+ * same ledger. */
 static bool is_there(const char *dir, const lc_train_state *state)
 {
     lc_err ignored = {.code = LC_OK};
