@@ -245,16 +245,13 @@ static lc_code make_parent(const char *path, lc_err *err)
 
 static lc_code write_table(const lc_bench_tune_options *options, lc_tuning_run *run, lc_err *err)
 {
-    char path[LC_MAX_PATH_BYTES];
+    char usual[LC_MAX_PATH_BYTES] = "";
     bool is_named = false;
     int64_t added = 0;
     lc_ledger_of_device(run->device, &run->table);
     LC_TRY(lc_ledger_take(&run->table, run->device, &added, err));
-    if (options->out_file != NULL) {
-        LC_TRY(lc_path_join(".", options->out_file, path, err));
-    } else {
-        LC_TRY(lc_tuning_path(&run->table, &is_named, path, err));
-    }
+    LC_TRY(lc_tuning_path(&run->table, &is_named, usual, err));
+    const char *path = options->out_file != NULL ? options->out_file : usual;
     if (path[0] == '\0') {
         return lc_fail(err, LC_ERR_USAGE, "there is no place for the table: give one with --out");
     }

@@ -299,6 +299,15 @@ static void name_table(const lc_ledger *device, char *out, size_t capacity)
     }
 }
 
+static lc_code copy_path(const char *from, char path[LC_MAX_PATH_BYTES], lc_err *err)
+{
+    if (strlen(from) >= LC_MAX_PATH_BYTES) {
+        return lc_fail(err, LC_ERR_USAGE, "LORAC_TUNING is too long");
+    }
+    memcpy(path, from, strlen(from) + 1);
+    return LC_OK;
+}
+
 lc_code lc_tuning_path(const lc_ledger *device, bool *is_named, char path[LC_MAX_PATH_BYTES],
                        lc_err *err)
 {
@@ -308,7 +317,7 @@ lc_code lc_tuning_path(const lc_ledger *device, bool *is_named, char path[LC_MAX
     path[0] = '\0';
     *is_named = given != NULL && given[0] != '\0' && strcmp(given, "off") != 0;
     if (given != NULL && given[0] != '\0') {
-        return *is_named ? lc_path_join(".", given, path, err) : LC_OK;
+        return *is_named ? copy_path(given, path, err) : LC_OK;
     }
     if (root == NULL || root[0] != '/') { /* a relative one is void, says its specification */
         root = lc_param_text(LC_PARAM_HOME);

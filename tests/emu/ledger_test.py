@@ -100,7 +100,7 @@ def test_table_decides():
     rewrite("table.json", second_algorithm)
     train("job.json", "tuned", LORAC_TUNING="table.json")
     expect(results("tuned")[0] != results("plain")[0], "another table gave the same bytes: it is not used")
-    train("job.json", "tuned-again", LORAC_TUNING="table.json")
+    train("job.json", "tuned-again", LORAC_TUNING=os.path.abspath("table.json"))
     expect(results("tuned-again") == results("tuned"), "a table gave other bytes the second time")
 
 
@@ -190,7 +190,8 @@ def test_bench():
     # A table under this name that is another device's is left out.
     train("job.json", "left-out", EMU_CUBLASLT_VERSION="120000", **environment)
     lorac("bench", "--tune", "--job", "job.json", "--batches", "1", "--out", "own/table.json", **environment)
-    lorac("bench", "--tune", "--job", "job.json", "--batches", "4", "--out", "own/table.json", **environment)
+    lorac("bench", "--tune", "--job", "job.json", "--batches", "4", "--out",
+          os.path.abspath("own/table.json"), **environment)
     expect(len(json.loads(read("own/table.json"))["choices"]) == len(table["choices"]), "the table did not grow")
     expect("nothing to tune" in lorac("bench", "--tune", "--job", "job.json", "--device", "cpu", expected=3),
            "the CPU was tuned")
