@@ -10,6 +10,7 @@
 
 #include "libraries.h"
 #include "memory_rules.h"
+#include "tuning.h"
 
 #ifdef LORAC_EMULATED
 #define BACKEND_NAME "emu"
@@ -308,6 +309,7 @@ lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *
                                .description = cuda->description,
                                .reader_count = LC_CUDA_READERS,
                                .memory = &lc_cuda_memory,
+                               .choices = &lc_cuda_choice_ops,
                                .state = cuda};
     LC_TRY_GOTO(choose_device(cuda, options->index, err));
     LC_TRY_GOTO(open_streams(cuda, err));

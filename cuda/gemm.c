@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "libraries.h"
+#include "tuning.h"
 
 #define MOST_ALIGNMENT_LOG2 8 /* 256 bytes: the library asks for no more */
 
@@ -34,18 +35,29 @@ lc_code lc_cuda_gemms_open(lc_cuda_gemms *gemms, lc_err *err)
     return blas_result(LC_CUBLASLT(cublasLtCreate)(&gemms->handle), "cublasLtCreate", err);
 }
 
-static void forget_plans(lc_cuda_gemms *gemms)
+static void release_layout(cublasLtMatrixLayout_t layout)
+{
+    if (layout != NULL) {
+        (void)LC_CUBLASLT(cublasLtMatrixLayoutDestroy)(layout);
+    }
+}
+
+void lc_cuda_gemm_plan_release(lc_cuda_gemm_plan *plan)
+{
+    if (plan->operation != NULL) {
+        (void)LC_CUBLASLT(cublasLtMatmulDescDestroy)(plan->operation);
+    }
+    release_layout(plan->a);
+    release_layout(plan->b);
+    release_layout(plan->c);
+    release_layout(plan->d);
+    *plan = (lc_cuda_gemm_plan){.operation = NULL};
+}
+
+void lc_cuda_gemms_forget_plans(lc_cuda_gemms *gemms)
 {
     for (int i = 0; gemms->plans != NULL && i < LC_CUDA_GEMM_PLANS; i++) {
-        lc_cuda_gemm_plan *plan = &gemms->plans[i];
-        if (plan->operation != NULL) {
-            (void)LC_CUBLASLT(cublasLtMatmulDescDestroy)(plan->operation);
-            (void)LC_CUBLASLT(cublasLtMatrixLayoutDestroy)(plan->a);
-            (void)LC_CUBLASLT(cublasLtMatrixLayoutDestroy)(plan->b);
-            (void)LC_CUBLASLT(cublasLtMatrixLayoutDestroy)(plan->c);
-            (void)LC_CUBLASLT(cublasLtMatrixLayoutDestroy)(plan->d);
-        }
-        *plan = (lc_cuda_gemm_plan){.operation = NULL};
+        lc_cuda_gemm_plan_release(&gemms->plans[i]);
     }
     gemms->plan_count = 0;
 }
@@ -53,17 +65,18 @@ static void forget_plans(lc_cuda_gemms *gemms)
 void lc_cuda_gemms_close(lc_cuda_gemms *gemms)
 {
     if (gemms->handle != NULL) {
-        forget_plans(gemms);
+        lc_cuda_gemms_forget_plans(gemms);
         (void)LC_CUBLASLT(cublasLtDestroy)(gemms->handle);
     }
     free(gemms->plans);
+    free(gemms->choices.items);
     *gemms = (lc_cuda_gemms){.handle = NULL};
 }
 
 void lc_cuda_gemms_set_workspace(lc_cuda_gemms *gemms, void *memory, size_t bytes)
 {
     if (bytes != gemms->workspace_bytes) {
-        forget_plans(gemms);
+        lc_cuda_gemms_forget_plans(gemms);
     }
     gemms->workspace = memory;
     gemms->workspace_bytes = bytes;
@@ -191,40 +204,90 @@ static lc_code describe_preference(const lc_cuda_gemms *gemms, const lc_cuda_gem
     return LC_OK;
 }
 
-/* The library's first choice. */
-static lc_code choose_algorithm(const lc_cuda_gemms *gemms, lc_cuda_gemm_plan *plan, lc_err *err)
+lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan, int wanted,
+                             cublasLtMatmulHeuristicResult_t *results, int *count, lc_err *err)
 {
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t result;
-    int count = 0;
+    *count = 0;
     LC_TRY(blas_result(LC_CUBLASLT(cublasLtMatmulPreferenceCreate)(&preference),
                        "cublasLtMatmulPreferenceCreate", err));
     lc_code code = describe_preference(gemms, &plan->key, preference, err);
     if (code == LC_OK) {
         code = blas_result(LC_CUBLASLT(cublasLtMatmulAlgoGetHeuristic)(
                                gemms->handle, plan->operation, plan->a, plan->b, plan->c, plan->d,
-                               preference, 1, &result, &count),
+                               preference, wanted, results, count),
                            "cublasLtMatmulAlgoGetHeuristic", err);
     }
     (void)LC_CUBLASLT(cublasLtMatmulPreferenceDestroy)(preference);
     LC_TRY(code);
-    if (count < 1) {
+    if (*count < 1) {
         return lc_fail(err, LC_ERR_DEVICE,
                        "cuBLASLt has no algorithm for a product of %lld x %lld "
                        "x %lld",
                        (long long)plan->key.m, (long long)plan->key.n, (long long)plan->key.k);
     }
-    plan->algorithm = result.algo;
     return LC_OK;
 }
 
-static lc_code make_plan(const lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, const void *bias,
-                         lc_cuda_gemm_plan *plan, lc_err *err)
+lc_code lc_cuda_gemm_describe(const lc_cuda_gemm_key *key, const void *bias,
+                              lc_cuda_gemm_plan *plan, lc_err *err)
 {
     plan->key = *key;
     LC_TRY(make_operation(plan, bias, err));
-    LC_TRY(make_layouts(plan, err));
-    return choose_algorithm(gemms, plan, err);
+    return make_layouts(plan, err);
+}
+
+/* The library's first proposal for a key, which becomes its choice. */
+static lc_code choose(lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, const void *bias,
+                      cublasLtMatmulAlgo_t *algorithm, lc_err *err)
+{
+    lc_cuda_gemm_plan plan = {.operation = NULL};
+    cublasLtMatmulHeuristicResult_t result;
+    int count = 0;
+    lc_code code = lc_cuda_gemm_describe(key, bias, &plan, err);
+    if (code == LC_OK) {
+        code = lc_cuda_gemm_propose(gemms, &plan, 1, &result, &count, err);
+    }
+    lc_cuda_gemm_plan_release(&plan);
+    LC_TRY(code);
+    const lc_cuda_choice choice = {.key = *key, .algorithm = result.algo};
+    *algorithm = result.algo;
+    return lc_cuda_choices_add(&gemms->choices, &choice, err);
+}
+
+static lc_code take_choice(lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, const void *bias,
+                           cublasLtMatmulAlgo_t *algorithm, lc_err *err)
+{
+    const lc_cuda_choice *known = lc_cuda_choices_find(&gemms->choices, key);
+    if (known == NULL) {
+        return choose(gemms, key, bias, algorithm, err);
+    }
+    *algorithm = known->algorithm;
+    return LC_OK;
+}
+
+static bool takes_algorithm(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan)
+{
+    cublasLtMatmulHeuristicResult_t result = {.workspaceSize = 0};
+    return LC_CUBLASLT(cublasLtMatmulAlgoCheck)(gemms->handle, plan->operation, plan->a, plan->b,
+                                                plan->c, plan->d, &plan->algorithm,
+                                                &result) == CUBLAS_STATUS_SUCCESS &&
+           result.workspaceSize <= gemms->workspace_bytes;
+}
+
+/* The choice of the shape's class; where that cannot do this shape, one for it alone. */
+static lc_code make_plan(lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, const void *bias,
+                         lc_cuda_gemm_plan *plan, lc_err *err)
+{
+    lc_cuda_gemm_key wanted = lc_cuda_gemm_class(key);
+    LC_TRY(lc_cuda_gemm_describe(key, bias, plan, err));
+    LC_TRY(take_choice(gemms, &wanted, bias, &plan->algorithm, err));
+    if (takes_algorithm(gemms, plan)) {
+        return LC_OK;
+    }
+    wanted = *key;
+    wanted.is_exact = 1;
+    return take_choice(gemms, &wanted, bias, &plan->algorithm, err);
 }
 
 static uint64_t hash_of(const lc_cuda_gemm_key *key)
@@ -250,12 +313,17 @@ static lc_code find_plan(lc_cuda_gemms *gemms, const lc_cuda_gemm *gemm, lc_cuda
         place = (place + 1) % LC_CUDA_GEMM_PLANS;
     }
     if (gemms->plan_count >= LC_CUDA_GEMM_PLANS - 1) { /* an empty place ends each search */
-        forget_plans(gemms);
+        lc_cuda_gemms_forget_plans(gemms);
         place = hash_of(&key) % LC_CUDA_GEMM_PLANS;
     }
-    gemms->plan_count++;
     *out = &gemms->plans[place];
-    return make_plan(gemms, &key, gemm->bias, *out, err);
+    const lc_code code = make_plan(gemms, &key, gemm->bias, *out, err);
+    if (code != LC_OK) {
+        lc_cuda_gemm_plan_release(*out); /* half a plan must not be found */
+        return code;
+    }
+    gemms->plan_count++;
+    return LC_OK;
 }
 
 /* ---- the product ---- */

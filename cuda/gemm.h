@@ -30,8 +30,22 @@ typedef struct lc_cuda_gemm_key {
     int64_t m, n, k, lda, ldb, ldc, ldd;
     uint8_t ta, tb, input, output; /* lc_dtype */
     uint8_t has_bias, has_addend, alignment_log2[4];
-    uint8_t unused[6];
+    uint8_t is_exact; /* of a choice: for this shape alone; see tuning.h */
+    uint8_t unused[5];
 } lc_cuda_gemm_key;
+
+/* The algorithm of a class of products. */
+typedef struct lc_cuda_choice {
+    lc_cuda_gemm_key key;
+    cublasLtMatmulAlgo_t algorithm;
+    bool is_measured;
+} lc_cuda_choice;
+
+/* All choices of a device, in the order in which they came. */
+typedef struct lc_cuda_choices {
+    lc_cuda_choice *items; /* owned */
+    int count, capacity;
+} lc_cuda_choices;
 
 typedef struct lc_cuda_gemm_plan {
     lc_cuda_gemm_key key;
@@ -46,13 +60,26 @@ typedef struct lc_cuda_gemms {
     size_t workspace_bytes;
     lc_cuda_gemm_plan *plans; /* owned: LC_CUDA_GEMM_PLANS places, open addressing */
     int plan_count;
+    lc_cuda_choices choices;
 } lc_cuda_gemms;
 
 LC_WARN_UNUSED lc_code lc_cuda_gemms_open(lc_cuda_gemms *gemms, lc_err *err);
 void lc_cuda_gemms_close(lc_cuda_gemms *gemms);
-/* Plans made for another workspace are forgotten. */
+/* Plans made for another workspace are forgotten; choices stay. */
 void lc_cuda_gemms_set_workspace(lc_cuda_gemms *gemms, void *memory, size_t bytes);
 LC_WARN_UNUSED lc_code lc_cuda_gemm_run(lc_cuda_gemms *gemms, const lc_cuda_gemm *gemm,
                                         cudaStream_t stream, lc_err *err);
+
+/* Descriptors of a product of this shape; `bias` as in lc_cuda_gemm. Release in any case. */
+LC_WARN_UNUSED lc_code lc_cuda_gemm_describe(const lc_cuda_gemm_key *key, const void *bias,
+                                             lc_cuda_gemm_plan *plan, lc_err *err);
+void lc_cuda_gemm_plan_release(lc_cuda_gemm_plan *plan);
+/* The library's proposals for a described product, best first: at most `wanted`, at least one. */
+LC_WARN_UNUSED lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms,
+                                            const lc_cuda_gemm_plan *plan, int wanted,
+                                            cublasLtMatmulHeuristicResult_t *results, int *count,
+                                            lc_err *err);
+/* After a choice was changed: products look theirs up again. */
+void lc_cuda_gemms_forget_plans(lc_cuda_gemms *gemms);
 
 #endif

@@ -16,6 +16,7 @@
     FUNCTION(cublasLtGetVersion)                   \
     FUNCTION(cublasLtGetStatusString)              \
     FUNCTION(cublasLtMatmul)                       \
+    FUNCTION(cublasLtMatmulAlgoCheck)              \
     FUNCTION(cublasLtMatmulAlgoGetHeuristic)       \
     FUNCTION(cublasLtMatmulDescCreate)             \
     FUNCTION(cublasLtMatmulDescDestroy)            \

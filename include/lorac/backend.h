@@ -6,13 +6,14 @@
 #ifndef LORAC_BACKEND_H
 #define LORAC_BACKEND_H
 
+#include "lorac/choices.h"
 #include "lorac/ops.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define LC_BACKEND_ABI 1
+#define LC_BACKEND_ABI 2
 
 typedef enum lc_device_kind {
     LC_DEVICE_AUTO, /* cuda where one can be opened, else cpu */

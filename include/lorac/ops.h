@@ -36,6 +36,7 @@ typedef struct lc_device lc_device;
 typedef struct lc_documents lc_documents;
 
 typedef struct lc_workspace_extent lc_workspace_extent;
+typedef struct lc_choice_ops lc_choice_ops; /* choices.h */
 
 /* How a kind of device wants a model's memory; known without having one. */
 typedef struct lc_memory_rules {
@@ -486,7 +487,8 @@ struct lc_device {
     int reader_count;        /* how many threads are worth using to fill its memory, at least 1 */
     bool is_host;            /* its memory is host memory */
     const lc_memory_rules *memory;
-    void *state; /* owned by the backend */
+    const lc_choice_ops *choices; /* NULL: it has nothing to choose */
+    void *state;                  /* owned by the backend */
 };
 
 #define LC_HOST_SLOTS 2

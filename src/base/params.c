@@ -23,6 +23,12 @@ static const lc_param table[LC_PARAM_COUNT] = {
     [LC_PARAM_CUDA_LIBRARY] = {"LORAC_CUDA_LIBRARY", "file",
                                "liblorac_cuda.so beside lorac, in ../lib or the system's folders",
                                "the CUDA backend to load", 0, 0},
+    [LC_PARAM_TUNING] = {"LORAC_TUNING", "file",
+                         "the device's own in lorac/tuning of XDG_CACHE_HOME",
+                         "the tuning table that a new job on a GPU begins with; off: none", 0, 0},
+    [LC_PARAM_CACHE_HOME] = {"XDG_CACHE_HOME", "folder", ".cache in HOME",
+                             "where lorac bench --tune puts its tables", 0, 0},
+    [LC_PARAM_HOME] = {"HOME", "folder", "none", "used where XDG_CACHE_HOME is not set", 0, 0},
     [LC_PARAM_COLUMNS] = {"COLUMNS", "integer", "asked from the terminal",
                           "width of the terminal in characters", 20, 1000},
 };

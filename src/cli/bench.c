@@ -12,11 +12,11 @@
 static const struct {
     const char *name;
     lc_command_fn run;
-} parts[] = {{"ops", lc_bench_ops}, {"step", lc_bench_step}};
+} parts[] = {{"ops", lc_bench_ops}, {"step", lc_bench_step}, {"--tune", lc_bench_tune_command}};
 
 lc_code lc_command_bench(int argc, char **argv, lc_err *err)
 {
-    static const char *const choices[] = {"ops", "step", NULL};
+    static const char *const choices[] = {"ops", "step", "--tune", NULL};
     const char *part = NULL;
     bool done = false;
     for (size_t i = 0; argc > 0 && i < sizeof parts / sizeof *parts; i++) {
@@ -26,8 +26,9 @@ lc_code lc_command_bench(int argc, char **argv, lc_err *err)
     }
     const lc_option options[] = {
         {.name = "WHAT",
-         .help = "ops: every op of a layer; step: whole training steps. Both have a --help of "
-                 "their own",
+         .help =
+             "ops: every op of a layer; step: whole training steps; --tune: the matrix products of "
+             "a GPU. Each has a --help of its own",
          .text = &part,
          .choices = choices,
          .is_required = true},
@@ -37,7 +38,8 @@ lc_code lc_command_bench(int argc, char **argv, lc_err *err)
         .description = "Measures this machine, beside the ceilings that it reaches in the same "
                        "run.\n",
         .examples = "  lorac bench ops --model models/sprout-3m\n"
-                    "  lorac bench step --model models/sprout-3m --tokens 512 --steps 5\n",
+                    "  lorac bench step --model models/sprout-3m --tokens 512 --steps 5\n"
+                    "  lorac bench --tune --job job.json\n",
         .options = options,
         .option_count = sizeof options / sizeof *options};
     LC_TRY(lc_command_begin(&command, argc, argv, &done, err));

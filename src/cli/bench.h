@@ -85,4 +85,6 @@ LC_WARN_UNUSED lc_code lc_bench_plain_product(lc_bench *bench, int64_t n, int64_
 LC_WARN_UNUSED lc_code lc_bench_ops(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_bench_step(int argc, char **argv, lc_err *err);
 
+lc_code lc_bench_tune_command(int argc, char **argv, lc_err *err);
+
 #endif

@@ -29,7 +29,7 @@ static const lc_verb verbs[] = {
     {"chat", "talk to a model, with or without an adapter", lc_command_chat},
     {"eval", "loss and exact match on a file", lc_command_eval},
     {"export", "merge an adapter into its base; check who can load it", lc_command_export},
-    {"bench", "time ops and whole training steps", lc_command_bench},
+    {"bench", "measure this machine; tune the matrix products of a GPU", lc_command_bench},
     {"doctor", "what this machine can do, and why not", lc_command_doctor},
 };
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)

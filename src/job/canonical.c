@@ -148,7 +148,8 @@ static bool add_special(lc_text *text, const lc_job_field *field, const lc_job_s
     return false;
 }
 
-static void build(lc_text *text, const lc_job_spec *spec)
+/* same: a field that may change on a resume is as if the file did not have it. */
+static void build(lc_text *text, const lc_job_spec *spec, bool same)
 {
     lc_text_addf(text, "{\"method\": \"supervised\"");
     for (size_t i = 0; i < lc_job_field_count; i++) {
@@ -158,6 +159,10 @@ static void build(lc_text *text, const lc_job_spec *spec)
             continue;
         }
         lc_text_addf(text, ", \"%s%s\": ", lc_job_section_prefix(field->section), field->key);
+        if (same && field->may_change) {
+            lc_text_addf(text, field->fallback > 0.0 ? "true" : "false"); /* all are flags */
+            continue;
+        }
         add_field(text, field, spec);
     }
     lc_text_addf(text, ", \"trainingType\": ");
@@ -167,19 +172,25 @@ static void build(lc_text *text, const lc_job_spec *spec)
 
 lc_code lc_job_spec_canonicalise(lc_job_spec *spec, lc_err *err)
 {
-    lc_text text;
+    lc_text text, same;
     char *copy = NULL;
     lc_text_init(&text);
-    build(&text, spec);
+    lc_text_init(&same);
+    build(&text, spec, false);
+    build(&same, spec, true);
     lc_code code = lc_text_finish(&text, "the job", err);
+    if (code == LC_OK) {
+        code = lc_text_finish(&same, "the job", err);
+    }
     if (code == LC_OK) {
         code = lc_arena_strdup(&spec->arena, text.data, text.length, &copy, err);
     }
     if (code == LC_OK) {
         spec->canonical = copy;
-        lc_sha256_of(text.data, text.length, spec->sha256);
+        lc_sha256_of(same.data, same.length, spec->sha256);
     }
     lc_text_release(&text);
+    lc_text_release(&same);
     return code;
 }
 
@@ -194,6 +205,19 @@ static void describe(const cJSON *object, const char *key, char *out, size_t cap
     }
     (void)snprintf(out, capacity, "%s", text.data != NULL ? text.data : "absent");
     lc_text_release(&text);
+}
+
+static bool may_change(const char *path)
+{
+    for (size_t i = 0; i < lc_job_field_count; i++) {
+        const char *prefix = lc_job_section_prefix(lc_job_fields[i].section);
+        const size_t length = strlen(prefix);
+        if (lc_job_fields[i].may_change && strncmp(path, prefix, length) == 0 &&
+            strcmp(path + length, lc_job_fields[i].key) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void lc_job_spec_difference(const lc_job_spec *spec, const cJSON *older,
@@ -212,7 +236,7 @@ void lc_job_spec_difference(const lc_job_spec *spec, const cJSON *older,
     {
         describe(older, item->string, before, sizeof before);
         describe(now, item->string, after, sizeof after);
-        if (strcmp(before, after) != 0) {
+        if (strcmp(before, after) != 0 && !may_change(item->string)) {
             (void)snprintf(out, LC_JOB_DIFFERENCE_BYTES, "%s was %s and is %s now", item->string,
                            before, after);
             break;

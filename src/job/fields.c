@@ -194,6 +194,7 @@ const lc_job_field lc_job_fields[] = {
      .key = "deterministic",
      .kind = LC_FIELD_BOOL,
      .offset = OFFSET(deterministic),
+     .may_change = true,
      .fallback = 1},
     {.section = LC_SECTION_LORAC,
      .key = "log_every_steps",

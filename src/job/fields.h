@@ -31,6 +31,7 @@ typedef struct lc_job_field {
     lc_job_field_kind kind;
     size_t offset; /* in lc_job_spec */
     bool is_required;
+    bool may_change;              /* on a resume: the results do not hang on it */
     bool has_auto;                /* "auto" and -1 are LC_AUTO */
     bool is_above_min;            /* min itself is out */
     bool is_below_max;            /* max itself is out */

@@ -60,7 +60,7 @@ lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 {
     const lc_device_options options = {
         .kind = kind, .threads = job->threads, .deterministic = job->spec.deterministic};
-    if (lc_device_open(&options, &job->device, err) != LC_OK) {
+    if (job->device == NULL && lc_device_open(&options, &job->device, err) != LC_OK) {
         return lc_err_param(err, "lorac.device");
     }
     lc_log(LC_LOG_INFO, "device: %s", job->device->description);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "job/directory.h"
+#include "job/ledger.h"
 #include "lorac/comm.h"
 #include "lorac/lorac.h"
 #include "train/trainer.h"
@@ -27,7 +28,12 @@ struct lc_job {
     lc_adapter_spec *adapter; /* owned */
     lc_dataset training, validation;
     bool has_validation;
-    bool is_identified; /* identity's base and initial adapter are known */
+    lc_ledger ledger;    /* owned; of the device when has_ledger */
+    bool has_ledger;     /* the device makes choices */
+    bool is_ledger_warm; /* the first step's choices are stored */
+    char deviation
+        [LC_ERR_MESSAGE_BYTES]; /* why a resume goes on without its ledger; "": it has it */
+    bool is_identified;         /* identity's base and initial adapter are known */
     lc_train_identity identity;
     const char
         *data_error; /* what is wrong with a data file, as an API error code; NULL: nothing */
@@ -60,8 +66,24 @@ LC_WARN_UNUSED lc_code lc_job_base_sha256(const char *model_dir, int threads, ui
 LC_WARN_UNUSED lc_code lc_job_adapter_sha256(const char *adapter_dir, uint8_t digest[32],
                                              lc_err *err);
 
-/* Opens the job's device; a failure names the field. */
+/* Opens the job's device unless it is open; a failure names the field. */
 LC_WARN_UNUSED lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err);
+
+/* On a GPU, before a resume changes anything: reads DIR/ledger.json, opens the device, compares.
+ * What is not as it was is LC_ERR_INVALID (param "ledger.json") when the job is deterministic, else
+ * noted in job->deviation. */
+LC_WARN_UNUSED lc_code lc_job_ledger_check(lc_job *job, lc_err *err);
+/* The same for the ledger that a checkpoint was made with. */
+LC_WARN_UNUSED lc_code lc_job_ledger_compare(lc_job *job, const lc_train_state *checkpoint,
+                                             lc_err *err);
+/* Gives the device its choices before the first product: those of the ledger, or, when the job
+ * begins or deviates, the device's tuning table, which the ledger then starts with. Call before
+ * resolved_known is set. */
+LC_WARN_UNUSED lc_code lc_job_ledger_begin(lc_job *job, lc_err *err);
+/* Stores what the device has chosen since. */
+LC_WARN_UNUSED lc_code lc_job_ledger_update(lc_job *job, lc_err *err);
+/* Fills in the ledger's fields of a checkpoint. */
+void lc_job_ledger_note(const lc_job *job, lc_train_state *state);
 
 /* Opens model and trainer by the resolved values; the adapter's first values are in place. */
 LC_WARN_UNUSED lc_code lc_job_prepare(lc_job *job, lc_err *err);

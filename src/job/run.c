@@ -57,6 +57,7 @@ lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
     LC_TRY_GOTO(lc_job_check(job, err));
     LC_TRY_GOTO(
         lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
+    LC_TRY_GOTO(lc_job_ledger_check(job, err));
     LC_TRY_GOTO(check_unchanged(job, err));
     *out = job;
     return LC_OK;
@@ -78,6 +79,7 @@ void lc_job_close(lc_job *job)
     lc_job_unprepare(job);
     lc_job_dir_close(&job->dir);
     lc_job_spec_release(&job->spec);
+    lc_ledger_release(&job->ledger);
     lc_free(job->adapter);
     lc_free(job);
 }
@@ -106,6 +108,10 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
     const bool is_logged = metrics->step == 1 || metrics->step % every == 0 || is_measured ||
                            metrics->step == job->dir.state.resolved.total_steps;
     job->progress = *progress;
+    if (!job->is_ledger_warm) { /* most of what this run will choose */
+        LC_TRY(lc_job_ledger_update(job, err));
+        job->is_ledger_warm = true;
+    }
     return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
 }
 
@@ -188,6 +194,8 @@ static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
     state->event_count = job->dir.event_count;
     state->events_bytes = job->dir.events_bytes;
     state->results_bytes = job->dir.results_bytes;
+    LC_TRY(lc_job_ledger_update(job, err));
+    lc_job_ledger_note(job, state);
     LC_TRY(lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err));
     return update_estimate(job, err);
 }
@@ -239,9 +247,11 @@ static lc_code settle(lc_job *job, lc_err *err)
     }
     if (state->resolved_known) {
         LC_TRY(lc_train_identity_compare(&state->identity, now, err));
-        return lc_job_open_device(job, state->resolved.device, err);
+        LC_TRY(lc_job_open_device(job, state->resolved.device, err));
+        return lc_job_ledger_begin(job, err);
     }
     LC_TRY(lc_job_open_device(job, job->spec.device, err));
+    LC_TRY(lc_job_ledger_begin(job, err));
     const lc_job_facts facts = {.example_count = job->training.example_count,
                                 .longest_example = lc_job_longest(job),
                                 .model_context = job->config.max_position,
@@ -270,6 +280,9 @@ static lc_code rewind_logs(lc_job *job, lc_err *err)
     lc_train_state counters = {.step = 0}; /* no buffers: only verified and counted */
     LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, &counters,
                               &job->is_continued, err));
+    if (job->is_continued) {
+        LC_TRY(lc_job_ledger_compare(job, &counters, err));
+    }
     const int64_t epochs = job->is_continued ? (counters.step - counters.is_open) /
                                                    job->dir.state.resolved.steps_per_epoch
                                              : 0;

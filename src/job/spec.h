@@ -68,7 +68,7 @@ typedef struct lc_job_spec {
     const char *training_type; /* "standard", "globalStandard", "developerTier"; NULL: not given */
     bool has_integrations;     /* some were asked for; none is run */
     const char *canonical;     /* see lc_job_spec_difference */
-    uint8_t sha256[32];        /* of the canonical text: what "the same job file" means */
+    uint8_t sha256[32]; /* of it, lorac.deterministic left out: what "the same job file" means */
     lc_arena arena;
 } lc_job_spec;
 
@@ -81,6 +81,7 @@ void lc_job_spec_release(lc_job_spec *spec);
 
 /* The canonical text is one flat JSON object, "lorac.rank": 16 and so on: every field by its path,
  * defaults filled in, lists sorted, so that equivalent spellings of a job are the same job.
+ * lorac.deterministic may change on a resume: it does not count.
  * Compares this spec with an older one's canonical object: puts "lorac.rank was 16 and is 8 now"
  * into out (cut to its size; the first difference in file order), or an empty string when there is
  * none. */

@@ -106,6 +106,12 @@ static void add_measure(lc_text *text, const char *key, double value)
     lc_text_addf(text, ",\n");
 }
 
+static bool is_zero(const uint8_t digest[32])
+{
+    static const uint8_t zero[32];
+    return memcmp(digest, zero, sizeof zero) == 0;
+}
+
 static void add_digest(lc_text *text, const char *key, const uint8_t digest[32])
 {
     char hex[65];
@@ -126,6 +132,10 @@ static void write_manifest_body(const manifest *content, lc_text *text)
     add_measure(text, "train_accuracy", content->counters.train_accuracy);
     for (size_t i = 0; i < IDENTITY_COUNT; i++) {
         add_digest(text, identity_fields[i].key, digest_of(&content->identity, i));
+    }
+    if (!is_zero(content->counters.ledger_sha256)) {
+        lc_text_addf(text, "  \"ledger_choices\": %" PRId64 ",\n", content->counters.ledger_count);
+        add_digest(text, "ledger_sha256", content->counters.ledger_sha256);
     }
     lc_text_addf(text, "  \"state_bytes\": %" PRId64 ",\n", content->state_bytes);
     add_digest(text, "state_sha256", content->state_sha256);
@@ -185,6 +195,11 @@ static lc_code parse_manifest(const cJSON *object, manifest *out, lc_err *err)
     for (size_t i = 0; i < IDENTITY_COUNT; i++) {
         uint8_t *digest = (uint8_t *)&out->identity + identity_fields[i].offset;
         LC_TRY(parse_digest(object, identity_fields[i].key, digest, err));
+    }
+    if (lc_json_get(object, "ledger_sha256") != NULL) {
+        LC_TRY(lc_json_int(object, "ledger_choices", true, 0, (int64_t)1 << 53,
+                           &out->counters.ledger_count, err));
+        LC_TRY(parse_digest(object, "ledger_sha256", out->counters.ledger_sha256, err));
     }
     LC_TRY(lc_json_int(object, "state_bytes", true, 0, (int64_t)1 << 53, &out->state_bytes, err));
     return parse_digest(object, "state_sha256", out->state_sha256, err);
@@ -418,7 +433,8 @@ static lc_code write_step(const char *parent, const char *name, const lc_train_s
     return finish_dir(parent, name, temp, err);
 }
 
-/* A whole and valid checkpoint of this step is there already, with the same log lengths. */
+/* A whole and valid checkpoint of this step is there already, with the same log lengths and the
+ * same ledger. */
 static bool is_there(const char *dir, const lc_train_state *state)
 {
     lc_err ignored = {.code = LC_OK};
@@ -428,6 +444,8 @@ static bool is_there(const char *dir, const lc_train_state *state)
            found.counters.events_bytes == state->events_bytes &&
            found.counters.results_bytes == state->results_bytes &&
            found.counters.event_count == state->event_count &&
+           memcmp(found.counters.ledger_sha256, state->ledger_sha256,
+                  sizeof state->ledger_sha256) == 0 &&
            read_state(dir, &found, &counters, &ignored) == LC_OK;
 }
 
@@ -493,6 +511,8 @@ static lc_code load_step(const char *dir, const lc_train_identity *identity, lc_
     }
     state->train_loss = found.counters.train_loss;
     state->train_accuracy = found.counters.train_accuracy;
+    state->ledger_count = found.counters.ledger_count;
+    memcpy(state->ledger_sha256, found.counters.ledger_sha256, sizeof state->ledger_sha256);
     return LC_OK;
 }
 

@@ -22,7 +22,9 @@ typedef struct lc_train_state {
     int64_t event_count;               /* job directory: see lc_job_dir_rewind */
     int64_t events_bytes;
     int64_t results_bytes;
-    float *master, *m, *v; /* host memory, count floats each; borrowed */
+    int64_t ledger_count; /* choices that the device had made, and the hash of the ledger up to */
+    uint8_t ledger_sha256[32]; /* there (job/ledger.h); zero: there is no ledger */
+    float *master, *m, *v;     /* host memory, count floats each; borrowed */
     int64_t count;
 } lc_train_state;
 

@@ -1,0 +1,34 @@
+/*
+ * Which algorithm a product takes. A choice holds for a class of products: all that differ only in
+ * their number of rows, up to the next of eight sizes an octave, since batches rarely have the same
+ * number twice. It is made with the largest of the class. Which choice a product takes depends on
+ * its shape and the table alone, not on what was made before it.
+ */
+#ifndef LC_CUDA_TUNING_H
+#define LC_CUDA_TUNING_H
+
+#include "gemm.h"
+#include "lorac/choices.h"
+
+/* The key of a product's class: rows (m, or k of a product of transposed a) rounded up. */
+lc_cuda_gemm_key lc_cuda_gemm_class(const lc_cuda_gemm_key *key);
+
+/* The choice of a class, or of one shape with key.is_exact; NULL: none yet. Borrowed until the next
+ * one is added. */
+const lc_cuda_choice *lc_cuda_choices_find(const lc_cuda_choices *choices,
+                                           const lc_cuda_gemm_key *key);
+/* LC_ERR_DEVICE: there are LC_MAX_CHOICES. */
+LC_WARN_UNUSED lc_code lc_cuda_choices_add(lc_cuda_choices *choices, const lc_cuda_choice *choice,
+                                           lc_err *err);
+
+void lc_cuda_choice_write(const lc_cuda_choice *choice, lc_choice *out);
+/* LC_ERR_INVALID: not a text that lc_cuda_choice_write makes. */
+LC_WARN_UNUSED lc_code lc_cuda_choice_read(const lc_choice *text, lc_cuda_choice *out, lc_err *err);
+
+/* tune.c: lc_choice_ops.tune. */
+lc_code lc_cuda_tune(lc_device *device, int64_t index, const lc_tune_options *options,
+                     lc_tuned *out, lc_err *err);
+
+extern const lc_choice_ops lc_cuda_choice_ops;
+
+#endif

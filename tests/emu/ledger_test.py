@@ -1,0 +1,222 @@
+"""Jobs on the emulated GPU with tuning tables: the table decides the bytes, the ledger keeps it for a resume, and a
+resume that cannot have it is refused, or warned of where the job file allows it.
+
+usage: ledger_test.py LORAC (in the project's root, LORAC_CUDA_LIBRARY names the emulated backend)
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+LORAC = os.path.abspath(sys.argv[1])
+ROWS = 12
+TIMEOUT_S = 120
+ID_PLACE = 16  # where the text of an emulated algorithm has its number
+
+
+def fail(message):
+    sys.exit("FAILED: " + message)
+
+
+def expect(condition, message):
+    if not condition:
+        fail(message)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write_job(path, **lorac):
+    job = {"model": os.path.abspath("models/sprout-3m"), "training_file": "train.jsonl", "seed": 7,
+           "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 2}}},
+           "lorac": {"rank": 8, "dtype": "bf16", "device": "emu", "micro_batch_tokens": 192, "max_seq_len": 96,
+                     "checkpoint_every_steps": 2, **lorac}}
+    with open(path, "w") as file:
+        json.dump(job, file)
+
+
+def lorac(*arguments, expected=0, **environment):
+    """Runs lorac; the text of both its outputs."""
+    done = subprocess.run([LORAC, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT_S,
+                          env={**os.environ, **environment})
+    text = done.stdout.decode("utf-8", "replace")
+    expect(done.returncode == expected, "lorac %s: status %d, expected %d\n%s"
+           % (" ".join(arguments), done.returncode, expected, text))
+    return text
+
+
+def train(job, out, *arguments, **options):
+    return lorac("train", job, "--out", out, *arguments, **options)
+
+
+def results(out):
+    return (read(out + "/adapter/adapter_model.safetensors"), read(out + "/results.csv"), read(out + "/ledger.json"))
+
+
+def rewrite(path, change):
+    """Changes a ledger and gives it its hash again."""
+    body, tail = read(path).decode().rsplit('  "sha256": ', 1)
+    ledger = json.loads(body + '  "sha256": ' + tail)
+    for choice in ledger["choices"]:
+        text = change(choice)
+        expect(body.count(choice["algorithm"]) > 0 and len(text) == len(choice["algorithm"]), "a choice is not there")
+        body = body.replace(json.dumps(choice["product"]) + ', "from": "library", "algorithm": "' + choice["algorithm"],
+                            json.dumps(choice["product"]) + ', "from": "table", "algorithm": "' + text)
+    with open(path, "w") as file:
+        file.write(body + '  "sha256": "%s"\n}\n' % hashlib.sha256(body.encode()).hexdigest())
+
+
+def second_algorithm(choice):
+    text = choice["algorithm"]
+    return text[:ID_PLACE + 1] + "1" + text[ID_PLACE + 2:]
+
+
+def interrupted(job, out, calls, **environment):
+    """A run that is killed at that call of the operating system or, for its first checkpoint, a little later."""
+    for later in range(0, 200, 20):
+        shutil.rmtree(out, ignore_errors=True)
+        lorac("train", job, "--out", out, expected=-9, LORAC_FAULT="kill:%d" % (calls + later), **environment)
+        if os.path.exists(out + "/resume") and any(n.startswith("step-") for n in os.listdir(out + "/resume")):
+            break
+    else:
+        fail("%s was always killed before its first checkpoint" % out)
+    expect(not os.path.exists(out + "/adapter"), "%s was killed after its end" % out)
+
+
+def test_table_decides():
+    train("job.json", "plain")
+    ledger = json.loads(read("plain/ledger.json"))
+    expect(ledger["facts"]["cublaslt"] and ledger["choices"], "the ledger is empty")
+    expect(all(c["from"] == "library" for c in ledger["choices"]), "a choice comes from a table that there is not")
+    shutil.copy("plain/ledger.json", "table.json")
+    train("job.json", "same", LORAC_TUNING="table.json")
+    expect(results("same")[:2] == results("plain")[:2], "the same table gave other bytes")
+    rewrite("table.json", second_algorithm)
+    train("job.json", "tuned", LORAC_TUNING="table.json")
+    expect(results("tuned")[0] != results("plain")[0], "another table gave the same bytes: it is not used")
+    train("job.json", "tuned-again", LORAC_TUNING=os.path.abspath("table.json"))
+    expect(results("tuned-again") == results("tuned"), "a table gave other bytes the second time")
+
+
+def test_named_table():
+    text = train("job.json", "bad", expected=3, LORAC_TUNING="table.json", EMU_CUBLASLT_VERSION="120000")
+    expect("cublaslt was 130" in text and "120000" in text, "the table's other library is not told: " + text)
+    shutil.rmtree("bad")
+    text = train("job.json", "bad", expected=3, LORAC_TUNING="nowhere.json")
+    expect("nowhere.json is missing" in text, "a missing table is not told: " + text)
+    shutil.rmtree("bad")
+    train("job.json", "off", LORAC_TUNING="off")
+    expect(results("off") == results("plain"), "LORAC_TUNING=off is not as without a table")
+
+
+def test_resume():
+    """Killed at several instants; the table is gone, the ledger has it."""
+    for calls in (220, 290):
+        out = "killed-%d" % calls
+        shutil.copy("table.json", "passing.json")
+        interrupted("job.json", out, calls, LORAC_TUNING="passing.json")
+        os.remove("passing.json")
+        shutil.copytree(out, out + "-lost")
+        train("job.json", out, "--resume")
+        expect(results(out) == results("tuned"), "%s: the resume gave other bytes" % out)
+    # Killed before the first checkpoint: the job begins again, with the table it began with.
+    lorac("train", "job.json", "--out", "early", expected=-9, LORAC_FAULT="kill:90", LORAC_TUNING="table.json")
+    expect(not os.path.exists("early/resume"), "early was not killed early")
+    expect(os.path.exists("early/ledger.json"), "early has no ledger yet")
+    train("job.json", "early", "--resume")
+    expect(results("early") == results("tuned"), "early: the resume gave other bytes")
+
+
+def refused(out, *words, job="job.json", **environment):
+    before = {name: read(os.path.join(out, name)) for name in ("job.json", "events.jsonl", "results.csv")}
+    text = train(job, out, "--resume", expected=3, **environment)
+    expect(all(word in text for word in words), "the refusal lacks one of %s: %s" % (words, text))
+    after = {name: read(os.path.join(out, name)) for name in before}
+    return before == after
+
+
+def test_refusals():
+    source = "killed-220-lost"
+    for name in ("gone", "cut", "flipped", "swapped", "library"):
+        shutil.copytree(source, name)
+    os.remove("gone/ledger.json")
+    expect(refused("gone", "ledger.json is missing", "lorac.deterministic"), "gone: the refusal left traces")
+    whole = read("cut/ledger.json")
+    with open("cut/ledger.json", "wb") as file:
+        file.write(whole[:len(whole) // 2])
+    expect(refused("cut", "ledger.json", "hash"), "cut: the refusal left traces")
+    with open("flipped/ledger.json", "wb") as file:
+        file.write(whole.replace(b'"from": "table"', b'"from": "Table"', 1))
+    expect(refused("flipped", "ledger.json", "hash"), "flipped: the refusal left traces")
+    shutil.copy("plain/ledger.json", "swapped/ledger.json")  # a good one of another run
+    refused("swapped", "ledger.json", "checkpoint")
+    shutil.copy(source + "/ledger.json", "swapped/ledger.json")
+    train("job.json", "swapped", "--resume")
+    expect(results("swapped") == results("tuned"), "swapped: with its ledger back the resume gave other bytes")
+    expect(refused("library", "ledger.json", "cublaslt was 130", "120000", EMU_CUBLASLT_VERSION="120000"),
+           "library: the refusal left traces")
+
+
+def test_deviation():
+    """deterministic false, also when it is set after the refusal, goes on and says so."""
+    train("free.json", "library", "--resume", EMU_CUBLASLT_VERSION="120000")
+    log = read("library/log.txt").decode()
+    expect("cublaslt was 130" in log and "other last digits" in log, "the deviation is not in the log: " + log)
+    ledger = json.loads(read("library/ledger.json"))
+    expect(ledger["facts"]["cublaslt"] == "120000", "the ledger still has the old library")
+    expect(all(c["from"] == "library" for c in ledger["choices"]), "choices of the old table are left")
+    train("free.json", "gone", "--resume")
+    expect("ledger.json is missing" in read("gone/log.txt").decode(), "the lost ledger is not in the log")
+
+
+def test_bench():
+    cache = os.path.abspath("cache")
+    environment = {"XDG_CACHE_HOME": cache}
+    text = lorac("bench", "--tune", "--job", "job.json", "--batches", "4", **environment)
+    expect("best us" in text and cache in text, "bench does not say what it did: " + text)
+    tables = os.listdir(cache + "/lorac/tuning")
+    expect(len(tables) == 1, "not one table: %s" % tables)
+    table = json.loads(read(os.path.join(cache, "lorac/tuning", tables[0])))
+    expect(all(c["from"] == "table" for c in table["choices"]), "a choice of the table was not measured")
+    train("job.json", "benched", **environment)
+    taken = {c["product"]: c for c in json.loads(read("benched/ledger.json"))["choices"]}
+    expect(all(taken[c["product"]] == c for c in table["choices"]), "the job did not take the table's algorithms")
+    # A table under this name that is another device's is left out.
+    train("job.json", "left-out", EMU_CUBLASLT_VERSION="120000", **environment)
+    lorac("bench", "--tune", "--job", "job.json", "--batches", "1", "--out", "own/table.json", **environment)
+    lorac("bench", "--tune", "--job", "job.json", "--batches", "4", "--out",
+          os.path.abspath("own/table.json"), **environment)
+    expect(len(json.loads(read("own/table.json"))["choices"]) == len(table["choices"]), "the table did not grow")
+    expect("nothing to tune" in lorac("bench", "--tune", "--job", "job.json", "--device", "cpu", expected=3),
+           "the CPU was tuned")
+
+
+def main():
+    with open("configs/quickstart/train.jsonl") as file:
+        rows = file.readlines()[:ROWS]
+    write_directory = tempfile.mkdtemp(prefix="lorac-ledger-")
+    job, free = os.path.join(write_directory, "job.json"), os.path.join(write_directory, "free.json")
+    write_job(job)
+    write_job(free, deterministic=False)
+    with open(os.path.join(write_directory, "train.jsonl"), "w") as file:
+        file.writelines(rows)
+    if not os.path.exists("models/sprout-3m/model.safetensors"):
+        print("models/sprout-3m has no weights")
+        sys.exit(77)
+    os.chdir(write_directory)
+    os.environ["XDG_CACHE_HOME"] = os.path.join(write_directory, "none")
+    os.environ.pop("LORAC_TUNING", None)
+    for test in (test_table_decides, test_named_table, test_resume, test_refusals, test_deviation, test_bench):
+        print(test.__name__, flush=True)
+        test()
+    shutil.rmtree(write_directory)
+    print("tables, ledgers, resumes: as they should be")
+
+
+main()
