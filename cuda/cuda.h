@@ -22,6 +22,8 @@ typedef struct lc_cuda_reader {
     size_t converted_bytes;
 } lc_cuda_reader;
 
+typedef struct lc_cuda_comm lc_cuda_comm; /* comm.c */
+
 typedef struct lc_cuda {
     lc_device device;
     int index;
@@ -31,6 +33,7 @@ typedef struct lc_cuda {
     lc_cuda_gemms gemms;
     void *scratch; /* borrowed: the workspace behind the products' part */
     size_t scratch_bytes;
+    lc_cuda_comm *comm; /* borrowed: the ranks that queued work may wait for; NULL: none */
     char description[160];
 } lc_cuda;
 
@@ -62,5 +65,11 @@ lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err)
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
 void lc_cuda_close(lc_device *device);
 lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *err);
+
+/* comm.c: the ranks. */
+lc_code lc_cuda_comm_open(lc_device *device, const lc_comm_options *options, lc_comm *out,
+                          lc_err *err);
+/* Waits for an event of the stream, or for the stream (NULL), as long as the ranks are well. */
+lc_code lc_cuda_comm_wait(lc_cuda_comm *self, cudaEvent_t event, lc_err *err);
 
 #endif
