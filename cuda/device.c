@@ -68,7 +68,7 @@ lc_code lc_cuda_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *
 
 void lc_cuda_host_free(lc_device *device, void *memory)
 {
-    (void)device;
+    (void)cudaStreamSynchronize(lc_cuda_of(device)->stream); /* after an error work may be queued */
     (void)cudaFreeHost(memory);
 }
 

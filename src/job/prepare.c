@@ -135,6 +135,10 @@ lc_code lc_job_prepare(lc_job *job, lc_err *err)
 
 void lc_job_unprepare(lc_job *job)
 {
+    if (job->comm.release != NULL) { /* first: what is queued may wait for ranks that are gone */
+        job->comm.release(&job->comm);
+        job->comm.release = NULL;
+    }
     lc_trainer_close(job->trainer);
     job->trainer = NULL;
     if (job->is_model_open) {
@@ -143,10 +147,6 @@ void lc_job_unprepare(lc_job *job)
     }
     lc_free(job->model);
     job->model = NULL;
-    if (job->comm.release != NULL) {
-        job->comm.release(&job->comm);
-        job->comm.release = NULL;
-    }
     if (job->device != NULL) {
         job->device->ops->close(job->device);
         job->device = NULL;
