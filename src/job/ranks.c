@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/params.h"
 #include "lorac/log.h"
 #include "ops/backend.h"
@@ -119,4 +120,23 @@ lc_code lc_job_share_checkpoint(lc_job *job, lc_err *err)
     LC_TRY(comm->broadcast(comm, state->m, bytes, err));
     LC_TRY(comm->broadcast(comm, state->v, bytes, err));
     return lc_job_is_follower(job) ? lc_trainer_restore(job->trainer, err) : LC_OK;
+}
+
+lc_code lc_job_compare_adapters(lc_job *job, lc_err *err)
+{
+    uint8_t own[32], first[32];
+    const float *master = NULL;
+    if (job->comm.world_size == 1) {
+        return LC_OK;
+    }
+    LC_TRY(lc_trainer_masters(job->trainer, &master, err));
+    lc_sha256_of(master, (size_t)job->adapter->master_count * sizeof *master, own);
+    memcpy(first, own, sizeof first);
+    LC_TRY(job->comm.broadcast(&job->comm, first, sizeof first, err));
+    return memcmp(own, first, sizeof own) == 0
+               ? LC_OK
+               : lc_fail(err, LC_ERR_DEVICE,
+                         "rank %d has come to another adapter than rank 0: one of the devices "
+                         "computes wrongly (%s here)",
+                         job->launch.rank, job->device->description);
 }

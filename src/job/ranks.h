@@ -26,4 +26,8 @@ LC_WARN_UNUSED lc_code lc_job_share_facts(lc_job *job, lc_err *err);
 /* The checkpoint that rank 0 goes on from, for all. */
 LC_WARN_UNUSED lc_code lc_job_share_checkpoint(lc_job *job, lc_err *err);
 
+/* All ranks have come to the same adapter, or one of the devices computes wrongly: LC_ERR_DEVICE
+ * on the ranks that differ from rank 0. */
+LC_WARN_UNUSED lc_code lc_job_compare_adapters(lc_job *job, lc_err *err);
+
 #endif

@@ -373,6 +373,7 @@ static lc_code run(lc_job *job, lc_err *err)
     }
     job->is_silent = false;
     LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
+    LC_TRY(lc_job_compare_adapters(job, err));
     return lc_comm_agree(&job->comm, finish(job, err), err);
 }
 
@@ -398,6 +399,7 @@ static lc_code follow(lc_job *job, lc_err *err)
     LC_TRY(lc_job_prepare(job, err));
     LC_TRY(lc_job_share_checkpoint(job, err));
     LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
+    LC_TRY(lc_job_compare_adapters(job, err));
     return lc_comm_agree(&job->comm, LC_OK, err);
 }
 
