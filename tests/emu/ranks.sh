@@ -74,11 +74,12 @@ wait_for() {
 }
 
 case $1 in
-same) # 6 steps of several micro-batches, each rank some of them
+same) # 6 steps of several micro-batches, each rank some of them; a rank with another adapter would fail
     job same 12 3 6 7
     "$lorac" train "$scratch/same.json" --out "$scratch/one" >"$scratch/one.out" 2>"$scratch/one.err" || fail "one rank"
     start 4 29511 same four
     finish 0 "four ranks"
+    [ "$(wc -l <"$scratch/four/results.csv")" -eq 7 ] || fail "not 6 steps"
     close "$scratch/four/results.csv" "$scratch/one/results.csv"
     grep -q '"world_size": 4' "$scratch/four/job.json" || fail "job.json does not know the ranks"
     for r in 1 2 3; do
@@ -134,11 +135,11 @@ killed) # a rank that is gone ends the others
     grep -q '"status": "failed"' "$scratch/out/job.json" || fail "job.json does not say it"
     ;;
 stopped) # SIGTERM at one rank stops all after the same step; the resume goes on with the same bytes
-    job stop 12 4 4 # the seed is drawn by rank 0
+    job stop 12 3 4 # the seed is drawn by rank 0
     start 2 29541 stop whole --resume
     finish 0 "whole"
     drawn=$(sed -n 's/.*"seed": \([0-9]*\),$/\1/p' "$scratch/whole/job.json")
-    job stop 12 4 4 "$drawn"
+    job stop 12 3 4 "$drawn"
     start 2 29542 stop whole2
     finish 0 "whole"
     cmp "$scratch/whole/results.csv" "$scratch/whole2/results.csv" || fail "the drawn seed"
