@@ -18,10 +18,11 @@ typedef struct lc_launch {
     const char *address_source;            /* variables that gave it, for people */
 } lc_launch;
 
-/* Finds the launcher; the first of the table above that has set its rank counts. The address comes
- * from NCCL_COMM_ID, else MASTER_ADDR and MASTER_PORT, else Slurm's list of nodes, else loopback
- * where all ranks are on one node. One rank needs nothing. LC_ERR_USAGE names the variable that is
- * missing, malformed or does not go with the others (err->param is its name). */
+/* Finds the launcher: torchrun may run under srun or mpirun, mpirun under srun, and the inner one
+ * counts. The address comes from NCCL_COMM_ID, else MASTER_ADDR and MASTER_PORT, else loopback
+ * where all ranks are known to be on one node, else Slurm's list of nodes. One rank needs nothing.
+ * LC_ERR_USAGE names the variable that is missing, malformed or does not go with the others
+ * (err->param is its name). */
 LC_WARN_UNUSED lc_code lc_launch_detect(lc_launch *out, lc_err *err);
 
 /* The first host of a list as Slurm writes it: "gpu[003-005,9],login" gives "gpu003".
