@@ -31,6 +31,8 @@ typedef struct lc_cuda_reader {
     size_t converted_bytes;
 } lc_cuda_reader;
 
+typedef struct lc_cuda_comm lc_cuda_comm; /* comm.c */
+
 typedef struct lc_cuda {
     lc_device device;
     int index;
@@ -43,6 +45,7 @@ typedef struct lc_cuda {
     lc_cuda_graph *recording; /* NULL: nothing is being recorded */
     void *scratch;            /* borrowed: the workspace behind the products' part */
     size_t scratch_bytes;
+    lc_cuda_comm *comm; /* borrowed: the ranks that queued work may wait for; NULL: none */
     char description[160];
 } lc_cuda;
 
@@ -84,5 +87,11 @@ lc_code lc_cuda_record_end(lc_device *device, bool is_whole, lc_err *err);
 void lc_cuda_forget_graphs(lc_cuda *cuda);
 
 lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *err);
+
+/* comm.c: the ranks. */
+lc_code lc_cuda_comm_open(lc_device *device, const lc_comm_options *options, lc_comm *out,
+                          lc_err *err);
+/* Waits for an event of the stream, or for the stream (NULL), as long as the ranks are well. */
+lc_code lc_cuda_comm_wait(lc_cuda_comm *self, cudaEvent_t event, lc_err *err);
 
 #endif

@@ -79,7 +79,7 @@ lc_code lc_cuda_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *
 
 void lc_cuda_host_free(lc_device *device, void *memory)
 {
-    (void)device;
+    (void)cudaStreamSynchronize(lc_cuda_of(device)->stream); /* after an error work may be queued */
     (void)cudaFreeHost(memory);
 }
 
@@ -124,7 +124,11 @@ lc_code lc_cuda_upload_queued(lc_device *device, void *to, const void *from, siz
 
 lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err)
 {
-    CUDA_TRY(cudaEventSynchronize(lc_cuda_of(device)->host_slots[slot]));
+    lc_cuda *cuda = lc_cuda_of(device);
+    if (cuda->comm != NULL) {
+        return lc_cuda_comm_wait(cuda->comm, cuda->host_slots[slot], err);
+    }
+    CUDA_TRY(cudaEventSynchronize(cuda->host_slots[slot]));
     return LC_OK;
 }
 
@@ -141,7 +145,11 @@ lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err)
 
 lc_code lc_cuda_sync(lc_device *device, lc_err *err)
 {
-    CUDA_TRY(cudaStreamSynchronize(lc_cuda_of(device)->stream));
+    lc_cuda *cuda = lc_cuda_of(device);
+    if (cuda->comm != NULL) {
+        return lc_cuda_comm_wait(cuda->comm, NULL, err);
+    }
+    CUDA_TRY(cudaStreamSynchronize(cuda->stream));
     return LC_OK;
 }
 
@@ -265,6 +273,7 @@ static lc_code choose_device(lc_cuda *cuda, int index, lc_err *err)
     struct cudaDeviceProp properties;
     int count = 0;
     CUDA_TRY(cudaGetDeviceCount(&count));
+    index = count == 1 ? 0 : index; /* launchers may show each rank the GPU that is its own */
     if (index < 0 || index >= count) {
         return lc_fail(err, LC_ERR_DEVICE, "there is no GPU %d: this process sees %d", index,
                        count);
@@ -355,6 +364,19 @@ void lc_cuda_close(lc_device *device)
 
 /* ---- the library's entry ---- */
 
+#define NCCL_TEXT_BYTES 48
+
+/* Needed with several ranks only: without it there is still a device. */
+static void describe_nccl(char text[NCCL_TEXT_BYTES])
+{
+    lc_err ignored = {.code = LC_OK};
+    int version = 0;
+    const bool is_there =
+        lc_cuda_load_nccl(&ignored) == LC_OK && LC_NCCL(ncclGetVersion)(&version) == ncclSuccess;
+    (void)snprintf(text, NCCL_TEXT_BYTES, is_there ? "NCCL %d.%d.%d" : "no NCCL", version / 10000,
+                   version % 10000 / 100, version % 100);
+}
+
 static lc_code describe(char text[LC_DESCRIPTION_BYTES], lc_err *err)
 {
     int count = 0, driver = 0, runtime = 0;
@@ -366,10 +388,12 @@ static lc_code describe(char text[LC_DESCRIPTION_BYTES], lc_err *err)
     CUDA_TRY(cudaGetDeviceCount(&count));
     LC_TRY(lc_cuda_load_cublaslt(err));
     const size_t blas = LC_CUBLASLT(cublasLtGetVersion)();
+    char nccl[NCCL_TEXT_BYTES];
+    describe_nccl(nccl);
     int at = snprintf(text, LC_DESCRIPTION_BYTES,
-                      "driver for CUDA %d.%d, runtime %d.%d, cuBLASLt %zu; %d GPU%s", driver / 1000,
-                      driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas, count,
-                      count == 1 ? "" : "s");
+                      "driver for CUDA %d.%d, runtime %d.%d, cuBLASLt %zu, %s; %d GPU%s",
+                      driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas,
+                      nccl, count, count == 1 ? "" : "s");
     for (int i = 0; i < count && at < LC_DESCRIPTION_BYTES; i++) {
         struct cudaDeviceProp properties;
         CUDA_TRY(cudaGetDeviceProperties(&properties, i));
@@ -391,6 +415,7 @@ const lc_backend *lc_backend_entry(void)
                                        .name = BACKEND_NAME,
                                        .memory = &lc_cuda_memory,
                                        .open = lc_cuda_open,
+                                       .comm_open = lc_cuda_comm_open,
                                        .describe = describe};
     return &backend;
 }

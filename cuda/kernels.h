@@ -68,6 +68,14 @@ cudaError_t lc_cuda_adamw(const lc_adamw_args *args, void *scratch, cudaStream_t
 cudaError_t lc_cuda_lora_prepare(void);
 cudaError_t lc_cuda_attention_prepare(void);
 
+/* ---- comm.cu: sum[i] = the sum of parts[rank * stride + i] in rank order, i < count. For floats
+ * the stride is a multiple of 4, parts and sum are aligned to 16 bytes, and up to the next multiple
+ * of 4 behind `count` is read and written too. ---- */
+cudaError_t lc_cuda_sum_ranks_f32(const float *parts, int64_t stride, int rank_count, int64_t count,
+                                  float *sum, cudaStream_t stream);
+cudaError_t lc_cuda_sum_ranks_f64(const double *parts, int64_t stride, int rank_count,
+                                  int64_t count, double *sum, cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,12 @@ lc_code lc_cuda_load_cublaslt(lc_err *err)
     return LC_OK;
 }
 
+lc_code lc_cuda_load_nccl(lc_err *err)
+{
+    (void)err;
+    return LC_OK;
+}
+
 #else
 
 #include <dlfcn.h>
@@ -22,6 +28,7 @@ lc_code lc_cuda_load_cublaslt(lc_err *err)
 #define PATH_BYTES 4096
 
 lc_cublaslt_functions lc_cublaslt;
+lc_nccl_functions lc_nccl;
 
 /* Where a library may be that the system's search does not find; globs. */
 static const char *const folders[] = {
@@ -73,39 +80,66 @@ static void *open_library(const char *file)
     return handle;
 }
 
-/* ---- cuBLASLt ---- */
+/* ---- the libraries ---- */
 
-#define LOAD_FUNCTION(function)                                                       \
+#define LOAD_FUNCTION(table, function)                                                \
     symbol = dlsym(handle, #function);                                                \
-    memcpy(&lc_cublaslt.function##_, &symbol, sizeof symbol);                         \
+    memcpy(&table.function##_, &symbol, sizeof symbol);                               \
     if (symbol == NULL) {                                                             \
         return lc_fail(err, LC_ERR_DEVICE, "%s has no function %s", file, #function); \
     }
+#define LOAD_CUBLASLT(function) LOAD_FUNCTION(lc_cublaslt, function)
+#define LOAD_NCCL(function)     LOAD_FUNCTION(lc_nccl, function)
+
+static lc_code open_wanted(const char *file, const char *package, void **handle, lc_err *err)
+{
+    *handle = open_library(file);
+    if (*handle == NULL) {
+        return lc_fail(err, LC_ERR_DEVICE,
+                       "%s was not found: install %s, or name its folder in LD_LIBRARY_PATH", file,
+                       package);
+    }
+    return LC_OK;
+}
 
 static lc_code load_cublaslt(lc_err *err)
 {
     static const char file[] = "libcublasLt.so.13";
-    void *symbol = NULL, *handle = open_library(file);
-    if (handle == NULL) {
-        return lc_fail(err, LC_ERR_DEVICE,
-                       "%s was not found: install cuBLAS of CUDA 13, or name its folder in "
-                       "LD_LIBRARY_PATH",
-                       file);
-    }
-    LC_CUBLASLT_FUNCTIONS(LOAD_FUNCTION)
+    void *symbol = NULL, *handle = NULL;
+    LC_TRY(open_wanted(file, "cuBLAS of CUDA 13", &handle, err));
+    LC_CUBLASLT_FUNCTIONS(LOAD_CUBLASLT)
+    return LC_OK;
+}
+
+static lc_code load_nccl(lc_err *err)
+{
+    static const char file[] = "libnccl.so.2";
+    void *symbol = NULL, *handle = NULL;
+    LC_TRY(open_wanted(file, "NCCL, which joins several GPUs", &handle, err));
+    LC_NCCL_FUNCTIONS(LOAD_NCCL)
     return LC_OK;
 }
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static bool is_loaded;
+static bool is_cublaslt_loaded, is_nccl_loaded;
+
+static lc_code load_once(bool *is_loaded, lc_code (*load)(lc_err *err), lc_err *err)
+{
+    (void)pthread_mutex_lock(&mutex);
+    const lc_code code = *is_loaded ? LC_OK : load(err);
+    *is_loaded = code == LC_OK;
+    (void)pthread_mutex_unlock(&mutex);
+    return code;
+}
 
 lc_code lc_cuda_load_cublaslt(lc_err *err)
 {
-    (void)pthread_mutex_lock(&mutex);
-    const lc_code code = is_loaded ? LC_OK : load_cublaslt(err);
-    is_loaded = code == LC_OK;
-    (void)pthread_mutex_unlock(&mutex);
-    return code;
+    return load_once(&is_cublaslt_loaded, load_cublaslt, err);
+}
+
+lc_code lc_cuda_load_nccl(lc_err *err)
+{
+    return load_once(&is_nccl_loaded, load_nccl, err);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define LORAC_BACKEND_H
 
 #include "lorac/choices.h"
+#include "lorac/comm.h"
 #include "lorac/ops.h"
 
 #ifdef __cplusplus
@@ -26,9 +27,17 @@ typedef enum lc_device_kind {
 typedef struct lc_device_options {
     lc_device_kind kind;
     int threads;        /* of the CPU backend */
-    int index;          /* of the GPU in this process */
+    int index;          /* of the GPU in this process; one that sees a single GPU takes that */
     bool deterministic; /* refuse what could give other bytes in the next run */
 } lc_device_options;
+
+/* One rank's way into a group of processes. */
+typedef struct lc_comm_options {
+    int rank, world_size;
+    const char *address; /* "host:port" where rank 0 listens; NCCL_COMM_ID, where set, wins */
+    int64_t most_count;  /* of a sum_f32 */
+    int deadline_s;      /* for everybody to come, and for every wait after that */
+} lc_comm_options;
 
 #define LC_DESCRIPTION_BYTES 512
 
@@ -39,6 +48,11 @@ typedef struct lc_backend {
     const char *name;    /* "cuda", "emu" */
     const lc_memory_rules *memory;
     LC_WARN_UNUSED lc_code (*open)(const lc_device_options *options, lc_device **out, lc_err *err);
+    /* Meets the other ranks: *out works on this device and is released before it is closed. Waits
+     * at most deadline_s; LC_ERR_DEVICE names rank, address and what was waited for. From then on
+     * what waits for the device also watches the ranks. */
+    LC_WARN_UNUSED lc_code (*comm_open)(lc_device *device, const lc_comm_options *options,
+                                        lc_comm *out, lc_err *err);
     /* One line about the libraries and GPUs found; LC_ERR_DEVICE says why there is no device. */
     LC_WARN_UNUSED lc_code (*describe)(char text[LC_DESCRIPTION_BYTES], lc_err *err);
 } lc_backend;

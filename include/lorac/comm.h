@@ -5,6 +5,7 @@
 #ifndef LORAC_COMM_H
 #define LORAC_COMM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lorac/err.h"
@@ -13,19 +14,32 @@
 extern "C" {
 #endif
 
+#define LC_MAX_RANKS 1024
+
+/* Every rank makes the same calls in the same order. After an error the communicator is of no more
+ * use; LC_ERR_DEVICE names this rank, the call and what went wrong. */
 typedef struct lc_comm lc_comm;
 struct lc_comm {
     const char *name; /* "single", "nccl", "mpi" */
-    int rank;
-    int world_size;
-    void *state; /* owned by the implementation */
-    /* values[i] = sum over ranks, in rank order; values in device memory of the job's backend. */
+    int rank;         /* 0..world_size-1 */
+    int world_size;   /* 1..LC_MAX_RANKS */
+    void *state;      /* owned by the implementation */
+    /* values[i] = the sum over ranks, added in rank order; `count` values in the device memory of
+     * the job's backend, at most the most_count of comm_open. Queued like an op: what waits for the
+     * device reports what went wrong. */
     LC_WARN_UNUSED lc_code (*sum_f32)(lc_comm *comm, float *values, int64_t count, lc_err *err);
-    /* The same for a few host scalars (loss sums, weights, counts). */
+    /* The same for a few doubles in device memory (loss sums, weights): at most LC_COMM_DOUBLES. */
     LC_WARN_UNUSED lc_code (*sum_f64)(lc_comm *comm, double *values, int64_t count, lc_err *err);
-    LC_WARN_UNUSED lc_code (*barrier)(lc_comm *comm, lc_err *err);
+    /* `bytes` of host memory become those of rank 0. Waits until they are there. */
+    LC_WARN_UNUSED lc_code (*broadcast)(lc_comm *comm, void *data, size_t bytes, lc_err *err);
     void (*release)(lc_comm *comm);
 };
+
+#define LC_COMM_DOUBLES 64
+
+/* Waits until rank 0 has come here, and takes over its outcome: returns this rank's own `code`
+ * where that is a failure, else rank 0's. */
+LC_WARN_UNUSED lc_code lc_comm_agree(lc_comm *comm, lc_code code, lc_err *err);
 
 /* One process, one rank. */
 void lc_comm_single_init(lc_comm *comm);

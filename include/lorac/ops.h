@@ -345,6 +345,7 @@ typedef struct lc_sums {
     double weight;  /* sum of weights */
     double correct; /* number of positions whose argmax is the target */
     double targets; /* number of positions */
+    double stops;   /* ranks that were asked to stop; no op touches it */
 } lc_sums;
 
 /* Adds one batch, in double and in a fixed order. Positions of weight 0 do not count. */

@@ -10,6 +10,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#define LAST_RANK 1023 /* LC_MAX_RANKS of lorac/comm.h */
+
+/* A variable of a launcher: it is read, never asked for. */
+#define FROM_LAUNCHER(name, type, help, min, max) \
+    {                                             \
+        name, type, "unset", help, min, max       \
+    }
+
 static const lc_param table[LC_PARAM_COUNT] = {
     [LC_PARAM_THREADS] = {"LORAC_THREADS", "integer", "the cores this process may use",
                           "compute threads; the results do not depend on it", 1, 256},
@@ -31,6 +39,54 @@ static const lc_param table[LC_PARAM_COUNT] = {
     [LC_PARAM_HOME] = {"HOME", "folder", "none", "used where XDG_CACHE_HOME is not set", 0, 0},
     [LC_PARAM_COLUMNS] = {"COLUMNS", "integer", "asked from the terminal",
                           "width of the terminal in characters", 20, 1000},
+    [LC_PARAM_COMM_TIMEOUT] = {"LORAC_COMM_TIMEOUT", "integer", "300",
+                               "seconds that ranks wait for each other before they give up", 1,
+                               86400},
+    [LC_PARAM_NCCL_COMM_ID] =
+        FROM_LAUNCHER("NCCL_COMM_ID", "text", "where rank 0 listens, host:port", 0, 0),
+    [LC_PARAM_MASTER_ADDR] = FROM_LAUNCHER("MASTER_ADDR", "text", "host of rank 0", 0, 0),
+    [LC_PARAM_MASTER_PORT] =
+        FROM_LAUNCHER("MASTER_PORT", "integer", "port of rank 0 on MASTER_ADDR", 1, 65535),
+    [LC_PARAM_RANK] = FROM_LAUNCHER("RANK", "integer", "rank, from torchrun", 0, LAST_RANK),
+    [LC_PARAM_WORLD_SIZE] =
+        FROM_LAUNCHER("WORLD_SIZE", "integer", "ranks, from torchrun", 1, LAST_RANK + 1),
+    [LC_PARAM_LOCAL_RANK] =
+        FROM_LAUNCHER("LOCAL_RANK", "integer", "rank on this node, from torchrun", 0, LAST_RANK),
+    [LC_PARAM_LOCAL_WORLD_SIZE] = FROM_LAUNCHER(
+        "LOCAL_WORLD_SIZE", "integer", "ranks on this node, from torchrun", 1, LAST_RANK + 1),
+    [LC_PARAM_TORCH_AGENT_STORE] = FROM_LAUNCHER(
+        "TORCHELASTIC_USE_AGENT_STORE", "text",
+        "True: torchrun itself listens at MASTER_PORT, ranks take the next one", 0, 0),
+    [LC_PARAM_OMPI_RANK] =
+        FROM_LAUNCHER("OMPI_COMM_WORLD_RANK", "integer", "rank, from Open MPI", 0, LAST_RANK),
+    [LC_PARAM_OMPI_SIZE] =
+        FROM_LAUNCHER("OMPI_COMM_WORLD_SIZE", "integer", "ranks, from Open MPI", 1, LAST_RANK + 1),
+    [LC_PARAM_OMPI_LOCAL_RANK] = FROM_LAUNCHER("OMPI_COMM_WORLD_LOCAL_RANK", "integer",
+                                               "rank on this node, from Open MPI", 0, LAST_RANK),
+    [LC_PARAM_OMPI_LOCAL_SIZE] =
+        FROM_LAUNCHER("OMPI_COMM_WORLD_LOCAL_SIZE", "integer", "ranks on this node, from Open MPI",
+                      1, LAST_RANK + 1),
+    [LC_PARAM_PMIX_NAMESPACE] =
+        FROM_LAUNCHER("PMIX_NAMESPACE", "text", "names the job of Open MPI", 0, 0),
+    [LC_PARAM_PMI_RANK] = FROM_LAUNCHER("PMI_RANK", "integer", "rank, from MPICH", 0, LAST_RANK),
+    [LC_PARAM_PMI_SIZE] =
+        FROM_LAUNCHER("PMI_SIZE", "integer", "ranks, from MPICH", 1, LAST_RANK + 1),
+    [LC_PARAM_MPI_LOCAL_RANK] =
+        FROM_LAUNCHER("MPI_LOCALRANKID", "integer", "rank on this node, from MPICH", 0, LAST_RANK),
+    [LC_PARAM_MPI_LOCAL_SIZE] = FROM_LAUNCHER("MPI_LOCALNRANKS", "integer",
+                                              "ranks on this node, from MPICH", 1, LAST_RANK + 1),
+    [LC_PARAM_SLURM_PROCID] =
+        FROM_LAUNCHER("SLURM_PROCID", "integer", "rank, from srun", 0, LAST_RANK),
+    [LC_PARAM_SLURM_NTASKS] =
+        FROM_LAUNCHER("SLURM_NTASKS", "integer", "ranks, from srun", 1, LAST_RANK + 1),
+    [LC_PARAM_SLURM_LOCALID] =
+        FROM_LAUNCHER("SLURM_LOCALID", "integer", "rank on this node, from srun", 0, LAST_RANK),
+    [LC_PARAM_SLURM_JOB_ID] = FROM_LAUNCHER("SLURM_JOB_ID", "integer",
+                                            "gives the port of rank 0 under Slurm", 0, UINT32_MAX),
+    [LC_PARAM_SLURM_STEP_NODELIST] =
+        FROM_LAUNCHER("SLURM_STEP_NODELIST", "text", "nodes of a step of srun", 0, 0),
+    [LC_PARAM_SLURM_JOB_NODELIST] =
+        FROM_LAUNCHER("SLURM_JOB_NODELIST", "text", "nodes of a Slurm job", 0, 0),
 };
 
 const lc_param *lc_param_describe(lc_param_id id)

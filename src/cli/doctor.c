@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "comm/launch.h"
 #include "base/system.h"
 #include "infer/engine.h"
 #include "ops/backend.h"
@@ -83,6 +84,22 @@ static lc_code print_device(lc_err *err)
     return LC_OK;
 }
 
+/* Who started this process, as a job would see it. */
+static void print_launcher(void)
+{
+    lc_launch launch;
+    lc_err why = {.code = LC_OK};
+    if (lc_launch_detect(&launch, &why) != LC_OK) {
+        printf("launcher      cannot be used: %s\n", why.message);
+    } else if (launch.world_size == 1) {
+        printf("launcher      %s: one rank\n", launch.launcher);
+    } else {
+        printf("launcher      %s: rank %d of %d, GPU %d; rank 0 at %s (%s)\n", launch.launcher,
+               launch.rank, launch.world_size, launch.local_rank, launch.address,
+               launch.address_source);
+    }
+}
+
 static void print_memory(void)
 {
     char total[LC_FORMAT_BYTES], usable[LC_FORMAT_BYTES], limit[LC_FORMAT_BYTES];
@@ -104,6 +121,9 @@ static void print_parameters(void)
     for (int id = 0; id < LC_PARAM_COUNT; id++) {
         const lc_param *param = lc_param_describe((lc_param_id)id);
         const char *text = lc_param_text((lc_param_id)id);
+        if (id >= LC_PARAM_FIRST_LAUNCHER && text == NULL) {
+            continue; /* only launchers set them */
+        }
         char bounds[64] = "";
         if (param->max > param->min) {
             (void)snprintf(bounds, sizeof bounds, " %lld..%lld", (long long)param->min,
@@ -301,6 +321,7 @@ lc_code lc_command_doctor(int argc, char **argv, lc_err *err)
     print_libraries();
     print_cpu();
     LC_TRY(print_device(err));
+    print_launcher();
     print_memory();
     print_parameters();
     LC_TRY(print_models(models_dir, err));

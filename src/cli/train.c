@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "comm/launch.h"
 #include "lorac/lorac.h"
 
 /* What the signal handler needs; the only mutable global state of the command line. */
@@ -53,7 +54,7 @@ static void show_event(void *context, const lc_event *event)
     lc_progress_show(view, event);
 }
 
-static lc_code run_job(const lc_job_options *options, bool json, lc_err *err)
+static lc_code run_job(const lc_job_options *options, bool json, int rank, lc_err *err)
 {
     lc_job *job = NULL;
     lc_progress_view view;
@@ -63,7 +64,7 @@ static lc_code run_job(const lc_job_options *options, bool json, lc_err *err)
         lc_job_stop(job);
     }
     lc_progress_init(&view, stdout, json);
-    const lc_code code = lc_job_run(job, show_event, &view, err);
+    const lc_code code = lc_job_run(job, rank == 0 ? show_event : NULL, &view, err);
     lc_progress_finish(&view);
     running_job = NULL;
     lc_job_close(job);
@@ -129,10 +130,14 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
                        "the last whole step is\n"
                        "kept, exit status 75; run again with --resume. A second signal ends the "
                        "process at once.\n"
-                       "A resumed run gives the same bytes as one that was never interrupted.\n",
+                       "A resumed run gives the same bytes as one that was never interrupted.\n\n"
+                       "Several GPUs: start it with torchrun --no-python, mpirun or srun, one "
+                       "process a GPU; rank 0\n"
+                       "works on DIR and prints. docs/operations.md has the commands.\n",
         .examples = "  lorac train configs/quickstart/job.json --out runs/quickstart\n"
                     "  lorac train job.json --out runs/a --resume --threads 8\n"
-                    "  lorac train job.json --out runs/a --json | jq .data.train_loss\n",
+                    "  lorac train job.json --out runs/a --json | jq .data.train_loss\n"
+                    "  torchrun --no-python --nproc-per-node 8 lorac train job.json --out runs/a\n",
         .exits = "  75 stopped or disk full; a checkpoint is written, run again with --resume\n"
                  "  130, 143  ended at once by a second SIGINT, SIGTERM\n",
         .options = options,
@@ -144,7 +149,12 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
     const lc_job_options job_options = {
         .job_file = job_file, .out_dir = out_dir, .resume = resume, .threads = (int)threads};
     catch_signals();
-    const lc_code code = explain(run_job(&job_options, json, err), &job_options, json, err);
+    lc_launch launch;
+    LC_TRY(lc_launch_detect(&launch, err));
+    lc_code code = run_job(&job_options, json, launch.rank, err);
+    if (launch.rank == 0) { /* the others keep quiet but for what went wrong with them */
+        code = explain(code, &job_options, json, err);
+    }
     (void)fflush(stdout);
     clearerr(stdout); /* whoever read it may be gone; what counts is the job */
     return code;

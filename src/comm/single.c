@@ -15,9 +15,9 @@ static lc_code sum_f64(lc_comm *comm, double *values, int64_t count, lc_err *err
     return LC_OK;
 }
 
-static lc_code barrier(lc_comm *comm, lc_err *err)
+static lc_code broadcast(lc_comm *comm, void *data, size_t bytes, lc_err *err)
 {
-    (void)comm, (void)err;
+    (void)comm, (void)data, (void)bytes, (void)err;
     return LC_OK;
 }
 
@@ -34,7 +34,7 @@ void lc_comm_single_init(lc_comm *comm)
                             .state = NULL,
                             .sum_f32 = sum_f32,
                             .sum_f64 = sum_f64,
-                            .barrier = barrier,
+                            .broadcast = broadcast,
                             .release = release};
     *comm = single;
 }

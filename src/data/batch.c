@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "lorac/comm.h"
 
 /* Random streams of the sampler: one per epoch, away from the other users of the seed. */
 #define SAMPLER_STREAM 0x5a000000u
@@ -184,6 +185,7 @@ lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset, int64_t mic
     *packer = (lc_packer){.dataset = dataset,
                           .micro_batch_tokens = micro_batch_tokens,
                           .packing = packing,
+                          .world_size = 1,
                           .capacity = max_examples};
     void *memory = NULL;
     LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
@@ -192,6 +194,8 @@ lc_code lc_packer_init(lc_packer *packer, const lc_dataset *dataset, int64_t mic
     packer->bin = memory;
     LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
     packer->sorted = memory;
+    LC_TRY(arena_new(arena, max_examples, sizeof(int64_t), &memory, err));
+    packer->own = memory;
     /* Twice as many for the tree over the bins; one more for the starts made of it afterwards. */
     LC_TRY(arena_new(arena, 2 * power_of_two(max_examples) + 1, sizeof(int64_t), &memory, err));
     packer->bin_tokens = memory;
@@ -318,27 +322,61 @@ static int64_t common_rows(const lc_packer *packer)
     return common;
 }
 
+/* How many rows each example adds to a micro-batch. */
+static void measure(lc_packer *packer)
+{
+    const int64_t count = packer->example_count;
+    packer->shared = packer->shares && packer->packing && count > 1 ? common_rows(packer) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        packer->rows[i] = lc_batch_rows(packer->dataset, packer->examples[i]) - packer->shared;
+    }
+}
+
+/* Keeps this rank's share, in step order; ties go to the lower rank. */
+static void deal(lc_packer *packer)
+{
+    int64_t loads[LC_MAX_RANKS] = {0}, count = 0;
+    sort_by_rows(packer);
+    for (int64_t i = 0; i < packer->example_count; i++) {
+        const int64_t place = packer->sorted[i];
+        int32_t to = 0;
+        for (int32_t rank = 1; rank < packer->world_size; rank++) {
+            to = loads[rank] < loads[to] ? rank : to;
+        }
+        loads[to] += packer->rows[place];
+        packer->bin[place] = to;
+    }
+    for (int64_t i = 0; i < packer->example_count; i++) {
+        if (packer->bin[i] == packer->rank) {
+            packer->own[count++] = packer->examples[i];
+        }
+    }
+    packer->examples = packer->own;
+    packer->example_count = count;
+}
+
 void lc_packer_begin(lc_packer *packer, const int64_t *examples, int64_t count)
 {
     packer->examples = examples;
     packer->example_count = count;
     packer->bin_count = 0;
     packer->next_bin = 0;
-    if (count == 0) {
-        return;
+    measure(packer);
+    if (packer->world_size > 1) {
+        deal(packer);
+        measure(packer);
     }
-    packer->shared = packer->shares && packer->packing && count > 1 ? common_rows(packer) : 0;
-    for (int64_t i = 0; i < count; i++) {
-        packer->rows[i] = lc_batch_rows(packer->dataset, examples[i]) - packer->shared;
+    if (packer->example_count == 0) {
+        return;
     }
     if (packer->packing) {
         sort_by_rows(packer);
         first_fit(packer);
     } else {
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = 0; i < packer->example_count; i++) {
             packer->bin[i] = i;
         }
-        packer->bin_count = count;
+        packer->bin_count = packer->example_count;
     }
     group_by_bin(packer);
 }

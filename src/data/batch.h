@@ -65,16 +65,22 @@ void lc_sampler_step(lc_sampler *sampler, int64_t step, const int64_t **examples
 /* Walks the micro-batches of a list of examples. packing: as many whole documents as fit, taken in
  * the order that wastes least (first-fit decreasing over the step, ties by position: a function of
  * their rows only); without packing one document per micro-batch. shares: what all examples begin
- * with, before the first row that predicts a supervised token, is put into each batch once. */
+ * with, before the first row that predicts a supervised token, is put into each batch once.
+ *
+ * Ranks: every rank lays out the same list, and walks the micro-batches of its share only. Examples
+ * are dealt out, those with most rows first, each to the rank with the fewest so far: shares of
+ * even size, also of a list that one micro-batch would hold. A share may be empty. */
 typedef struct lc_packer {
     const lc_dataset *dataset; /* borrowed */
     int64_t micro_batch_tokens;
     bool packing;
-    bool shares;   /* false until the owner sets it; needs packing */
+    bool shares;              /* false until the owner sets it; needs packing */
+    int32_t rank, world_size; /* 0 of 1 until the owner sets them */
     int64_t *rows; /* scratch for the largest step, owned by the arena: rows of each example */
     int64_t *bin;  /* bin of each example */
     int64_t *sorted;
     int64_t *bin_tokens;
+    int64_t *own;     /* the examples of this rank's share */
     int64_t capacity; /* examples in the largest step */
     const int64_t *examples;
     int64_t example_count;

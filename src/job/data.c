@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "job/prepare.h"
+#include "job/ranks.h"
 #include "lorac/log.h"
 
 /* One of the job's two data sets. */
@@ -120,6 +120,9 @@ static lc_code load_one(lc_job *job, const source *from, lc_err *err)
     char path[LC_MAX_PATH_BYTES];
     LC_TRY(lc_job_say(job, err, "Preprocessing running for file %s file.", from->name));
     LC_TRY(cache_path(job, from->name, path, err));
+    if (lc_job_is_follower(job)) {
+        return load_source(job, from, err);
+    }
     if (cache_is_valid(job, from, path)) {
         LC_TRY(load_cache(job, from, path, err));
     } else {

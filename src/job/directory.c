@@ -145,6 +145,7 @@ static lc_code make_new(const lc_job_spec *spec, lc_job_dir *dir, lc_err *err)
     state->drawn_seed = drawn.seed & LC_MAX_SEED;
     state->created_at = lc_unix_seconds();
     state->trained_tokens = -1;
+    state->world_size = 1;
     memcpy(state->identity.spec_sha256, spec->sha256, sizeof spec->sha256);
     return lc_job_dir_save(dir, spec, err);
 }
@@ -178,6 +179,22 @@ static lc_code read_existing(const lc_job_spec *spec, lc_job_dir *dir, lc_err *e
     }
     cJSON_Delete(canonical);
     return code;
+}
+
+bool lc_job_dir_has_succeeded(const char *dir)
+{
+    char path[LC_MAX_PATH_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    lc_job_state state;
+    lc_err ignored = {.code = LC_OK};
+    if (lc_path_join(dir, JOB_NAME, path, &ignored) != LC_OK ||
+        lc_file_read(path, LC_MAX_JOB_JSON_BYTES, &text, &bytes, &ignored) != LC_OK) {
+        return false;
+    }
+    const lc_code code = lc_job_state_read(text, bytes, path, &state, NULL, &ignored);
+    lc_free(text);
+    return code == LC_OK && state.status == LC_JOB_SUCCEEDED;
 }
 
 /* Blocks that are given back when the disk is full and job.json must say so. */

@@ -54,6 +54,7 @@ typedef struct lc_job_state {
     char error_message[LC_ERR_MESSAGE_BYTES];
     char error_param[LC_ERR_PARAM_BYTES];
     uint32_t drawn_seed; /* drawn with the id; used when the job file leaves the seed open */
+    int64_t world_size;  /* ranks of the last run; 1 until one has begun */
     bool resolved_known; /* resolved, identity and data are set */
     lc_job_resolved resolved;
     lc_train_identity identity; /* spec_sha256 always, the rest when resolved_known */
@@ -82,6 +83,9 @@ typedef struct lc_job_dir {
 LC_WARN_UNUSED lc_code lc_job_dir_open(const char *path, const lc_job_spec *spec, bool resume,
                                        lc_job_dir *out, lc_err *err);
 void lc_job_dir_close(lc_job_dir *dir);
+/* For a rank that does not work on the directory: whether the job in it has succeeded. Nothing is
+ * touched; a directory that is not there or cannot be read has none. */
+bool lc_job_dir_has_succeeded(const char *path);
 
 /* Writes job.json atomically from dir->state. */
 LC_WARN_UNUSED lc_code lc_job_dir_save(lc_job_dir *dir, const lc_job_spec *spec, lc_err *err);

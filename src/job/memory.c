@@ -66,7 +66,7 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
                            "order of the epoch"));
     }
     LC_TRY(add_data_set(plan, data_class, "validation", &job->validation, err));
-    LC_TRY(lc_plan_add(plan, data_class, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 6,
+    LC_TRY(lc_plan_add(plan, data_class, LC_I64, job->resolved->batch_size + 2 * LC_EVAL_CHUNK, 7,
                        err, "packing tables"));
     LC_TRY(
         lc_plan_add(plan, data_class, LC_I32, micro_batch_tokens, 9, err, "batch in host memory"));

@@ -8,6 +8,7 @@
 
 #include "job/adapter.h"
 #include "job/memory.h"
+#include "job/ranks.h"
 #include "lorac/log.h"
 #include "ops/backend.h"
 
@@ -58,13 +59,15 @@ int64_t lc_job_longest(const lc_job *job)
 
 lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 {
-    const lc_device_options options = {
-        .kind = kind, .threads = job->threads, .deterministic = job->spec.deterministic};
+    const lc_device_options options = {.kind = kind,
+                                       .threads = job->threads,
+                                       .index = job->launch.local_rank,
+                                       .deterministic = job->spec.deterministic};
     if (job->device == NULL && lc_device_open(&options, &job->device, err) != LC_OK) {
         return lc_err_param(err, "lorac.device");
     }
     lc_log(LC_LOG_INFO, "device: %s", job->device->description);
-    return LC_OK;
+    return lc_job_check_ranks(job, lc_device_kind_of(job->device), err);
 }
 
 /* Refuses a job that this machine's memory cannot hold. */
@@ -123,7 +126,6 @@ static lc_code first_values(lc_job *job, lc_err *err)
 lc_code lc_job_prepare(lc_job *job, lc_err *err)
 {
     const lc_train_options options = train_options(job);
-    lc_comm_single_init(&job->comm);
     LC_TRY(check_memory(job, err));
     LC_TRY(open_model(job, err));
     LC_TRY(lc_trainer_open(job->model, &job->training,
@@ -134,6 +136,10 @@ lc_code lc_job_prepare(lc_job *job, lc_err *err)
 
 void lc_job_unprepare(lc_job *job)
 {
+    if (job->comm.release != NULL) { /* first: what is queued may wait for ranks that are gone */
+        job->comm.release(&job->comm);
+        job->comm.release = NULL;
+    }
     lc_trainer_close(job->trainer);
     job->trainer = NULL;
     if (job->is_model_open) {

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "comm/launch.h"
 #include "job/directory.h"
 #include "job/ledger.h"
 #include "lorac/comm.h"
@@ -12,7 +13,8 @@
 
 struct lc_job {
     lc_job_spec spec;
-    lc_job_dir dir;
+    lc_job_dir dir; /* on other ranks than 0 only the resolved values in its state */
+    lc_launch launch;
     int threads;
     atomic_int stop;
     lc_event_fn on_event; /* of the running lc_job_run */
@@ -23,7 +25,7 @@ struct lc_job {
     bool is_silent;      /* what is said now is in the logs already */
     bool are_logs_known; /* lengths and counts of the logs are those of this run */
     lc_device *device;   /* owned */
-    lc_comm comm;
+    lc_comm comm;        /* owned; over all ranks once they have met */
     lc_model_config config;
     lc_adapter_spec *adapter; /* owned */
     lc_dataset training, validation;
@@ -51,7 +53,8 @@ LC_WARN_UNUSED lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, 
     LC_PRINTF(3, 4);
 
 /* Reads both data sets with its "Preprocessing ..." events. The tokenized form is kept in
- * DIR/dataset and taken from there on resume when the source is unchanged. */
+ * DIR/dataset and taken from there on resume when the source is unchanged; ranks other than 0 read
+ * the sources. */
 LC_WARN_UNUSED lc_code lc_job_load_data(lc_job *job, lc_err *err);
 
 /* Tokens of the longest example of both data sets. */
@@ -85,7 +88,8 @@ LC_WARN_UNUSED lc_code lc_job_ledger_update(lc_job *job, lc_err *err);
 /* Fills in the ledger's fields of a checkpoint. */
 void lc_job_ledger_note(const lc_job *job, lc_train_state *state);
 
-/* Opens model and trainer by the resolved values; the adapter's first values are in place. */
+/* Opens model and trainer by the resolved values, after the ranks have met; the adapter's first
+ * values are in place. */
 LC_WARN_UNUSED lc_code lc_job_prepare(lc_job *job, lc_err *err);
 
 /* Frees what lc_job_prepare and lc_job_load_data made. */

@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/params.h"
 #include "base/thread.h"
-#include "job/prepare.h"
+#include "job/ranks.h"
 #include "lorac/log.h"
 #include "ops/backend.h"
 
@@ -37,6 +37,24 @@ static lc_code choose_threads(const lc_job_options *options, lc_job *job, lc_err
     return LC_OK;
 }
 
+static lc_code open_directory(const lc_job_options *options, lc_job *job, lc_err *err)
+{
+    LC_TRY(lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
+    LC_TRY(lc_job_ledger_check(job, err));
+    return check_unchanged(job, err);
+}
+
+/* A rank other than 0 leaves the directory alone; it only looks whether there is anything to do. */
+static lc_code open_follower(const lc_job_options *options, lc_job *job, lc_err *err)
+{
+    (void)err;
+    job->is_silent = true;
+    if (options->resume != 0 && lc_job_dir_has_succeeded(options->out_dir)) {
+        job->dir.state.status = LC_JOB_SUCCEEDED;
+    }
+    return LC_OK;
+}
+
 lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
 {
     lc_code code;
@@ -55,10 +73,10 @@ lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
     LC_TRY_GOTO(choose_threads(options, job, err));
     LC_TRY_GOTO(lc_job_spec_load(options->job_file, &job->spec, err));
     LC_TRY_GOTO(lc_job_check(job, err));
-    LC_TRY_GOTO(
-        lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
-    LC_TRY_GOTO(lc_job_ledger_check(job, err));
-    LC_TRY_GOTO(check_unchanged(job, err));
+    LC_TRY_GOTO(lc_launch_detect(&job->launch, err));
+    LC_TRY_GOTO(lc_job_check_ranks(job, job->spec.device, err));
+    LC_TRY_GOTO(lc_job_is_follower(job) ? open_follower(options, job, err)
+                                        : open_directory(options, job, err));
     *out = job;
     return LC_OK;
 fail:
@@ -235,16 +253,24 @@ static lc_code check_unchanged(lc_job *job, lc_err *err)
     return lc_train_identity_compare(&state->identity, now, err);
 }
 
-/* Resolves every "auto" and notes the identity, or checks both against what was noted. */
-static lc_code settle(lc_job *job, lc_err *err)
+/* The same with the data that was loaded. */
+static lc_code identify_all(lc_job *job, lc_err *err)
 {
-    lc_job_state *state = &job->dir.state;
     lc_train_identity *now = &job->identity;
     LC_TRY(identify(job, err));
     memcpy(now->training_sha256, job->training.sha256, sizeof now->training_sha256);
     if (job->has_validation) {
         memcpy(now->validation_sha256, job->validation.sha256, sizeof now->validation_sha256);
     }
+    return LC_OK;
+}
+
+/* Resolves every "auto" and notes the identity, or checks both against what was noted. */
+static lc_code settle(lc_job *job, lc_err *err)
+{
+    lc_job_state *state = &job->dir.state;
+    lc_train_identity *now = &job->identity;
+    LC_TRY(identify_all(job, err));
     if (state->resolved_known) {
         LC_TRY(lc_train_identity_compare(&state->identity, now, err));
         LC_TRY(lc_job_open_device(job, state->resolved.device, err));
@@ -262,9 +288,24 @@ static lc_code settle(lc_job *job, lc_err *err)
     return LC_OK;
 }
 
+/* Another number of ranks adds up the same sums in another order. */
+static void note_world_size(lc_job *job)
+{
+    lc_job_state *state = &job->dir.state;
+    if (job->is_continued && state->world_size != job->launch.world_size) {
+        lc_log(LC_LOG_WARN,
+               "the job goes on with %d rank%s, it had %lld before: results stay within rounding "
+               "of those of an undisturbed run, but are not the same bytes",
+               job->launch.world_size, job->launch.world_size == 1 ? "" : "s",
+               (long long)state->world_size);
+    }
+    state->world_size = job->launch.world_size;
+}
+
 static lc_code begin_training(lc_job *job, lc_err *err)
 {
     lc_job_state *state = &job->dir.state;
+    note_world_size(job);
     lc_job_derive_id(state->id, "file-", "results.csv", state->result_file);
     state->status = LC_JOB_RUNNING;
     LC_TRY(lc_job_dir_save(&job->dir, &job->spec, err));
@@ -335,14 +376,44 @@ static lc_code run(lc_job *job, lc_err *err)
     LC_TRY(lc_job_say(job, err, "Job enqueued. Waiting for jobs ahead to complete."));
     LC_TRY(lc_job_load_data(job, err));
     LC_TRY(settle(job, err));
+    LC_TRY(lc_job_meet(job, err));
+    LC_TRY(lc_job_share_facts(job, err));
     LC_TRY(lc_job_prepare(job, err));
     LC_TRY(begin_training(job, err));
     if (job->is_continued) {
         LC_TRY(restore(job, err));
+        LC_TRY(lc_job_share_checkpoint(job, err));
     }
     job->is_silent = false;
     LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
-    return finish(job, err);
+    LC_TRY(lc_job_compare_adapters(job, err));
+    return lc_comm_agree(&job->comm, finish(job, err), err);
+}
+
+/* ---- ranks other than 0 ---- */
+
+static lc_code ignore_step(void *context, const lc_metrics *metrics, const lc_progress *progress,
+                           lc_err *err)
+{
+    (void)context, (void)metrics, (void)progress, (void)err;
+    return LC_OK;
+}
+
+/* What run does, in the same order but for the directory: it meets rank 0 where that shares what it
+ * knows, in each sum of the training, and at the end. */
+static lc_code follow(lc_job *job, lc_err *err)
+{
+    const lc_train_hooks hooks = {.context = job, .on_step = ignore_step};
+    LC_TRY(lc_job_load_data(job, err));
+    LC_TRY(identify_all(job, err));
+    LC_TRY(lc_job_open_device(job, job->spec.device, err));
+    LC_TRY(lc_job_meet(job, err));
+    LC_TRY(lc_job_share_facts(job, err));
+    LC_TRY(lc_job_prepare(job, err));
+    LC_TRY(lc_job_share_checkpoint(job, err));
+    LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
+    LC_TRY(lc_job_compare_adapters(job, err));
+    return lc_comm_agree(&job->comm, LC_OK, err);
 }
 
 /* ---- ends ---- */
@@ -431,6 +502,9 @@ lc_code lc_job_run(lc_job *job, lc_event_fn on_event, void *context, lc_err *err
     job->on_event = on_event;
     job->context = context;
     job->data_error = NULL;
+    if (lc_job_is_follower(job)) {
+        return follow(job, err);
+    }
     state->error_code[0] = state->error_message[0] = state->error_param[0] = '\0';
     state->finished_at = 0;
     lc_code code = open_log_file(job, why);

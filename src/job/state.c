@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "job/directory.h"
+#include "lorac/comm.h"
 
 static const char *const status_names[] = {"pending",   "running", "paused",
                                            "succeeded", "failed",  "cancelled"};
@@ -105,7 +106,8 @@ static void add_lorac(lc_text *text, const lc_job_state *state, const lc_job_spe
     lc_text_addf(text, "{\n    \"version\": \"%s\",\n    \"job\": %s,\n    ", LC_VERSION,
                  spec->canonical);
     add_hash(text, "spec_sha256", identity->spec_sha256);
-    lc_text_addf(text, ",\n    \"drawn_seed\": %" PRIu32, state->drawn_seed);
+    lc_text_addf(text, ",\n    \"drawn_seed\": %" PRIu32 ",\n    \"world_size\": %" PRId64,
+                 state->drawn_seed, state->world_size);
     if (!state->resolved_known) {
         lc_text_addf(text, ",\n    \"resolved\": null\n  }");
         return;
@@ -287,6 +289,8 @@ static lc_code read_root(const cJSON *root, lc_job_state *out, cJSON **canonical
     LC_TRY(read_hash(lorac, "spec_sha256", out->identity.spec_sha256, err));
     LC_TRY(lc_json_int(lorac, "drawn_seed", true, 0, LC_MAX_SEED, &seed, err));
     out->drawn_seed = (uint32_t)seed;
+    out->world_size = 1;
+    LC_TRY(lc_json_int(lorac, "world_size", false, 1, LC_MAX_RANKS, &out->world_size, err));
     LC_TRY(lc_json_object(lorac, "job", true, &job, err));
     LC_TRY(lc_json_object(lorac, "resolved", false, &resolved, err));
     if (resolved != NULL) {

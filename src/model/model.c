@@ -338,6 +338,12 @@ lc_code lc_model_clear_sums(lc_model *model, lc_err *err)
     return model->device->ops->zero(model->device, model->sums, sizeof *model->sums, err);
 }
 
+lc_code lc_model_note_stop(lc_model *model, lc_err *err)
+{
+    static const double one = 1.0;
+    return model->device->ops->upload(model->device, &model->sums->stops, &one, sizeof one, err);
+}
+
 lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err)
 {
     return model->device->ops->download(model->device, sums, model->sums, sizeof *sums, err);

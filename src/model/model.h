@@ -121,6 +121,8 @@ LC_WARN_UNUSED lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bo
                                       uint32_t seed, uint32_t step, lc_err *err);
 
 LC_WARN_UNUSED lc_code lc_model_clear_sums(lc_model *model, lc_err *err);
+/* Sets sums->stops to 1: this rank was asked to stop. Waits for the micro-batches so far. */
+LC_WARN_UNUSED lc_code lc_model_note_stop(lc_model *model, lc_err *err);
 /* Waits for the micro-batches since then. */
 LC_WARN_UNUSED lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err);
 

@@ -5,8 +5,9 @@
  *           -> divide by the global target weight, norm, clip, AdamW on fp32 masters -> borders
  *
  * Gradients are sums of weight * d nll; dividing once by the global weight at the end makes the
- * result the same however the examples were cut into micro-batches. A non-finite gradient skips the
- * update. Everything is queued on the device; the host waits for it once, at the end.
+ * result the same however the examples were cut into micro-batches and dealt out to ranks. A
+ * non-finite gradient skips the update. Everything is queued on the device; the host waits for it
+ * once, at the end.
  */
 #include "train/step.h"
 
@@ -15,7 +16,13 @@
 #define ADAM_BETA2 0.999
 #define ADAM_EPS   1e-8
 
-/* All micro-batches of the step, forward and backward. */
+bool lc_step_is_asked_to_stop(const lc_step *self)
+{
+    return self->stop != NULL && atomic_load(self->stop) != 0;
+}
+
+/* All micro-batches of this rank's share of the step, forward and backward. One rank alone may give
+ * a step up; several finish it, since the others count on its part. */
 static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
 {
     lc_model *model = self->model;
@@ -29,11 +36,20 @@ static lc_code accumulate(lc_step *self, int64_t step, lc_err *err)
     lc_packer_begin(&self->packer, examples, count);
     while (lc_packer_next(&self->packer, &self->batch)) {
         LC_TRY(lc_model_batch(model, &self->batch, true, self->options->seed, (uint32_t)step, err));
-        if (self->stop != NULL && atomic_load(self->stop) != 0) {
+        if (self->comm->world_size == 1 && lc_step_is_asked_to_stop(self)) {
             return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in step %lld", (long long)step + 1);
         }
     }
     return LC_OK;
+}
+
+lc_code lc_step_sum(lc_step *self, lc_err *err)
+{
+    if (lc_step_is_asked_to_stop(self)) {
+        LC_TRY(lc_model_note_stop(self->model, err));
+    }
+    return self->comm->sum_f64(self->comm, (double *)self->model->sums,
+                               sizeof *self->model->sums / sizeof(double), err);
 }
 
 /* Sums over ranks, on the device. */
@@ -41,8 +57,7 @@ static lc_code reduce(lc_step *self, lc_err *err)
 {
     lc_model *model = self->model;
     LC_TRY(self->comm->sum_f32(self->comm, model->grad, model->spec.master_count, err));
-    return self->comm->sum_f64(self->comm, (double *)model->sums,
-                               sizeof *model->sums / sizeof(double), err);
+    return lc_step_sum(self, err);
 }
 
 static lc_code update_masters(lc_step *self, int64_t step, lc_err *err)

@@ -42,6 +42,14 @@ static lc_code allocate_state(lc_trainer *trainer, lc_err *err)
     return LC_OK;
 }
 
+/* How a packer works on this rank. */
+static void set_up_packer(const lc_trainer *trainer, lc_packer *packer, bool backward)
+{
+    packer->shares = lc_model_can_share(trainer->model, backward);
+    packer->rank = trainer->step.comm->rank;
+    packer->world_size = trainer->step.comm->world_size;
+}
+
 static lc_code allocate(lc_trainer *trainer, lc_err *err)
 {
     const lc_train_options *options = &trainer->options;
@@ -58,9 +66,9 @@ static lc_code allocate(lc_trainer *trainer, lc_err *err)
         LC_TRY(lc_packer_init(&trainer->eval_packer[1], trainer->validation,
                               options->micro_batch_tokens, true, LC_EVAL_CHUNK, arena, err));
     }
-    step->packer.shares = lc_model_can_share(trainer->model, true);
-    trainer->eval_packer[0].shares = trainer->eval_packer[1].shares =
-        lc_model_can_share(trainer->model, false);
+    set_up_packer(trainer, &step->packer, true);
+    set_up_packer(trainer, &trainer->eval_packer[0], false);
+    set_up_packer(trainer, &trainer->eval_packer[1], false);
     return allocate_state(trainer, err);
 }
 
@@ -140,6 +148,7 @@ static lc_code download_state(lc_trainer *trainer, lc_err *err)
 
 /* ---- evaluation ---- */
 
+/* This rank's share of a chunk; asked to stop, it leaves out the rest. */
 static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t first, int64_t count,
                               lc_err *err)
 {
@@ -148,11 +157,9 @@ static lc_code evaluate_chunk(lc_trainer *trainer, lc_packer *packer, int64_t fi
         examples[i] = first + i;
     }
     lc_packer_begin(packer, examples, count);
-    while (lc_packer_next(packer, &trainer->step.batch)) {
+    while (!lc_step_is_asked_to_stop(&trainer->step) &&
+           lc_packer_next(packer, &trainer->step.batch)) {
         LC_TRY(lc_model_batch(trainer->model, &trainer->step.batch, false, 0, 0, err));
-        if (trainer->step.stop != NULL && atomic_load(trainer->step.stop) != 0) {
-            return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation");
-        }
     }
     return LC_OK;
 }
@@ -169,7 +176,11 @@ lc_code lc_trainer_evaluate(lc_trainer *trainer, const lc_dataset *dataset, int6
         const int64_t count = examples - first < LC_EVAL_CHUNK ? examples - first : LC_EVAL_CHUNK;
         LC_TRY(evaluate_chunk(trainer, packer, first, count, err));
     }
+    LC_TRY(lc_step_sum(&trainer->step, err));
     LC_TRY(lc_model_read_sums(trainer->model, &total, err));
+    if (total.stops > 0.0) {
+        return lc_fail(err, LC_ERR_INTERRUPTED, "stopped in the evaluation");
+    }
     *loss = total.weight > 0.0 ? total.loss / total.weight : NAN;
     *accuracy = total.targets > 0.0 ? total.correct / total.targets : NAN;
     return LC_OK;
@@ -260,6 +271,9 @@ static lc_code note_skipped(lc_trainer *trainer, lc_err *err)
 
 static lc_code save(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err *err)
 {
+    if (hooks->on_checkpoint == NULL) {
+        return LC_OK;
+    }
     LC_TRY(download_state(trainer, err));
     return hooks->on_checkpoint(hooks->context, &trainer->state, err);
 }
@@ -276,7 +290,7 @@ static lc_code close_step(lc_trainer *trainer, const lc_train_hooks *hooks, doub
     LC_TRY(hooks->on_step(hooks->context, &metrics, &progress, err));
     state->is_open = 0;
     const bool epoch_end = is_epoch_end(trainer, state->step);
-    if (epoch_end) {
+    if (epoch_end && hooks->on_epoch != NULL) {
         const float *master = NULL;
         LC_TRY(lc_trainer_masters(trainer, &master, err));
         LC_TRY(hooks->on_epoch(hooks->context, state->step / trainer->options.steps_per_epoch,
@@ -311,10 +325,17 @@ static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks
 {
     const lc_train_state *state = &trainer->state;
     lc_err_clear(err);
-    LC_TRY(save(trainer, hooks, err));
+    LC_TRY(lc_comm_agree(trainer->step.comm, save(trainer, hooks, err), err));
     return lc_fail(err, LC_ERR_INTERRUPTED, "stopped %s step %lld of %lld, checkpoint written",
                    state->is_open != 0 ? "in the evaluation after" : "after",
                    (long long)state->step, (long long)trainer->options.total_steps);
+}
+
+/* Several ranks stop after the step in whose sums they have told each other. */
+static bool is_stopping(const lc_trainer *trainer)
+{
+    return trainer->step.comm->world_size > 1 ? trainer->step.sums.stops > 0.0
+                                              : lc_step_is_asked_to_stop(&trainer->step);
 }
 
 lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop,
@@ -324,7 +345,7 @@ lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const a
     const lc_train_state *state = &trainer->state;
     while (state->step < trainer->options.total_steps || state->is_open != 0) {
         lc_code code = LC_ERR_INTERRUPTED;
-        if (stop == NULL || atomic_load(stop) == 0) {
+        if (!is_stopping(trainer)) {
             code = state->is_open != 0 ? close_step(trainer, hooks, lc_monotonic_seconds(), err)
                                        : run_step(trainer, hooks, err);
         }

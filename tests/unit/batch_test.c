@@ -310,9 +310,56 @@ static void refuses(void **state)
     free_world(&w);
 }
 
+/* Each example is in the share of one rank, and no rank has more rows than another by more than its
+ * longest example. */
+static void check_shares(world *w, const int64_t *examples, int64_t count, int32_t world_size)
+{
+    int64_t load[8], least = INT64_MAX, most = 0, seen[MAX_EXAMPLES] = {0};
+    lc_packer packer;
+    lc_batch batch;
+    assert_ok(lc_packer_init(&packer, &w->dataset, w->dataset.longest + 20, test_int(0, 1) != 0,
+                             count, &w->arena, &test_err));
+    assert_ok(lc_batch_init(&batch, packer.micro_batch_tokens, &w->arena, &test_err));
+    packer.world_size = world_size;
+    for (packer.rank = 0; packer.rank < world_size; packer.rank++) {
+        load[packer.rank] = 0;
+        lc_packer_begin(&packer, examples, count);
+        while (lc_packer_next(&packer, &batch)) {
+            load[packer.rank] += batch.token_count;
+            assert_true(batch.document_count > 0);
+            for (int32_t n = 0; n < batch.token_count; n++) {
+                seen[batch.examples[n]] += batch.positions[n] == 0;
+            }
+        }
+        least = load[packer.rank] < least ? load[packer.rank] : least;
+        most = load[packer.rank] > most ? load[packer.rank] : most;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        assert_int_equal(seen[examples[i]], 1);
+    }
+    assert_true(most - least <= w->dataset.longest);
+}
+
+static void test_ranks(void **state)
+{
+    (void)state;
+    for (int trial = 0; trial < 60; trial++) {
+        world w;
+        int64_t examples[MAX_EXAMPLES];
+        make_world(&w, test_int(1, 100), test_int(1, 60));
+        const int64_t count = test_int(1, w.dataset.example_count);
+        for (int64_t i = 0; i < count; i++) {
+            examples[i] = w.dataset.example_count - 1 - i;
+        }
+        check_shares(&w, examples, count, (int32_t)test_int(1, 8));
+        free_world(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks),
         cmocka_unit_test(every_example_once_per_epoch),
         cmocka_unit_test(packs_first_fit_decreasing),
         cmocka_unit_test(order_depends_on_seed_and_step_only),

@@ -1,0 +1,142 @@
+/* Ranks of a job; see ranks.h. Everything goes through lc_comm.broadcast, in the same order on all
+ * ranks. */
+#include "job/ranks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/params.h"
+#include "lorac/log.h"
+#include "ops/backend.h"
+
+#define DEFAULT_DEADLINE_S 300
+#define VERSION_BYTES      32
+
+lc_code lc_job_check_ranks(const lc_job *job, lc_device_kind kind, lc_err *err)
+{
+    if (job->launch.world_size == 1 || kind == LC_DEVICE_AUTO || lc_device_kind_is_gpu(kind)) {
+        return LC_OK;
+    }
+    return lc_fail_param(err, LC_ERR_UNSUPPORTED, "lorac.device",
+                         "%s started %d ranks, but the device is %s: several ranks need a GPU each "
+                         "(lorac.device cuda); on the CPU start one process",
+                         job->launch.launcher, job->launch.world_size, lc_device_kind_name(kind));
+}
+
+lc_code lc_job_meet(lc_job *job, lc_err *err)
+{
+    const lc_launch *launch = &job->launch;
+    const lc_backend *backend = NULL;
+    int64_t deadline_s = 0;
+    if (launch->world_size == 1) {
+        lc_comm_single_init(&job->comm);
+        return LC_OK;
+    }
+    LC_TRY(lc_param_int(LC_PARAM_COMM_TIMEOUT, DEFAULT_DEADLINE_S, &deadline_s, err));
+    LC_TRY(lc_backend_load(lc_device_kind_of(job->device), &backend, NULL, err));
+    const lc_comm_options options = {.rank = launch->rank,
+                                     .world_size = launch->world_size,
+                                     .address = launch->address,
+                                     .most_count = job->adapter->master_count,
+                                     .deadline_s = (int)deadline_s};
+    LC_TRY(backend->comm_open(job->device, &options, &job->comm, err));
+    lc_log(LC_LOG_INFO, "rank %d of %d, from %s; rank 0 at %s (%s)", launch->rank,
+           launch->world_size, launch->launcher, launch->address, launch->address_source);
+    return LC_OK;
+}
+
+/* ---- facts ---- */
+
+/* Raw bytes: all ranks run the same program, which is checked before. */
+typedef struct facts {
+    lc_train_identity identity;
+    lc_job_resolved resolved;
+    int64_t is_continued;
+} facts;
+
+static lc_code check_version(lc_job *job, lc_err *err)
+{
+    char version[VERSION_BYTES] = LC_VERSION;
+    LC_TRY(job->comm.broadcast(&job->comm, version, sizeof version, err));
+    version[sizeof version - 1] = '\0';
+    return strcmp(version, LC_VERSION) == 0
+               ? LC_OK
+               : lc_fail(err, LC_ERR_USAGE, "rank %d runs lorac " LC_VERSION ", rank 0 %s",
+                         job->launch.rank, version);
+}
+
+static lc_code take_facts(lc_job *job, const facts *shared, lc_err *err)
+{
+    lc_err why = {.code = LC_OK};
+    const lc_device_kind kind = lc_device_kind_of(job->device);
+    if (lc_train_identity_compare(&shared->identity, &job->identity, &why) != LC_OK) {
+        return lc_fail_param(err, LC_ERR_USAGE, why.param, "rank %d: %s is not that of rank 0",
+                             job->launch.rank, why.param);
+    }
+    if (kind != shared->resolved.device) {
+        return lc_fail_param(err, LC_ERR_USAGE, "lorac.device",
+                             "rank %d: the device is %s, rank 0 has %s", job->launch.rank,
+                             lc_device_kind_name(kind),
+                             lc_device_kind_name(shared->resolved.device));
+    }
+    job->dir.state.resolved = shared->resolved;
+    job->is_continued = shared->is_continued != 0;
+    return LC_OK;
+}
+
+lc_code lc_job_share_facts(lc_job *job, lc_err *err)
+{
+    facts shared;
+    if (job->comm.world_size == 1) {
+        return LC_OK;
+    }
+    memset(&shared, 0, sizeof shared);
+    shared.identity = job->identity;
+    shared.resolved = job->dir.state.resolved;
+    shared.is_continued = job->is_continued;
+    LC_TRY(check_version(job, err));
+    LC_TRY(job->comm.broadcast(&job->comm, &shared, sizeof shared, err));
+    return lc_job_is_follower(job) ? take_facts(job, &shared, err) : LC_OK;
+}
+
+/* ---- the checkpoint ---- */
+
+lc_code lc_job_share_checkpoint(lc_job *job, lc_err *err)
+{
+    lc_comm *comm = &job->comm;
+    lc_train_state *state = lc_trainer_state(job->trainer);
+    const lc_train_state own = *state;
+    const size_t bytes = (size_t)own.count * sizeof *own.master;
+    if (comm->world_size == 1 || !job->is_continued) {
+        return LC_OK;
+    }
+    LC_TRY(comm->broadcast(comm, state, sizeof *state, err));
+    state->master = own.master; /* the counters are rank 0's, the memory stays ours */
+    state->m = own.m;
+    state->v = own.v;
+    state->count = own.count;
+    LC_TRY(comm->broadcast(comm, state->master, bytes, err));
+    LC_TRY(comm->broadcast(comm, state->m, bytes, err));
+    LC_TRY(comm->broadcast(comm, state->v, bytes, err));
+    return lc_job_is_follower(job) ? lc_trainer_restore(job->trainer, err) : LC_OK;
+}
+
+lc_code lc_job_compare_adapters(lc_job *job, lc_err *err)
+{
+    uint8_t own[32], first[32];
+    const float *master = NULL;
+    if (job->comm.world_size == 1) {
+        return LC_OK;
+    }
+    LC_TRY(lc_trainer_masters(job->trainer, &master, err));
+    lc_sha256_of(master, (size_t)job->adapter->master_count * sizeof *master, own);
+    memcpy(first, own, sizeof first);
+    LC_TRY(job->comm.broadcast(&job->comm, first, sizeof first, err));
+    return memcmp(own, first, sizeof own) == 0
+               ? LC_OK
+               : lc_fail(err, LC_ERR_DEVICE,
+                         "rank %d has come to another adapter than rank 0: one of the devices "
+                         "computes wrongly (%s here)",
+                         job->launch.rank, job->device->description);
+}
