@@ -4,6 +4,7 @@
  * of plain products.
  */
 #include "cuda.h"
+#include "range.h"
 
 static const lc_op_rules f32_rules = {
     .activation = LC_F32, .weights = 1u << LC_F32, .alignment = 16};
@@ -31,6 +32,7 @@ static lc_code take_scratch(lc_cuda *cuda, size_t bytes, void **out, lc_err *err
 #define LAUNCHED(name, leading)                                                              \
     static lc_code cuda_##name(lc_device *device, const lc_##name##_args *args, lc_err *err) \
     {                                                                                        \
+        LC_RANGE(#name);                                                                     \
         LC_TRY(lc_##name##_check(args, rules_of(args->leading.dtype), err));                 \
         return lc_cuda_result(lc_cuda_##name(args, lc_cuda_of(device)->stream), #name, err); \
     }
@@ -58,6 +60,7 @@ static lc_code run(lc_device *device, const lc_cuda_gemm *gemm, lc_err *err)
 
 static lc_code cuda_linear(lc_device *device, const lc_linear_args *args, lc_err *err)
 {
+    LC_RANGE("linear");
     LC_TRY(lc_linear_check(args, rules_of(args->x.dtype), err));
     return run(device,
                &(lc_cuda_gemm){.ta = 'N',
@@ -77,6 +80,7 @@ static lc_code cuda_linear(lc_device *device, const lc_linear_args *args, lc_err
 static lc_code cuda_linear_backward(lc_device *device, const lc_linear_backward_args *args,
                                     lc_err *err)
 {
+    LC_RANGE("linear_backward");
     LC_TRY(lc_linear_backward_check(args, rules_of(args->dy.dtype), err));
     const lc_mat none = {.data = NULL};
     return run(device,
@@ -141,6 +145,7 @@ static lc_code lora_forward_by_products(lc_device *device, lc_mat x,
 
 static lc_code cuda_lora_forward(lc_device *device, const lc_lora_forward_args *args, lc_err *err)
 {
+    LC_RANGE("lora_forward");
     LC_TRY(lc_lora_forward_check(args, rules_of(args->x.dtype), err));
     return args->x.dtype == LC_BF16
                ? lc_cuda_result(lc_cuda_lora_forward(args, lc_cuda_of(device)->stream),
@@ -185,6 +190,7 @@ static lc_code lora_dy_by_products(lc_device *device, lc_mat dy, const lc_lora_d
 
 static lc_code cuda_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *err)
 {
+    LC_RANGE("lora_dy");
     LC_TRY(lc_lora_dy_check(args, rules_of(args->dy.dtype), err));
     if (args->dy.dtype != LC_BF16) {
         return lora_dy_by_products(device, args->dy, args, err);
@@ -229,6 +235,7 @@ static lc_code lora_dx_by_products(lc_device *device, const lc_lora_dx_args *arg
 
 static lc_code cuda_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err)
 {
+    LC_RANGE("lora_dx");
     LC_TRY(lc_lora_dx_check(args, rules_of(args->x.dtype), err));
     if (args->x.dtype != LC_BF16) {
         return lora_dx_by_products(device, args, err);
@@ -267,6 +274,7 @@ static lc_code dropout_backward_by_products(lc_device *device,
 static lc_code cuda_lora_dropout_backward(lc_device *device,
                                           const lc_lora_dropout_backward_args *args, lc_err *err)
 {
+    LC_RANGE("lora_dropout_backward");
     LC_TRY(lc_lora_dropout_backward_check(args, rules_of(args->ds.dtype), err));
     return args->ds.dtype == LC_BF16
                ? lc_cuda_result(lc_cuda_lora_dropout_backward(args, lc_cuda_of(device)->stream),
@@ -276,6 +284,7 @@ static lc_code cuda_lora_dropout_backward(lc_device *device,
 
 static lc_code cuda_lora_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err)
 {
+    LC_RANGE("lora_publish");
     LC_TRY(lc_lora_publish_check(args, rules_of(args->dtype), err));
     return lc_cuda_result(lc_cuda_lora_publish(args, lc_cuda_of(device)->stream), "lora_publish",
                           err);
@@ -285,6 +294,7 @@ static lc_code cuda_lora_publish(lc_device *device, const lc_lora_publish_args *
 
 static lc_code cuda_swiglu(lc_device *device, const lc_swiglu_args *args, lc_err *err)
 {
+    LC_RANGE("swiglu");
     LC_TRY(lc_swiglu_check(args, rules_of(args->y.dtype), err));
     const cudaStream_t stream = lc_cuda_of(device)->stream;
     const bool is_bf16 = args->y.dtype == LC_BF16;
@@ -322,6 +332,7 @@ static lc_code swiglu_backward_in_steps(lc_device *device, const lc_swiglu_backw
 static lc_code cuda_swiglu_backward(lc_device *device, const lc_swiglu_backward_args *args,
                                     lc_err *err)
 {
+    LC_RANGE("swiglu_backward");
     LC_TRY(lc_swiglu_backward_check(args, rules_of(args->dy.dtype), err));
     const bool has_lora = args->lora_down != NULL || args->lora_gate_up != NULL;
     const bool has_dropout = args->lora_down != NULL && args->lora_down->dropout.p > 0.0f;
@@ -343,18 +354,21 @@ static lc_code cuda_swiglu_backward(lc_device *device, const lc_swiglu_backward_
 
 static lc_code cuda_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
 {
+    LC_RANGE("copy");
     LC_TRY(lc_copy_check(to, from, err));
     return lc_cuda_result(lc_cuda_copy(to, from, lc_cuda_of(device)->stream), "copy", err);
 }
 
 static lc_code cuda_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err)
 {
+    LC_RANGE("add_sums");
     LC_TRY(lc_add_sums_check(args, err));
     return lc_cuda_result(lc_cuda_add_sums(args, lc_cuda_of(device)->stream), "add_sums", err);
 }
 
 static lc_code cuda_adamw(lc_device *device, const lc_adamw_args *args, lc_err *err)
 {
+    LC_RANGE("adamw");
     LC_TRY(lc_adamw_check(args, err));
     lc_cuda *cuda = lc_cuda_of(device);
     void *scratch = NULL;

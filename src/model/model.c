@@ -12,7 +12,15 @@
 #include "model/rope.h"
 
 /* What record_begin tells apart. */
-enum { RECORD_FORWARD = 1, RECORD_BACKWARD, RECORD_UPDATE };
+typedef enum record_kind { RECORD_FORWARD = 1, RECORD_BACKWARD, RECORD_UPDATE } record_kind;
+
+/* Sizes below 2^30 (prepare). */
+static uint64_t record_key(const lc_model *model, record_kind kind)
+{
+    return kind == RECORD_UPDATE
+               ? (uint64_t)kind
+               : (uint64_t)model->rows << 33 | (uint64_t)model->read_count << 3 | (uint64_t)kind;
+}
 
 /* What the walk over the buffers needs: sizes and the host arrays it fills. */
 static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_adapter_spec *spec,
@@ -370,10 +378,10 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
                                 .example = model->examples,
                                 .position = model->positions};
     const bool has_backward = backward && batch->target_count > 0 && model->spec.master_count > 0;
-    const uint64_t key = (uint64_t)model->rows << 34 | (uint64_t)model->read_count << 4 |
-                         (has_backward ? RECORD_BACKWARD : RECORD_FORWARD);
     bool replayed = false;
+    /* Also sets the sizes that the key is made of. */
     LC_TRY(upload_batch(model, batch, seed, step, err));
+    const uint64_t key = record_key(model, has_backward ? RECORD_BACKWARD : RECORD_FORWARD);
     LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
     if (replayed) {
         return LC_OK;
@@ -411,7 +419,8 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
     put(model, model->values, &values, sizeof values);
     LC_TRY(upload(model, sizeof values, err));
     bool replayed = false;
-    LC_TRY(model->device->ops->record_begin(model->device, RECORD_UPDATE, &replayed, err));
+    LC_TRY(model->device->ops->record_begin(model->device, record_key(model, RECORD_UPDATE),
+                                            &replayed, err));
     if (replayed) {
         return LC_OK;
     }

@@ -51,9 +51,13 @@ typedef struct result {
     lc_sums sums;
 } result;
 
+/* Of the step; with `repeats` above 1 after it and others of other sizes have been run in turn: what
+ * a GPU has recorded by then is run again. */
 static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtype, float dropout,
-                          const parity_step *step)
+                          const parity_step *step, int repeats)
 {
+    const parity_step other = {
+        .documents = step->documents == 0 ? 1 : 3, .seed = step->seed, .step = step->step + 1};
     char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
     (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
     (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
@@ -61,7 +65,7 @@ static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtyp
     const parity_options options = {.model_dir = model,
                                     .dataset_path = dataset_path,
                                     .adapter_dir = adapter,
-                                    .tokens = 96,
+                                    .tokens = repeats > 1 ? 300 : 96,
                                     .dropout = dropout,
                                     .threads = 2,
                                     .device = device,
@@ -72,17 +76,23 @@ static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtyp
     found.count = run->spec.master_count;
     found.grad = lc_calloc((size_t)found.count, sizeof *found.grad);
     assert_non_null(found.grad);
-    assert_ok(parity_gradient(run, step, found.grad, &found.sums, &test_err));
+    for (int i = 0; i < repeats; i++) {
+        if (repeats > 1) {
+            assert_ok(parity_gradient(run, &other, found.grad, &found.sums, &test_err));
+        }
+        assert_ok(parity_gradient(run, step, found.grad, &found.sums, &test_err));
+    }
     parity_close(run);
     return found;
 }
 
-static void compare(const char *name, lc_dtype dtype, float dropout, const parity_step *step)
+static void compare(const char *name, lc_dtype dtype, float dropout, const parity_step *step,
+                    int repeats)
 {
     const lc_device_kind device = getenv("LORAC_TEST_DEVICE") ? parity_device() : LC_DEVICE_EMU;
     const double bound = dtype == LC_BF16 ? BF16_BOUND : FP32_BOUND;
-    result expected = gradient_of(name, LC_DEVICE_CPU, dtype, dropout, step);
-    result found = gradient_of(name, device, dtype, dropout, step);
+    result expected = gradient_of(name, LC_DEVICE_CPU, dtype, dropout, step, 1);
+    result found = gradient_of(name, device, dtype, dropout, step, repeats);
     double difference = 0.0, norm = 0.0;
     for (int64_t i = 0; i < expected.count; i++) {
         const double error = (double)found.grad[i] - (double)expected.grad[i];
@@ -108,9 +118,9 @@ static void test_family(void **state)
                       alone = {.documents = 1, .seed = 3, .step = 6};
     static const lc_dtype dtypes[] = {LC_F32, LC_BF16};
     for (int i = 0; i < 2; i++) {
-        compare(name, dtypes[i], 0.0f, &once);
-        compare(name, dtypes[i], 0.2f, &apart);
-        compare(name, dtypes[i], 0.1f, &alone);
+        compare(name, dtypes[i], 0.0f, &once, strcmp(name, "qwen2") == 0 ? 3 : 1);
+        compare(name, dtypes[i], 0.2f, &apart, 1);
+        compare(name, dtypes[i], 0.1f, &alone, 1);
     }
 }
 
