@@ -51,8 +51,8 @@ typedef struct result {
     lc_sums sums;
 } result;
 
-/* Of the step; with `repeats` above 1 after it and others of other sizes have been run in turn: what
- * a GPU has recorded by then is run again. */
+/* Of the step; with `repeats` above 1 after it and steps of other sizes have been run in turn, so
+ * that a GPU runs again what it has recorded. */
 static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtype, float dropout,
                           const parity_step *step, int repeats)
 {
