@@ -61,8 +61,10 @@ static void check_state(const lc_job_spec *spec, const lc_job_resolved *resolved
     lc_text text;
     lc_err err = {.code = LC_OK};
     cJSON *canonical = NULL;
-    lc_job_state state = {
-        .id = "ftjob-0123456789abcdef0123456789abcdef", .created_at = 1, .trained_tokens = -1};
+    lc_job_state state = {.id = "ftjob-0123456789abcdef0123456789abcdef",
+                          .created_at = 1,
+                          .trained_tokens = -1,
+                          .world_size = 1};
     lc_job_state again;
     state.resolved_known = true;
     state.resolved = *resolved;
