@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ctest: release serial
-# The Dockerfile without a container engine: its shape is checked, and its RUN lines are run in a copy of the sources.
+# The Dockerfile without a container engine: its shape is checked, and the RUN lines of the CPU's image, its last two
+# stages, are run in a copy of the sources.
 set -euo pipefail
 cd "$LORAC_SOURCE_DIR"
 scratch=$(mktemp -d)
@@ -12,14 +13,20 @@ die() {
 }
 
 # ---- shape ----
-[ "$(grep -c '^FROM ' Dockerfile)" -eq 2 ] || die "expected two stages"
-grep -q '^FROM .* AS build$' Dockerfile || die "the first stage is not called build"
-user=$(sed -n 's/^USER //p' Dockerfile | tail -n 1)
-[[ $user =~ ^[1-9][0-9]*:[1-9][0-9]*$ ]] || die "USER is \"$user\", expected numbers other than 0"
-grep -q '^ENTRYPOINT \["lorac"\]$' Dockerfile || die "the entry point is not lorac"
-mapfile -t runs < <(sed -n 's/^RUN //p' Dockerfile)
+stages=$(sed -n 's/^FROM .* AS //p' Dockerfile | tr '\n' ' ')
+[ "$stages" = "build-cuda cuda build " ] || die "the stages are $stages, expected build-cuda cuda build and one without a name"
+[ "$(grep -c '^FROM ' Dockerfile)" -eq 4 ] || die "expected four stages"
+mapfile -t users < <(sed -n 's/^USER //p' Dockerfile)
+[ ${#users[@]} -eq 2 ] || die "both images need a USER"
+for user in "${users[@]}"; do
+    [[ $user =~ ^[1-9][0-9]*:[1-9][0-9]*$ ]] || die "USER is \"$user\", expected numbers other than 0"
+done
+[ "$(grep -c '^ENTRYPOINT \["lorac"\]$' Dockerfile)" -eq 2 ] || die "the entry point is not lorac"
+grep -q 'liblorac_cuda.so /usr/local/lib/liblorac_cuda.so$' Dockerfile || die "the CUDA backend is not in ../lib beside lorac"
+mapfile -t all_runs < <(sed -n 's/^RUN //p' Dockerfile)
+mapfile -t runs < <(sed -n '/ AS build$/,$s/^RUN //p' Dockerfile)
 [ ${#runs[@]} -ge 4 ] || die "found ${#runs[@]} RUN lines, expected at least 4"
-for run in "${runs[@]}"; do
+for run in "${all_runs[@]}"; do
     [[ $run =~ ^(/tmp/)?scripts/setup(\ --[a-z]+)+$ || $run =~ ^cmake(\ [-A-Za-z0-9_./=]+)+$ ]] ||
         die "RUN \"$run\" is neither scripts/setup nor cmake"
 done
