@@ -138,7 +138,7 @@ static void test_rmsnorm(void **state)
 static double linear_loss(const probe *p)
 {
     ref_linear(&(lc_linear_args){
-        .x = p->mats[X], .w = p->mats[3], .bias = p->arrays[0], .y = p->mats[OUTPUT]});
+        .x = p->mats[X], .w = p->mats[3], .bias = p->mats[4].data, .y = p->mats[OUTPUT]});
     return weighted_sum(p->mats[CHOSEN], p->mats[OUTPUT]);
 }
 
@@ -151,8 +151,8 @@ static void test_linear(void **state)
         const lc_mat x = new_mat(&p, n, in, -1, 1);
         (void)new_mat(&p, n, out, 0, 0);
         const lc_mat chosen = new_mat(&p, n, out, -1, 1), w = new_mat(&p, out, in, -1, 1);
+        (void)new_mat(&p, 1, out, -1, 1); /* the bias, of y's type */
         const lc_mat dx = new_mat(&p, n, in, -1, 1), base = copy_of(&p, dx);
-        (void)new_floats(&p, 0, out, -1, 1);
         ref_linear_backward(&(lc_linear_backward_args){
             .dy = chosen, .w = w, .dx = dx, .accumulate = accumulate != 0});
         check_gradient("linear", &p, x, dx, accumulate != 0 ? base.data : NULL);
