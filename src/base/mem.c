@@ -48,7 +48,7 @@ void *lc_malloc(size_t bytes)
 
 void *lc_calloc(size_t count, size_t size)
 {
-    size_t bytes;
+    size_t bytes = 0;
     const bool fits = lc_mul_size(count, size, &bytes);
     return is_refused(fits ? bytes : SIZE_MAX) ? NULL : calloc(1, bytes != 0 ? bytes : 1);
 }
