@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include <type_traits>
+
 #include "attention_layout.h"
 #include "elements.cuh"
 
@@ -157,6 +159,26 @@ inline Batch make_batch(const lc_attention_shape &shape, int64_t rows)
     return {static_cast<const lc_attention_layout *>(shape.layout), (int)rows,
             shape.window > 0 && shape.window < NO_WINDOW ? (int)shape.window : NO_WINDOW, 0};
 }
+
+/* The head widths, ascending, that a kernel is compiled for. `call` takes one as an
+ * integral_constant. */
+template <int... ALL> struct HeadWidths {
+    /* For the first that holds `dim`. */
+    template <class Call> static cudaError_t pick(int64_t dim, Call call)
+    {
+        cudaError_t error = cudaErrorInvalidValue;
+        (void)((dim <= ALL && ((error = call(std::integral_constant<int, ALL>())), true)) || ...);
+        return error;
+    }
+
+    /* For all, until one fails. */
+    template <class Call> static cudaError_t each(Call call)
+    {
+        cudaError_t error = cudaSuccess;
+        (void)(((error = call(std::integral_constant<int, ALL>())) == cudaSuccess) && ...);
+        return error;
+    }
+};
 
 } // namespace
 

@@ -96,7 +96,9 @@ constexpr int KEY_GROUPS = LC_TILE / 16; /* of 16 keys, a warp's */
 
 /* PARTS warps share the 16 keys of a group, each with its part of the columns of dK and dV. Shared
  * memory: the block's keys and values; two stages of queries and dout; lse and delta of both. */
-template <int DIM, int PARTS, int QUERIES> struct KeyGradientTile {
+template <int DIM> struct KeyGradientTile {
+    static constexpr int PARTS = DIM <= 128 ? 1 : 2;
+    static constexpr int QUERIES = DIM <= 64 ? 64 : DIM <= 192 ? 32 : 16;
     static constexpr int THREADS = KEY_GROUPS * PARTS * WARP;
     static constexpr int KEYS = LC_TILE * TileRow<DIM>::ELEMENTS;
     static constexpr int STAGE = 2 * QUERIES * TileRow<DIM>::ELEMENTS;
@@ -133,10 +135,12 @@ __device__ __forceinline__ void mask_columns(float (&scores)[1][N][4], const Bat
  * Global bytes of a block: 64 rows of k, v, dk, dv, and 4*D + 8 for each query it meets, most of it
  * from the L2 cache. Deterministic: a key belongs to one block, which goes through heads and
  * queries in ascending order. */
-template <int DIM, int PARTS, int QUERIES>
-__global__ void __launch_bounds__(KEY_GROUPS *PARTS *WARP) attention_key_gradient(BackwardArgs args)
+template <int DIM>
+__global__ void __launch_bounds__(KeyGradientTile<DIM>::THREADS)
+    attention_key_gradient(BackwardArgs args)
 {
-    using Tile = KeyGradientTile<DIM, PARTS, QUERIES>;
+    using Tile = KeyGradientTile<DIM>;
+    constexpr int PARTS = Tile::PARTS, QUERIES = Tile::QUERIES;
     constexpr int COLUMNS = DIM / 8 / PARTS; /* chunks of a warp */
     GPU_DYN_SHARED(bf16, keys);
     bf16 *const values = keys + Tile::KEYS, *const stages = values + Tile::KEYS;
@@ -243,7 +247,8 @@ constexpr int QUERY_WARPS = LC_TILE / 16;
 constexpr int QUERY_THREADS = QUERY_WARPS * WARP;
 
 /* Shared memory: the block's queries and dout, and two stages of keys and values. */
-template <int DIM, int KEYS> struct QueryGradientTile {
+template <int DIM> struct QueryGradientTile {
+    static constexpr int KEYS = DIM <= 128 ? 64 : DIM <= 192 ? 32 : 16;
     static constexpr int ROWS = LC_TILE * TileRow<DIM>::ELEMENTS;
     static constexpr int STAGE = 2 * KEYS * TileRow<DIM>::ELEMENTS;
     static constexpr int BYTES = 2 * (ROWS + STAGE) * (int)sizeof(bf16);
@@ -273,10 +278,11 @@ __device__ __forceinline__ void mask_rows(float (&scores)[1][N][4], const Batch 
  *
  * Global bytes of a block: 64 rows of q, dout and dq, and 4*D for each key it meets. Deterministic:
  * a row belongs to one warp, which goes through the keys in ascending order. */
-template <int DIM, int KEYS>
+template <int DIM>
 __global__ void __launch_bounds__(QUERY_THREADS) attention_query_gradient(BackwardArgs args)
 {
-    using Tile = QueryGradientTile<DIM, KEYS>;
+    using Tile = QueryGradientTile<DIM>;
+    constexpr int KEYS = Tile::KEYS;
     GPU_DYN_SHARED(bf16, queries);
     bf16 *const dout = queries + Tile::ROWS, *const stages = dout + Tile::ROWS;
     const Batch batch = args.batch.on_device();
@@ -348,72 +354,38 @@ __global__ void __launch_bounds__(QUERY_THREADS) attention_query_gradient(Backwa
 
 /* ---- the host side ---- */
 
-template <int DIM, int PARTS, int QUERIES, int KEYS>
-static cudaError_t launch(const BackwardArgs &args, cudaStream_t stream)
+template <int DIM> static cudaError_t launch(const BackwardArgs &args, cudaStream_t stream)
 {
-    using KeyTile = KeyGradientTile<DIM, PARTS, QUERIES>;
+    using KeyTile = KeyGradientTile<DIM>;
     const unsigned tiles = (unsigned)((args.batch.rows + LC_TILE - 1) / LC_TILE);
-    GPU_LAUNCH((attention_key_gradient<DIM, PARTS, QUERIES>),
-               dim3((unsigned)(args.heads / args.group), tiles), dim3(KeyTile::THREADS),
-               KeyTile::BYTES, stream, args);
+    GPU_LAUNCH((attention_key_gradient<DIM>), dim3((unsigned)(args.heads / args.group), tiles),
+               dim3(KeyTile::THREADS), KeyTile::BYTES, stream, args);
     const cudaError_t error = cudaGetLastError();
     if (error != cudaSuccess) {
         return error;
     }
-    GPU_LAUNCH((attention_query_gradient<DIM, KEYS>), dim3((unsigned)args.heads, tiles),
-               dim3(QUERY_THREADS), (QueryGradientTile<DIM, KEYS>::BYTES), stream, args);
+    GPU_LAUNCH((attention_query_gradient<DIM>), dim3((unsigned)args.heads, tiles),
+               dim3(QUERY_THREADS), (QueryGradientTile<DIM>::BYTES), stream, args);
     return cudaGetLastError();
 }
 
-template <int DIM, int PARTS, int QUERIES, int KEYS> static cudaError_t prepare()
+template <int DIM> static cudaError_t prepare()
 {
-    const cudaError_t error = GPU_ALLOW_SHARED((attention_key_gradient<DIM, PARTS, QUERIES>),
-                                               (KeyGradientTile<DIM, PARTS, QUERIES>::BYTES));
-    return error != cudaSuccess ? error
-                                : GPU_ALLOW_SHARED((attention_query_gradient<DIM, KEYS>),
-                                                   (QueryGradientTile<DIM, KEYS>::BYTES));
-}
-
-static cudaError_t backward(const BackwardArgs &args, cudaStream_t stream)
-{
-    switch ((args.dim + 31) / 32) {
-    case 1:
-        return launch<32, 1, 64, 64>(args, stream);
-    case 2:
-        return launch<64, 1, 64, 64>(args, stream);
-    case 3:
-        return launch<96, 1, 32, 64>(args, stream);
-    case 4:
-        return launch<128, 1, 32, 64>(args, stream);
-    case 5:
-    case 6:
-        return launch<192, 2, 32, 32>(args, stream);
-    default:
-        return launch<256, 2, 16, 16>(args, stream);
-    }
+    const cudaError_t error =
+        GPU_ALLOW_SHARED((attention_key_gradient<DIM>), (KeyGradientTile<DIM>::BYTES));
+    return error != cudaSuccess
+               ? error
+               : GPU_ALLOW_SHARED((attention_query_gradient<DIM>), (QueryGradientTile<DIM>::BYTES));
 }
 
 } // namespace
 
 cudaError_t attention_backward_prepare()
 {
-    cudaError_t error = prepare<32, 1, 64, 64>();
-    error = error != cudaSuccess ? error : prepare<64, 1, 64, 64>();
-    error = error != cudaSuccess ? error : prepare<96, 1, 32, 64>();
-    error = error != cudaSuccess ? error : prepare<128, 1, 32, 64>();
-    error = error != cudaSuccess ? error : prepare<192, 2, 32, 32>();
-    return error != cudaSuccess ? error : prepare<256, 2, 16, 16>();
+    return TileWidths::each([](auto dim) { return prepare<decltype(dim)::value>(); });
 }
 
-namespace
-{
-static HeadRows head_rows(const lc_mat &mat)
-{
-    return {static_cast<const bf16 *>(mat.data), mat.ld};
-}
-
-extern "C" cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args,
-                                                  cudaStream_t stream)
+cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream)
 {
     const lc_attention_shape &shape = args->shape;
     if (args->q.rows == 0) {
@@ -450,7 +422,7 @@ extern "C" cudaError_t lc_cuda_attention_backward(const lc_attention_backward_ar
                                         (int)shape.head_dim,
                                         shape.scale,
                                         shape.scale * LOG2_E};
-    return backward(backward_args, stream);
+    return TileWidths::pick(shape.head_dim, [&](auto dim) {
+        return launch<decltype(dim)::value>(backward_args, stream);
+    });
 }
-
-} // namespace

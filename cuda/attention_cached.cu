@@ -276,6 +276,8 @@ __global__ void __launch_bounds__(CachedTile<T, DIM>::THREADS, 1)
 
 /* ---- the host side ---- */
 
+using CachedWidths = HeadWidths<64, 128, 256>;
+
 template <class T, int DIM>
 static cudaError_t launch(const CachedArgs<T> &args, int64_t rows, cudaStream_t stream)
 {
@@ -309,9 +311,9 @@ static cudaError_t launch_cached(const lc_attention_cached_args &args, cudaStrea
                                   args.window > 0 && args.window < NO_WINDOW ? (int)args.window
                                                                              : NO_WINDOW,
                                   args.scale * LOG2_E};
-    return args.head_dim <= 64    ? launch<T, 64>(cached, args.q.rows, stream)
-           : args.head_dim <= 128 ? launch<T, 128>(cached, args.q.rows, stream)
-                                  : launch<T, 256>(cached, args.q.rows, stream);
+    return CachedWidths::pick(args.head_dim, [&](auto dim) {
+        return launch<T, decltype(dim)::value>(cached, args.q.rows, stream);
+    });
 }
 
 template <class T, int DIM> static cudaError_t prepare()
@@ -321,9 +323,7 @@ template <class T, int DIM> static cudaError_t prepare()
 
 template <class T> static cudaError_t prepare_all()
 {
-    cudaError_t error = prepare<T, 64>();
-    error = error != cudaSuccess ? error : prepare<T, 128>();
-    return error != cudaSuccess ? error : prepare<T, 256>();
+    return CachedWidths::each([](auto dim) { return prepare<T, decltype(dim)::value>(); });
 }
 
 } // namespace
@@ -334,10 +334,7 @@ cudaError_t attention_cached_prepare()
     return error != cudaSuccess ? error : prepare_all<float>();
 }
 
-namespace
-{
-extern "C" cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args,
-                                                cudaStream_t stream)
+cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaStream_t stream)
 {
     if (args->q.rows == 0) {
         return cudaSuccess;
@@ -355,5 +352,3 @@ extern "C" cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *
         return cudaErrorInvalidValue;
     }
 }
-
-} // namespace

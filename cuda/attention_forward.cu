@@ -19,7 +19,10 @@ struct ForwardArgs {
 
 /* A block of WARPS warps, each of which has M*16 query rows. Shared memory: the block's queries,
  * and two stages of keys and values. */
-template <int DIM, int WARPS, int M, int KEYS> struct ForwardTile {
+template <int DIM> struct ForwardTile {
+    static constexpr int WARPS = DIM == 128 ? 8 : 4;
+    static constexpr int M = DIM <= 96 ? 2 : 1;
+    static constexpr int KEYS = DIM <= 128 ? 64 : 32;
     static constexpr int THREADS = WARPS * WARP;
     static constexpr int ROWS = WARPS * M * 16;
     /* Where registers allow, a warp loads its queries once: with 16 rows a warp, shared memory is
@@ -135,10 +138,11 @@ __device__ __forceinline__ void finish(const ForwardArgs &args, const RunningSof
  * Global bytes of a block: WARPS*M*16*D*2 read and written, and 4*D for each key it meets, most of
  * it from the L2 cache, where the heads of a group meet. Deterministic: a row belongs to one warp,
  * which goes through the keys in ascending order. */
-template <int DIM, int WARPS, int M, int KEYS>
-__global__ void __launch_bounds__(WARPS *WARP) attention_forward(ForwardArgs args)
+template <int DIM>
+__global__ void __launch_bounds__(ForwardTile<DIM>::THREADS) attention_forward(ForwardArgs args)
 {
-    using Tile = ForwardTile<DIM, WARPS, M, KEYS>;
+    using Tile = ForwardTile<DIM>;
+    constexpr int M = Tile::M, KEYS = Tile::KEYS;
     GPU_DYN_SHARED(bf16, queries);
     bf16 *const stages = queries + Tile::QUERIES;
     const Batch batch = args.batch.on_device();
@@ -212,62 +216,30 @@ __global__ void __launch_bounds__(WARPS *WARP) attention_forward(ForwardArgs arg
                     batch.rows, args.dim);
 }
 
-template <int DIM, int WARPS, int M, int KEYS>
-static cudaError_t launch(const ForwardArgs &args, cudaStream_t stream)
+/* ---- the host side ---- */
+
+template <int DIM> static cudaError_t launch(const ForwardArgs &args, cudaStream_t stream)
 {
-    using Tile = ForwardTile<DIM, WARPS, M, KEYS>;
+    using Tile = ForwardTile<DIM>;
     const dim3 grid((unsigned)args.heads,
                     (unsigned)((args.batch.rows + Tile::ROWS - 1) / Tile::ROWS));
-    GPU_LAUNCH((attention_forward<DIM, WARPS, M, KEYS>), grid, dim3(Tile::THREADS), Tile::BYTES,
-               stream, args);
+    GPU_LAUNCH((attention_forward<DIM>), grid, dim3(Tile::THREADS), Tile::BYTES, stream, args);
     return cudaGetLastError();
 }
 
-template <int DIM, int WARPS, int M, int KEYS> static cudaError_t prepare()
+template <int DIM> static cudaError_t prepare()
 {
-    return GPU_ALLOW_SHARED((attention_forward<DIM, WARPS, M, KEYS>),
-                            (ForwardTile<DIM, WARPS, M, KEYS>::BYTES));
-}
-
-static cudaError_t forward(const ForwardArgs &args, cudaStream_t stream)
-{
-    switch ((args.dim + 31) / 32) {
-    case 1:
-        return launch<32, 4, 2, 64>(args, stream);
-    case 2:
-        return launch<64, 4, 2, 64>(args, stream);
-    case 3:
-        return launch<96, 4, 2, 64>(args, stream);
-    case 4:
-        return launch<128, 8, 1, 64>(args, stream);
-    case 5:
-    case 6:
-        return launch<192, 4, 1, 32>(args, stream);
-    default:
-        return launch<256, 4, 1, 32>(args, stream);
-    }
+    return GPU_ALLOW_SHARED((attention_forward<DIM>), (ForwardTile<DIM>::BYTES));
 }
 
 } // namespace
 
 cudaError_t attention_forward_prepare()
 {
-    cudaError_t error = prepare<32, 4, 2, 64>();
-    error = error != cudaSuccess ? error : prepare<64, 4, 2, 64>();
-    error = error != cudaSuccess ? error : prepare<96, 4, 2, 64>();
-    error = error != cudaSuccess ? error : prepare<128, 8, 1, 64>();
-    error = error != cudaSuccess ? error : prepare<192, 4, 1, 32>();
-    return error != cudaSuccess ? error : prepare<256, 4, 1, 32>();
+    return TileWidths::each([](auto dim) { return prepare<decltype(dim)::value>(); });
 }
 
-namespace
-{
-static HeadRows head_rows(const lc_mat &mat)
-{
-    return {static_cast<const bf16 *>(mat.data), mat.ld};
-}
-
-extern "C" cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream)
+cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream)
 {
     const lc_attention_shape &shape = args->shape;
     if (args->q.rows == 0) {
@@ -293,15 +265,15 @@ extern "C" cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStre
                                       (int)(shape.heads / shape.kv_heads),
                                       (int)shape.head_dim,
                                       shape.scale * LOG2_E};
-    return forward(forward_args, stream);
+    return TileWidths::pick(shape.head_dim, [&](auto dim) {
+        return launch<decltype(dim)::value>(forward_args, stream);
+    });
 }
 
-extern "C" cudaError_t lc_cuda_attention_prepare(void)
+cudaError_t lc_cuda_attention_prepare(void)
 {
     cudaError_t error = attention_forward_prepare();
     error = error != cudaSuccess ? error : attention_backward_prepare();
     error = error != cudaSuccess ? error : attention_plain_prepare();
     return error != cudaSuccess ? error : attention_cached_prepare();
 }
-
-} // namespace

@@ -335,6 +335,8 @@ __global__ void __launch_bounds__(PLAIN_THREADS) attention_plain_key_gradient(Pl
 
 /* ---- the host side ---- */
 
+using PlainWidths = HeadWidths<32, 64, 128, 256>;
+
 template <int DIM> static unsigned own_tiles(int rows)
 {
     return (unsigned)((rows + PlainTile<DIM>::OWN - 1) / PlainTile<DIM>::OWN);
@@ -381,10 +383,7 @@ template <class T, int DIM> static cudaError_t prepare()
 
 cudaError_t attention_plain_prepare()
 {
-    cudaError_t error = prepare<float, 32>();
-    error = error != cudaSuccess ? error : prepare<float, 64>();
-    error = error != cudaSuccess ? error : prepare<float, 128>();
-    return error != cudaSuccess ? error : prepare<float, 256>();
+    return PlainWidths::each([](auto dim) { return prepare<float, decltype(dim)::value>(); });
 }
 
 namespace
@@ -420,10 +419,9 @@ cudaError_t attention_plain(const lc_attention_args &args, cudaStream_t stream)
     if (plain.dim % 4 != 0) {
         return cudaErrorInvalidValue;
     }
-    return plain.dim <= 32    ? launch_forward<float, 32>(plain, stream)
-           : plain.dim <= 64  ? launch_forward<float, 64>(plain, stream)
-           : plain.dim <= 128 ? launch_forward<float, 128>(plain, stream)
-                              : launch_forward<float, 256>(plain, stream);
+    return PlainWidths::pick(plain.dim, [&](auto dim) {
+        return launch_forward<float, decltype(dim)::value>(plain, stream);
+    });
 }
 
 cudaError_t attention_plain_backward(const lc_attention_backward_args &args, cudaStream_t stream)
@@ -438,8 +436,7 @@ cudaError_t attention_plain_backward(const lc_attention_backward_args &args, cud
     if (plain.dim % 4 != 0) {
         return cudaErrorInvalidValue;
     }
-    return plain.dim <= 32    ? launch_backward<float, 32>(plain, stream)
-           : plain.dim <= 64  ? launch_backward<float, 64>(plain, stream)
-           : plain.dim <= 128 ? launch_backward<float, 128>(plain, stream)
-                              : launch_backward<float, 256>(plain, stream);
+    return PlainWidths::pick(plain.dim, [&](auto dim) {
+        return launch_backward<float, decltype(dim)::value>(plain, stream);
+    });
 }

@@ -30,6 +30,14 @@ struct HeadRows {
     int64_t ld;
 };
 
+inline HeadRows head_rows(const lc_mat &mat)
+{
+    return {static_cast<const bf16 *>(mat.data), mat.ld};
+}
+
+/* What the kernels on tensor cores are compiled for. */
+using TileWidths = HeadWidths<32, 64, 96, 128, 192, 256>;
+
 __host__ __device__ constexpr int power_of_two_below(int value)
 {
     return value < 2 ? 1 : 2 * power_of_two_below(value / 2);

@@ -62,7 +62,6 @@ LC_WARN_UNUSED lc_code lc_cuda_result(cudaError_t error, const char *what, lc_er
 #define CUDA_TRY(call) LC_TRY(lc_cuda_result((call), #call, err))
 
 /* device.c: memory and copies, for the table of ops. */
-int64_t lc_cuda_free_bytes(lc_device *device);
 lc_code lc_cuda_alloc(lc_device *device, size_t bytes, void **out, lc_err *err);
 void lc_cuda_free(lc_device *device, void *memory);
 lc_code lc_cuda_upload(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err);
@@ -78,7 +77,7 @@ lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err)
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
 lc_code lc_cuda_timer_start(lc_device *device, lc_err *err);
 lc_code lc_cuda_timer_stop(lc_device *device, double *seconds, lc_err *err);
-lc_code lc_cuda_memory_used(lc_device *device, int64_t *bytes, lc_err *err);
+lc_code lc_cuda_memory_info(lc_device *device, int64_t *used, int64_t *available, lc_err *err);
 void lc_cuda_close(lc_device *device);
 
 /* graph.c: recorded sequences. */

@@ -31,13 +31,6 @@ lc_code lc_cuda_result(cudaError_t error, const char *what, lc_err *err)
 
 /* ---- memory ---- */
 
-int64_t lc_cuda_free_bytes(lc_device *device)
-{
-    (void)device;
-    size_t free_bytes = 0, total = 0;
-    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? (int64_t)free_bytes : -1;
-}
-
 lc_code lc_cuda_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
     const size_t size = bytes > 0 ? bytes : 1;
@@ -171,12 +164,13 @@ lc_code lc_cuda_timer_stop(lc_device *device, double *seconds, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_cuda_memory_used(lc_device *device, int64_t *bytes, lc_err *err)
+lc_code lc_cuda_memory_info(lc_device *device, int64_t *used, int64_t *available, lc_err *err)
 {
     size_t free_bytes = 0, total = 0;
     (void)device;
     CUDA_TRY(cudaMemGetInfo(&free_bytes, &total));
-    *bytes = (int64_t)(total - free_bytes);
+    *used = (int64_t)(total - free_bytes);
+    *available = (int64_t)free_bytes;
     return LC_OK;
 }
 

@@ -48,6 +48,30 @@ static inline int64_t smallest(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* A loop over `steps` whose operands are copied STAGES - 1 steps ahead: start(i, stage) queues the
+ * copies of step i, use(i, stage) finds them there. Stages lie STAGE elements apart. By the whole
+ * block. */
+template <int STAGES, int STAGE, class Start, class Use>
+__device__ __forceinline__ void run_pipeline(bf16 *stages, int steps, Start start, Use use)
+{
+    for (int i = 0; i < STAGES - 1; i++) {
+        if (i < steps) {
+            start(i, stages + i * STAGE);
+        }
+        ptx_cp_commit();
+    }
+    for (int i = 0; i < steps; i++) {
+        ptx_cp_wait<STAGES - 2>();
+        __syncthreads(); /* the stage to be filled next has been used by all */
+        const int next = i + STAGES - 1;
+        if (next < steps) {
+            start(next, stages + next % STAGES * STAGE);
+        }
+        ptx_cp_commit();
+        use(i, stages + i % STAGES * STAGE);
+    }
+}
+
 /* ---- partial sums (lora_sum.cu) ---- */
 
 } // namespace

@@ -96,28 +96,15 @@ __global__ void __launch_bounds__(THREADS, R == 64 && HAS_DROPOUT ? 1 : 2)
         masks.set(args.dropout, args.parts, slot);
     }
     float da[R / TILE][STRIP / 8][4] = {};
-    for (int i = 0; i < STAGES - 1; i++) {
-        if (i < steps) {
-            start_stage<R, HAS_NORM>(args, stages + i * Shape::STAGE, first_row + i * TILE,
-                                     rows - i * TILE, column, slot);
-        }
-        ptx_cp_commit();
-    }
-    for (int i = 0; i < steps; i++) {
+    const auto start = [&](int i, bf16 *stage) {
+        start_stage<R, HAS_NORM>(args, stage, first_row + i * TILE, rows - i * TILE, column, slot);
+    };
+    run_pipeline<STAGES, Shape::STAGE>(stages, steps, start, [&](int i, const bf16 *stage) {
         RowIdentity row = {};
         if (HAS_DROPOUT) {
             row =
                 row_identity(args.dropout, first_row + min(i * TILE + row_drawn_for_b(), rows - 1));
         }
-        ptx_cp_wait<STAGES - 2>();
-        __syncthreads();
-        const int next = i + STAGES - 1;
-        if (next < steps) {
-            start_stage<R, HAS_NORM>(args, stages + next % STAGES * Shape::STAGE,
-                                     first_row + next * TILE, rows - next * TILE, column, slot);
-        }
-        ptx_cp_commit();
-        const bf16 *stage = stages + i % STAGES * Shape::STAGE;
         uint32_t slots[R / TILE][4];
         load_slots<R, HAS_NORM>(slots, stage);
 #pragma unroll
@@ -132,7 +119,7 @@ __global__ void __launch_bounds__(THREADS, R == 64 && HAS_DROPOUT ? 1 : 2)
                 multiply_add(da[n][k * 2], da[n][k * 2 + 1], slots[n], HAS_DROPOUT ? masked : x);
             }
         }
-    }
+    });
     float *to = args.da + ((int64_t)blockIdx.y * args.rank + slot) * args.in + column + strip;
     store_slot_rows<R, STRIP>(to, args.in, args.rank - slot, args.in - column - strip, da);
 }

@@ -97,23 +97,10 @@ __global__ void __launch_bounds__(THREADS, R <= 32 ? 2 : 1) lora_dy(const DyArgs
          args.sb.ld},
         work.columns - strip, work.slots);
     float db[R / TILE][Shape::STRIP / 8][4] = {};
-    for (int i = 0; i < Shape::STAGES - 1; i++) {
-        if (i < steps) {
-            start_stage<R>(args, work, stages + i * Shape::STAGE, first_row + i * TILE,
-                           rows - i * TILE);
-        }
-        ptx_cp_commit();
-    }
-    for (int i = 0; i < steps; i++) {
-        ptx_cp_wait<Shape::STAGES - 2>();
-        __syncthreads();
-        const int next = i + Shape::STAGES - 1;
-        if (next < steps) {
-            start_stage<R>(args, work, stages + next % Shape::STAGES * Shape::STAGE,
-                           first_row + next * TILE, rows - next * TILE);
-        }
-        ptx_cp_commit();
-        const bf16 *dy = stages + i % Shape::STAGES * Shape::STAGE;
+    const auto start = [&](int i, bf16 *stage) {
+        start_stage<R>(args, work, stage, first_row + i * TILE, rows - i * TILE);
+    };
+    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, const bf16 *dy) {
         uint32_t slots[R / TILE][4];
 #pragma unroll
         for (int n = 0; n < R / TILE; n++) {
@@ -138,7 +125,7 @@ __global__ void __launch_bounds__(THREADS, R <= 32 ? 2 : 1) lora_dy(const DyArgs
                 to[row * work.part.width + slot] = total;
             }
         });
-    }
+    });
     float *to = work.part.db +
                 ((int64_t)blockIdx.y * work.part.columns + work.group * Shape::COLUMNS + strip) *
                     work.part.width +

@@ -51,25 +51,13 @@ __global__ void __launch_bounds__(PASS_THREADS, 2) lora_forward(const ForwardArg
         masks.set(args.dropout, args.parts, first_slot);
     }
     float sum[R / 8][4] = {};
-    for (int i = 0; i < Shape::STAGES - 1; i++) {
-        if (i < steps) {
-            start_stage<R>(args, stages + i * Shape::STAGE, first_row, first_slot, i * PASS_DEPTH);
-        }
-        ptx_cp_commit();
-    }
-    for (int i = 0; i < steps; i++) {
-        ptx_cp_wait<Shape::STAGES - 2>();
-        __syncthreads();
-        const int next = i + Shape::STAGES - 1;
-        if (next < steps) {
-            start_stage<R>(args, stages + next % Shape::STAGES * Shape::STAGE, first_row,
-                           first_slot, next * PASS_DEPTH);
-        }
-        ptx_cp_commit();
-        const bf16 *x = stages + i % Shape::STAGES * Shape::STAGE;
+    const auto start = [&](int i, bf16 *stage) {
+        start_stage<R>(args, stage, first_row, first_slot, i * PASS_DEPTH);
+    };
+    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, const bf16 *x) {
         multiply_rows<R, HAS_DROPOUT>(sum, x, x + PASS_ROWS * PASS_PITCH, masks, row,
                                       i * PASS_DEPTH);
-    }
+    });
     finish_rows<R>(sum, reinterpret_cast<float *>(stages), args.scale, args.rows - first_row,
                    args.rank - first_slot, window_at(args.s, first_row, first_slot),
                    window_at(args.saved, first_row, first_slot));

@@ -82,26 +82,14 @@ __global__ void __launch_bounds__(PASS_THREADS, R == 64 ? 1 : 2) swiglu_lora(con
     const int steps = (args.mlp + PASS_DEPTH - 1) / PASS_DEPTH;
     const TileMasks<R / TILE> no_masks = {};
     float sum[R / 8][4] = {};
-    for (int i = 0; i < Shape::STAGES - 1; i++) {
-        if (i < steps) {
-            start_stage<R>(args, stages + i * Shape::STAGE, first_row, first_slot, i * PASS_DEPTH);
-        }
-        ptx_cp_commit();
-    }
-    for (int i = 0; i < steps; i++) {
-        ptx_cp_wait<Shape::STAGES - 2>();
-        __syncthreads();
-        const int next = i + Shape::STAGES - 1;
-        if (next < steps) {
-            start_stage<R>(args, stages + next % Shape::STAGES * Shape::STAGE, first_row,
-                           first_slot, next * PASS_DEPTH);
-        }
-        ptx_cp_commit();
-        bf16 *stage = stages + i % Shape::STAGES * Shape::STAGE;
+    const auto start = [&](int i, bf16 *stage) {
+        start_stage<R>(args, stage, first_row, first_slot, i * PASS_DEPTH);
+    };
+    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, bf16 *stage) {
         make_product<R>(stage, window_at(args.y, first_row, i * PASS_DEPTH), args.rows - first_row,
                         args.mlp - i * PASS_DEPTH, blockIdx.y == 0);
         multiply_rows<R, false>(sum, stage, stage + Shape::A, no_masks, {}, 0);
-    }
+    });
     finish_rows<R>(sum, reinterpret_cast<float *>(stages), 1.0f, args.rows - first_row,
                    args.rank - first_slot, window_at(args.s, first_row, first_slot),
                    window_at(args.saved, first_row, first_slot));

@@ -170,23 +170,10 @@ __global__ void __launch_bounds__(Shape::THREADS, 1) swiglu_backward_lora(const 
                            factor.slots);
     }
     float sum[3][R / TILE][STRIP / 8][4] = {};
-    for (int i = 0; i < Shape::STAGES - 1; i++) {
-        if (i < steps) {
-            start_stage<R, Shape>(args, stages + i * Shape::STAGE, first_row + i * TILE,
-                                  rows - i * TILE, group_column);
-        }
-        ptx_cp_commit();
-    }
-    for (int i = 0; i < steps; i++) {
-        ptx_cp_wait<Shape::STAGES - 2>();
-        __syncthreads();
-        const int next = i + Shape::STAGES - 1;
-        if (next < steps) {
-            start_stage<R, Shape>(args, stages + next % Shape::STAGES * Shape::STAGE,
-                                  first_row + next * TILE, rows - next * TILE, group_column);
-        }
-        ptx_cp_commit();
-        bf16 *stage = stages + i % Shape::STAGES * Shape::STAGE;
+    const auto start = [&](int i, bf16 *stage) {
+        start_stage<R, Shape>(args, stage, first_row + i * TILE, rows - i * TILE, group_column);
+    };
+    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, bf16 *stage) {
         const int row = first_row + i * TILE, rows_left = rows - i * TILE;
         differentiate_strip<Shape>(stage + offset, window_at(args.gate_up, row, column), args.mlp,
                                    rows_left, columns);
@@ -208,7 +195,7 @@ __global__ void __launch_bounds__(Shape::THREADS, 1) swiglu_backward_lora(const 
                 factor.ds[at * factor.slots + slot % R] = total;
             }
         });
-    }
+    });
 #pragma unroll
     for (int side = 0; side < 2; side++) {
         const int width = args.factor[side].slots;

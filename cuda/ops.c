@@ -382,7 +382,6 @@ const lc_ops lc_cuda_ops = {
 #else
     .name = "cuda",
 #endif
-    .free_bytes = lc_cuda_free_bytes,
     .alloc = lc_cuda_alloc,
     .free = lc_cuda_free,
     .upload = lc_cuda_upload,
@@ -400,7 +399,7 @@ const lc_ops lc_cuda_ops = {
     .sync = lc_cuda_sync,
     .timer_start = lc_cuda_timer_start,
     .timer_stop = lc_cuda_timer_stop,
-    .memory_used = lc_cuda_memory_used,
+    .memory = lc_cuda_memory_info,
     .close = lc_cuda_close,
     .embed = cuda_embed,
     .rmsnorm = cuda_rmsnorm,

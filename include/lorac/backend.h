@@ -26,9 +26,8 @@ typedef enum lc_device_kind {
 
 typedef struct lc_device_options {
     lc_device_kind kind;
-    int threads;        /* of the CPU backend */
-    int index;          /* of the GPU in this process; one that sees a single GPU takes that */
-    bool deterministic; /* refuse what could give other bytes in the next run */
+    int threads; /* of the CPU backend */
+    int index;   /* of the GPU in this process; one that sees a single GPU takes that */
 } lc_device_options;
 
 /* One rank's way into a group of processes. */

@@ -400,8 +400,6 @@ typedef struct lc_ops {
     const char *name; /* "cpu", "cuda", "emu" */
 
     /* Device memory: zeroed, 256-byte aligned. */
-    /* Bytes that alloc could give now; -1: not known. */
-    int64_t (*free_bytes)(lc_device *device);
     LC_WARN_UNUSED lc_code (*alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
     void (*free)(lc_device *device, void *memory);
     LC_WARN_UNUSED lc_code (*upload)(lc_device *device, void *to, const void *from, size_t bytes,
@@ -436,8 +434,10 @@ typedef struct lc_ops {
      * waits for it. One measurement at a time. */
     LC_WARN_UNUSED lc_code (*timer_start)(lc_device *device, lc_err *err);
     LC_WARN_UNUSED lc_code (*timer_stop)(lc_device *device, double *seconds, lc_err *err);
-    /* Bytes of the device's memory in use by anybody; of host memory, by this process. */
-    LC_WARN_UNUSED lc_code (*memory_used)(lc_device *device, int64_t *bytes, lc_err *err);
+    /* Bytes of the device's memory in use by anybody (of host memory, by this process), and those
+     * that alloc could give now (-1: not known). */
+    LC_WARN_UNUSED lc_code (*memory)(lc_device *device, int64_t *used, int64_t *available,
+                                     lc_err *err);
     void (*close)(lc_device *device);
 
     LC_WARN_UNUSED lc_code (*embed)(lc_device *device, const lc_embed_args *args, lc_err *err);

@@ -163,6 +163,7 @@ static lc_code open_step(lc_step_bench *bench, lc_err *err)
 static lc_code open_all(lc_step_bench *bench, lc_err *err)
 {
     lc_step_options *options = &bench->options;
+    int64_t available = 0;
     int threads = 0;
     LC_TRY(lc_model_config_load(options->model, &bench->config, err));
     LC_TRY(read_adapter(bench, err));
@@ -174,7 +175,7 @@ static lc_code open_all(lc_step_bench *bench, lc_err *err)
         options->tokens = bench->device->is_host ? 512 : 8192;
     }
     LC_TRY(read_data(bench, err));
-    LC_TRY(bench->device->ops->memory_used(bench->device, &bench->memory_before, err));
+    LC_TRY(bench->device->ops->memory(bench->device, &bench->memory_before, &available, err));
     LC_TRY(open_model(bench, err));
     return open_step(bench, err);
 }
@@ -231,7 +232,7 @@ static lc_code run_step(lc_step_bench *bench, int64_t index, lc_err *err)
 /* Memory does not grow in a step; what libraries take on their first call has been taken then. */
 static lc_code run_steps(lc_step_bench *bench, lc_err *err)
 {
-    int64_t used = 0;
+    int64_t used = 0, available = 0;
     bench->start_seconds = lc_monotonic_seconds() - bench->began;
     if (bench->options.json) {
         printf("{\"event\": \"begin\"}\n");
@@ -240,7 +241,7 @@ static lc_code run_steps(lc_step_bench *bench, lc_err *err)
     for (int64_t step = 0; step < bench->options.steps; step++) {
         LC_TRY(run_step(bench, step, err));
     }
-    LC_TRY(bench->device->ops->memory_used(bench->device, &used, err));
+    LC_TRY(bench->device->ops->memory(bench->device, &used, &available, err));
     bench->memory = used - bench->memory_before;
     return LC_OK;
 }

@@ -67,7 +67,7 @@ static lc_code read_job(const lc_bench_tune_options *options, lc_tuning_run *run
 
 static lc_code open_device(lc_tuning_run *run, lc_err *err)
 {
-    lc_device_options options = {.kind = run->spec.device, .deterministic = true};
+    lc_device_options options = {.kind = run->spec.device};
     LC_TRY(lc_engine_threads(0, &options.threads, err));
     LC_TRY(lc_device_open(&options, &run->device, err));
     if (run->device->choices == NULL) {

@@ -22,20 +22,11 @@ void lc_ledger_release(lc_ledger *ledger)
 
 /* ---- facts ---- */
 
-static void add_fact(lc_ledger *ledger, const char *name, const char *value, bool decides)
-{
-    lc_fact *fact = &ledger->facts[ledger->fact_count++];
-    (void)snprintf(fact->name, sizeof fact->name, "%s", name);
-    (void)snprintf(fact->value, sizeof fact->value, "%s", value);
-    fact->decides = decides;
-}
-
 void lc_ledger_of_device(const lc_device *device, lc_ledger *out)
 {
     memset(out, 0, sizeof *out);
-    add_fact(out, "lorac", LC_VERSION, true);
-    add_fact(out, "collectives", "one rank", true);
-    out->fact_count += device->choices->facts(device, out->facts + out->fact_count);
+    out->facts[0] = (lc_fact){.name = "lorac", .value = LC_VERSION, .decides = true};
+    out->fact_count = 1 + device->choices->facts(device, out->facts + 1);
 }
 
 static const lc_fact *find_fact(const lc_ledger *ledger, const char *name)

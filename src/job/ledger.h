@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "lorac/choices.h"
 
-#define LC_MAX_LEDGER_FACTS        (LC_MAX_FACTS + 2)
+#define LC_MAX_LEDGER_FACTS        (LC_MAX_FACTS + 1)
 #define LC_MAX_LEDGER_BYTES        ((size_t)64 << 20)
 #define LC_LEDGER_DIFFERENCE_BYTES 640
 
@@ -25,7 +25,7 @@ typedef struct lc_ledger {
 
 void lc_ledger_release(lc_ledger *ledger);
 
-/* What the device is, without choices; the version of lora.c and how ranks add up come first. */
+/* What the device is, without choices; the version of lora.c comes first. */
 void lc_ledger_of_device(const lc_device *device, lc_ledger *out);
 /* Appends the device's choices from index ledger->count on; *added: how many. */
 LC_WARN_UNUSED lc_code lc_ledger_take(lc_ledger *ledger, const lc_device *device, int64_t *added,

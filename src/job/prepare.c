@@ -59,10 +59,8 @@ int64_t lc_job_longest(const lc_job *job)
 
 lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 {
-    const lc_device_options options = {.kind = kind,
-                                       .threads = job->threads,
-                                       .index = job->launch.local_rank,
-                                       .deterministic = job->spec.deterministic};
+    const lc_device_options options = {
+        .kind = kind, .threads = job->threads, .index = job->launch.local_rank};
     if (job->device == NULL && lc_device_open(&options, &job->device, err) != LC_OK) {
         return lc_err_param(err, "lorac.device");
     }
@@ -73,8 +71,11 @@ lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 /* Refuses a job that this machine's memory cannot hold. */
 static lc_code check_memory(const lc_job *job, lc_err *err)
 {
-    const int64_t limit =
-        job->device->is_host ? lc_job_memory_limit() : job->device->ops->free_bytes(job->device);
+    int64_t used = 0, limit = 0;
+    LC_TRY(job->device->ops->memory(job->device, &used, &limit, err));
+    if (job->device->is_host) {
+        limit = lc_job_memory_limit();
+    }
     const lc_data_extent training = lc_data_extent_of(&job->training);
     const lc_data_extent validation = lc_data_extent_of(&job->validation);
     const int64_t loaded = lc_data_extent_bytes(&training) + lc_data_extent_bytes(&validation);

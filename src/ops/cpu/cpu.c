@@ -138,13 +138,6 @@ static lc_code cpu_alloc(lc_device *device, size_t bytes, void **out, lc_err *er
     return LC_OK;
 }
 
-/* The job layer knows more of host memory: control groups, limits. */
-static int64_t cpu_free_bytes(lc_device *device)
-{
-    (void)device;
-    return -1;
-}
-
 static lc_code cpu_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *err)
 {
     (void)device;
@@ -283,11 +276,12 @@ static lc_code cpu_timer_stop(lc_device *device, double *seconds, lc_err *err)
     return LC_OK;
 }
 
-static lc_code cpu_memory_used(lc_device *device, int64_t *bytes, lc_err *err)
+static lc_code cpu_memory(lc_device *device, int64_t *used, int64_t *available, lc_err *err)
 {
     (void)device;
     (void)err;
-    *bytes = lc_system_resident_bytes();
+    *used = lc_system_resident_bytes();
+    *available = -1; /* the job layer knows more of host memory: control groups, limits */
     return LC_OK;
 }
 
@@ -339,7 +333,6 @@ void lc_cpu_expand(const lc_cpu *cpu, lc_mat mat, int64_t row, int64_t first, in
 
 static const lc_ops cpu_ops = {
     .name = "cpu",
-    .free_bytes = cpu_free_bytes,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_move,
@@ -357,7 +350,7 @@ static const lc_ops cpu_ops = {
     .sync = cpu_sync,
     .timer_start = cpu_timer_start,
     .timer_stop = cpu_timer_stop,
-    .memory_used = cpu_memory_used,
+    .memory = cpu_memory,
     .close = cpu_close,
     .embed = lc_cpu_embed,
     .rmsnorm = lc_cpu_rmsnorm,
