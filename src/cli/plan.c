@@ -147,6 +147,11 @@ static void print_for_people(const lc_plan_options *options, const lc_job_plan *
     print_job(job);
     print_buffers(job, options->all);
     const bool is_gpu = lc_device_kind_is_gpu(job->resolved.device);
+    char again[LC_RECOMPUTE_BYTES];
+    if (job->recompute > 0) {
+        printf("computed again in the backward pass: %s\n",
+               lc_job_recompute_text(&job->extent, job->recompute, again));
+    }
     printf("%-58s %14s\n", is_gpu ? "peak on the GPU" : "peak",
            lc_format_size(lc_plan_total(&job->plan), total));
     printf(is_gpu ? "CUDA's context and libraries come on top, 0.5 to 1.2 GiB\n\n" : "\n");
@@ -192,6 +197,9 @@ static lc_code print_json(const lc_job_plan *job, int64_t limit, lc_err *err)
                  : lc_plan_total(&job->plan) <= limit ? "true"
                                                       : "false");
     lc_text_addf(&text, ", \"trained_parameters\": %lld", (long long)job->adapter->parameter_count);
+    const lc_recomputed again = lc_model_recomputed(&job->config, job->adapter, job->recompute);
+    lc_text_addf(&text, ", \"recomputed\": {\"whole_layers\": %d, \"gate_up_layers\": %d}",
+                 again.whole, again.gate_up);
     lc_text_addf(&text, ", \"resolved\": ");
     lc_job_resolved_write(&job->resolved, &text);
     if (job->extent.training.examples > 0) {
@@ -213,23 +221,35 @@ static lc_code print_json(const lc_job_plan *job, int64_t limit, lc_err *err)
     return lc_print_text(&text, err);
 }
 
+static lc_code print(const lc_plan_options *options, const lc_job_plan *job, int64_t limit,
+                     lc_err *err)
+{
+    if (options->json) {
+        return print_json(job, limit, err);
+    }
+    print_for_people(options, job, limit);
+    return LC_OK;
+}
+
 static lc_code run_plan(const lc_plan_options *options, lc_err *err)
 {
     lc_job_plan *job = lc_calloc(1, sizeof *job);
     if (job == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory to plan");
     }
+    lc_err refusal = {.code = LC_OK};
+    int64_t limit = -1;
     lc_code code = lc_job_plan_make(options->job_file, options->threads, job, err);
     if (code == LC_OK) {
-        const int64_t limit = memory_limit(options, job);
-        if (options->json) {
-            code = print_json(job, limit, err);
-        } else {
-            print_for_people(options, job, limit);
-        }
-        if (code == LC_OK && limit >= 0) {
-            code = lc_job_memory_check(&job->extent, limit, err);
-        }
+        limit = memory_limit(options, job);
+        code = lc_job_plan_fit(job, limit, &refusal, err);
+    }
+    if (code == LC_OK) {
+        code = print(options, job, limit, err);
+    }
+    if (code == LC_OK && refusal.code != LC_OK) {
+        *err = refusal;
+        code = refusal.code;
     }
     lc_job_plan_release(job);
     lc_free(job);
@@ -266,7 +286,9 @@ lc_code lc_command_plan(int argc, char **argv, lc_err *err)
                                                "Where the data are not there yet, it plans for\n"
                                                "rows of max_seq_len tokens. A job that does not "
                                                "fit is refused with its three largest buffers and\n"
-                                               "the micro-batch that would fit.\n",
+                                               "the micro-batch that would fit. Before that, the "
+                                               "backward pass computes again what need not be "
+                                               "kept.\n",
                                 .examples =
                                     "  lorac plan configs/quickstart/job.json\n"
                                     "  lorac plan configs/llama-3.1-8b-24gb.json --memory 24\n",

@@ -90,8 +90,13 @@ static void estimate_flops(lc_job_plan *job)
     const double attention = (double)config->heads * config->head_dim * mean_length;
     const double adapter = 2.0 * (double)job->adapter->parameter_count;
     const double forward = layers * (2.0 * layer_products(config) + 2.0 * attention) + adapter;
-    const double backward =
-        trained_layers * (2.0 * layer_products(config) + 5.0 * attention) + 2.0 * adapter;
+    const lc_recomputed again = lc_model_recomputed(config, job->adapter, job->recompute);
+    const double gate_up = 4.0 * (double)config->width * config->mlp;
+    const double middle =
+        2.0 * (layer_products(config) - 3.0 * (double)config->width * config->mlp + attention);
+    const double recomputed = (again.whole + again.gate_up) * gate_up + again.whole * middle;
+    const double backward = trained_layers * (2.0 * layer_products(config) + 5.0 * attention) +
+                            2.0 * adapter + recomputed;
     const double head = 2.0 * (double)config->width * config->vocab;
     const double full_validation =
         (double)validation->tokens * forward + (double)validation->targets * head;
@@ -177,13 +182,23 @@ lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out
     out->extent.adapter = out->adapter;
     out->extent.resolved = &out->resolved;
     out->extent.dropout = out->spec.dropout;
+    out->extent.recompute = out->spec.recompute;
     if (out->resolved.device == LC_DEVICE_CPU) {
         LC_TRY(open_device(out, threads, err));
     }
-    LC_TRY(lc_job_memory_plan(&out->extent, out->resolved.micro_batch_tokens, &out->arena,
-                              &out->plan, err));
-    estimate_flops(out);
     return out->device != NULL ? measure_gemm(out, err) : LC_OK;
+}
+
+lc_code lc_job_plan_fit(lc_job_plan *job, int64_t limit, lc_err *refusal, lc_err *err)
+{
+    const lc_code code = lc_job_memory_fit(&job->extent, limit, &job->recompute, refusal);
+    if (code != LC_OK && code != LC_ERR_MEMORY) {
+        *err = *refusal;
+        return code;
+    }
+    estimate_flops(job);
+    return lc_job_memory_plan(&job->extent, job->resolved.micro_batch_tokens, job->recompute,
+                              &job->arena, &job->plan, err);
 }
 
 void lc_job_plan_release(lc_job_plan *job)

@@ -13,7 +13,8 @@ typedef struct lc_job_plan {
     lc_model_config config;
     lc_adapter_spec *adapter; /* owned */
     lc_job_extent extent;     /* points into this struct */
-    lc_plan plan;             /* its table lives in arena */
+    int32_t recompute;        /* steps, see lc_model_recompute_steps */
+    lc_plan plan;             /* with them; its table lives in arena */
     lc_arena arena;
     lc_device *device; /* owned; the CPU device, NULL when the job wants another one */
 
@@ -26,10 +27,14 @@ typedef struct lc_job_plan {
  * attention, softmax and small matrices. See docs/performance.md. */
 #define LC_STEP_EFFICIENCY 0.6
 
-/* Reads job file, config.json and, where they are there, the data; plans. threads 0: as a job
- * would choose. Release in any case. */
+/* Reads job file, config.json and, where they are there, the data; measures the device. threads 0:
+ * as a job would choose. Release in any case. */
 LC_WARN_UNUSED lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out,
                                         lc_err *err);
+/* Plans for `limit` bytes (-1: not known). A job that does not fit is planned as small as it gets,
+ * and *refusal says so. */
+LC_WARN_UNUSED lc_code lc_job_plan_fit(lc_job_plan *job, int64_t limit, lc_err *refusal,
+                                       lc_err *err);
 void lc_job_plan_release(lc_job_plan *job);
 
 #endif

@@ -16,6 +16,8 @@ static const lc_job_choice devices[] = {{"auto", LC_DEVICE_AUTO},
                                         {"cuda", LC_DEVICE_CUDA},
                                         {"emu", LC_DEVICE_EMU},
                                         {NULL, 0}};
+static const lc_job_choice recomputes[] = {
+    {"auto", LC_RECOMPUTE_AUTO}, {"none", LC_RECOMPUTE_NONE}, {"all", LC_RECOMPUTE_ALL}, {NULL, 0}};
 static const lc_job_choice dtypes[] = {
     {"auto", LC_AUTO}, {"fp32", LC_F32}, {"bf16", LC_BF16}, {NULL, 0}};
 
@@ -197,6 +199,13 @@ const lc_job_field lc_job_fields[] = {
      .may_change = true,
      .fallback = 1},
     {.section = LC_SECTION_LORAC,
+     .key = "recompute",
+     .kind = LC_FIELD_CHOICE,
+     .offset = OFFSET(recompute),
+     .may_change = true,
+     .fallback = LC_RECOMPUTE_AUTO,
+     .choices = recomputes},
+    {.section = LC_SECTION_LORAC,
      .key = "log_every_steps",
      .kind = LC_FIELD_INT,
      .offset = OFFSET(log_every_steps),
@@ -229,7 +238,8 @@ const lc_job_field lc_job_fields[] = {
 };
 const size_t lc_job_field_count = sizeof lc_job_fields / sizeof lc_job_fields[0];
 
-_Static_assert(sizeof(lc_schedule) == sizeof(int) && sizeof(lc_device_kind) == sizeof(int),
+_Static_assert(sizeof(lc_schedule) == sizeof(int) && sizeof(lc_device_kind) == sizeof(int) &&
+                   sizeof(lc_recompute) == sizeof(int),
                "choices are stored as int");
 
 const char *lc_job_section_prefix(lc_job_section section)

@@ -75,13 +75,14 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
     return lc_plan_add(plan, adapter_class, LC_F32, masters, 1, err, "adam v in host memory");
 }
 
-lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens, lc_arena *arena,
-                           lc_plan *plan, lc_err *err)
+lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens, int32_t recompute,
+                           lc_arena *arena, lc_plan *plan, lc_err *err)
 {
     const lc_model_options options = {.dtype = job->resolved->dtype,
                                       .memory = lc_memory_rules_of(job->resolved->device),
                                       .training = true,
                                       .dropout = (float)job->dropout,
+                                      .recompute = recompute,
                                       .tokens = micro_batch_tokens};
     LC_TRY(lc_model_plan(job->config, job->adapter, &options, arena, plan, err));
     LC_TRY(add_host_buffers(job, micro_batch_tokens, plan, err));
@@ -104,13 +105,13 @@ int64_t lc_job_memory_limit(void)
 
 /* ---- the refusal ---- */
 
-static lc_code total_with(const lc_job_extent *job, int64_t micro_batch_tokens, int64_t *bytes,
-                          lc_err *err)
+static lc_code total_with(const lc_job_extent *job, int64_t micro_batch_tokens, int32_t recompute,
+                          int64_t *bytes, lc_err *err)
 {
     lc_arena arena;
     lc_plan plan;
     lc_arena_init(&arena, "plan");
-    const lc_code code = lc_job_memory_plan(job, micro_batch_tokens, &arena, &plan, err);
+    const lc_code code = lc_job_memory_plan(job, micro_batch_tokens, recompute, &arena, &plan, err);
     if (code == LC_OK) {
         *bytes = lc_plan_total(&plan);
     }
@@ -120,15 +121,15 @@ static lc_code total_with(const lc_job_extent *job, int64_t micro_batch_tokens, 
 
 /* The largest micro-batch, at least the longest example and at most the resolved one, whose total
  * is at most `limit`; 0 when none is. */
-static lc_code largest_fit(const lc_job_extent *job, int64_t limit, int64_t *micro_batch_tokens,
-                           lc_err *err)
+static lc_code largest_fit(const lc_job_extent *job, int64_t limit, int32_t recompute,
+                           int64_t *micro_batch_tokens, lc_err *err)
 {
     /* Invariant: `low` fits (or is one below the longest example), `high` does not. */
     int64_t low = job->longest - 1, high = job->resolved->micro_batch_tokens + 1;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
         int64_t bytes = 0;
-        LC_TRY(total_with(job, middle, &bytes, err));
+        LC_TRY(total_with(job, middle, recompute, &bytes, err));
         if (bytes <= limit) {
             low = middle;
         } else {
@@ -165,11 +166,12 @@ static void list_largest(const lc_plan *plan, char *out, size_t capacity)
     }
 }
 
-static lc_code refuse(const lc_job_extent *job, const lc_plan *plan, int64_t limit, lc_err *err)
+static lc_code refuse(const lc_job_extent *job, const lc_plan *plan, int64_t limit,
+                      int32_t recompute, lc_err *err)
 {
     char need[LC_FORMAT_BYTES], have[LC_FORMAT_BYTES], list[400] = "", hint[160];
     int64_t micro_batch_tokens = 0;
-    LC_TRY(largest_fit(job, limit, &micro_batch_tokens, err));
+    LC_TRY(largest_fit(job, limit, recompute, &micro_batch_tokens, err));
     list_largest(plan, list, sizeof list);
     if (micro_batch_tokens > 0) {
         (void)snprintf(hint, sizeof hint, "lorac.micro_batch_tokens %lld would fit",
@@ -188,15 +190,49 @@ static lc_code refuse(const lc_job_extent *job, const lc_plan *plan, int64_t lim
                          list, (long long)job->resolved->micro_batch_tokens, hint);
 }
 
-lc_code lc_job_memory_check(const lc_job_extent *job, int64_t limit, lc_err *err)
+/* The job as it would be with so many steps, or what is in its way. */
+static lc_code check(const lc_job_extent *job, int64_t limit, int32_t recompute, lc_err *err)
 {
     lc_arena arena;
     lc_plan plan;
     lc_arena_init(&arena, "plan");
-    lc_code code = lc_job_memory_plan(job, job->resolved->micro_batch_tokens, &arena, &plan, err);
+    lc_code code =
+        lc_job_memory_plan(job, job->resolved->micro_batch_tokens, recompute, &arena, &plan, err);
     if (code == LC_OK && lc_plan_total(&plan) > limit) {
-        code = refuse(job, &plan, limit, err);
+        code = refuse(job, &plan, limit, recompute, err);
     }
     lc_arena_release(&arena);
     return code;
+}
+
+lc_code lc_job_memory_fit(const lc_job_extent *job, int64_t limit, int32_t *recompute, lc_err *err)
+{
+    const int64_t tokens = job->resolved->micro_batch_tokens;
+    const int32_t steps = lc_model_recompute_steps(job->config, job->adapter);
+    int32_t low = job->recompute == LC_RECOMPUTE_ALL ? steps : 0,
+            high = job->recompute == LC_RECOMPUTE_NONE ? 0 : steps;
+    int64_t bytes = 0;
+    *recompute = low;
+    LC_TRY(total_with(job, tokens, low, &bytes, err));
+    if (limit < 0 || bytes <= limit) {
+        return LC_OK;
+    }
+    *recompute = high;
+    LC_TRY(check(job, limit, high, err));
+    while (high - low > 1) { /* `high` fits, `low` does not */
+        const int32_t middle = low + (high - low) / 2;
+        LC_TRY(total_with(job, tokens, middle, &bytes, err));
+        *(bytes <= limit ? &high : &low) = middle;
+    }
+    *recompute = high;
+    return LC_OK;
+}
+
+const char *lc_job_recompute_text(const lc_job_extent *job, int32_t recompute,
+                                  char out[LC_RECOMPUTE_BYTES])
+{
+    const lc_recomputed layers = lc_model_recomputed(job->config, job->adapter, recompute);
+    (void)snprintf(out, LC_RECOMPUTE_BYTES, "gate|up of %d layers, all but the input of %d",
+                   layers.gate_up, layers.whole);
+    return out;
 }

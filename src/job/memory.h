@@ -20,6 +20,7 @@ typedef struct lc_job_extent {
     const lc_adapter_spec *adapter;
     const lc_job_resolved *resolved;
     double dropout;
+    lc_recompute recompute;
     int64_t longest; /* tokens of the longest example */
     lc_data_extent training, validation;
     int64_t process_bytes; /* program, libraries, threads; 0: not known */
@@ -32,16 +33,25 @@ int64_t lc_data_extent_bytes(const lc_data_extent *data);
  * beyond. Call it once the threads have been started. */
 int64_t lc_job_process_bytes(int64_t loaded);
 
-/* Every buffer of the job with these micro-batches; the table lives in the arena. */
+/* Every buffer of the job with these micro-batches and so many steps of recomputation
+ * (lc_model_recompute_steps); the table lives in the arena. */
 LC_WARN_UNUSED lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens,
-                                          lc_arena *arena, lc_plan *plan, lc_err *err);
+                                          int32_t recompute, lc_arena *arena, lc_plan *plan,
+                                          lc_err *err);
 
 /* What this machine has free for the job, control groups and address space limit counted, and what
  * this process holds already, since that is in the plan; -1: not known. */
 int64_t lc_job_memory_limit(void);
 
-/* LC_ERR_MEMORY when the job needs more than `limit` bytes: names what is needed, the three largest
- * buffers, and the largest micro-batch that would fit. */
-LC_WARN_UNUSED lc_code lc_job_memory_check(const lc_job_extent *job, int64_t limit, lc_err *err);
+/* The fewest steps of recomputation that job->recompute allows and with which the job needs no more
+ * than `limit` bytes (-1: not known). LC_ERR_MEMORY when there are none: names what the job then
+ * needs at least, the three largest buffers, and the largest micro-batch that would fit. */
+LC_WARN_UNUSED lc_code lc_job_memory_fit(const lc_job_extent *job, int64_t limit,
+                                         int32_t *recompute, lc_err *err);
+
+/* "gate|up of 12 layers" and the like: what so many steps make the backward pass compute again. */
+#define LC_RECOMPUTE_BYTES 128
+const char *lc_job_recompute_text(const lc_job_extent *job, int32_t recompute,
+                                  char out[LC_RECOMPUTE_BYTES]);
 
 #endif

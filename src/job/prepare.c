@@ -68,9 +68,11 @@ lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
     return lc_job_check_ranks(job, lc_device_kind_of(job->device), err);
 }
 
-/* Refuses a job that this machine's memory cannot hold. */
-static lc_code check_memory(const lc_job *job, lc_err *err)
+/* What the backward pass has to compute again for the job to fit this machine's memory; refuses one
+ * that it cannot hold. */
+static lc_code fit_memory(const lc_job *job, int32_t *recompute, lc_err *err)
 {
+    char text[LC_RECOMPUTE_BYTES];
     int64_t used = 0, limit = 0;
     LC_TRY(job->device->ops->memory(job->device, &used, &limit, err));
     if (job->device->is_host) {
@@ -83,19 +85,26 @@ static lc_code check_memory(const lc_job *job, lc_err *err)
                                   .adapter = job->adapter,
                                   .resolved = &job->dir.state.resolved,
                                   .dropout = job->spec.dropout,
+                                  .recompute = job->spec.recompute,
                                   .longest = lc_job_longest(job),
                                   .training = training,
                                   .validation = validation,
                                   .process_bytes = lc_job_process_bytes(loaded)};
-    return limit < 0 ? LC_OK : lc_job_memory_check(&extent, limit, err);
+    LC_TRY(lc_job_memory_fit(&extent, limit, recompute, err));
+    if (*recompute > 0) {
+        lc_log(LC_LOG_INFO, "memory: the backward pass computes %s again",
+               lc_job_recompute_text(&extent, *recompute, text));
+    }
+    return LC_OK;
 }
 
-static lc_code open_model(lc_job *job, lc_err *err)
+static lc_code open_model(lc_job *job, int32_t recompute, lc_err *err)
 {
     const lc_job_resolved *resolved = &job->dir.state.resolved;
     const lc_model_options options = {.dtype = resolved->dtype,
                                       .training = true,
                                       .dropout = (float)job->spec.dropout,
+                                      .recompute = recompute,
                                       .tokens = resolved->micro_batch_tokens};
     lc_weight_files *files = NULL;
     job->model = lc_calloc(1, sizeof *job->model);
@@ -127,8 +136,9 @@ static lc_code first_values(lc_job *job, lc_err *err)
 lc_code lc_job_prepare(lc_job *job, lc_err *err)
 {
     const lc_train_options options = train_options(job);
-    LC_TRY(check_memory(job, err));
-    LC_TRY(open_model(job, err));
+    int32_t recompute = 0;
+    LC_TRY(fit_memory(job, &recompute, err));
+    LC_TRY(open_model(job, recompute, err));
     LC_TRY(lc_trainer_open(job->model, &job->training,
                            job->has_validation ? &job->validation : NULL, &job->comm, &options,
                            &job->trainer, err));

@@ -26,6 +26,13 @@
 #define LC_AUTO               (-1) /* an integer or number field left to lorac */
 #define LC_EVAL_EXAMPLES      64 /* valid_*: the first min(n, 64) examples of the validation file */
 
+/* What the backward pass computes again so that less has to be kept. */
+typedef enum lc_recompute {
+    LC_RECOMPUTE_AUTO, /* as little as the memory that is there asks for */
+    LC_RECOMPUTE_NONE,
+    LC_RECOMPUTE_ALL
+} lc_recompute;
+
 /* All strings live in `arena`. LC_AUTO where the file says "auto", null, -1 or nothing. */
 typedef struct lc_job_spec {
     const char *model;
@@ -60,6 +67,7 @@ typedef struct lc_job_spec {
     lc_device_kind device;
     int dtype; /* LC_AUTO, LC_F32 or LC_BF16 */
     bool deterministic;
+    lc_recompute recompute;
     int64_t log_every_steps;
     int64_t eval_every_steps;       /* LC_AUTO or >= 1 */
     int64_t checkpoint_every_steps; /* LC_AUTO or >= 1 */
@@ -68,7 +76,8 @@ typedef struct lc_job_spec {
     const char *training_type; /* "standard", "globalStandard", "developerTier"; NULL: not given */
     bool has_integrations;     /* some were asked for; none is run */
     const char *canonical;     /* see lc_job_spec_difference */
-    uint8_t sha256[32]; /* of it, lorac.deterministic left out: what "the same job file" means */
+    uint8_t sha256[32];        /* of it, without the fields that may change on a resume: what "the
+                                  same job file" means */
     lc_arena arena;
 } lc_job_spec;
 
@@ -81,7 +90,7 @@ void lc_job_spec_release(lc_job_spec *spec);
 
 /* The canonical text is one flat JSON object, "lorac.rank": 16 and so on: every field by its path,
  * defaults filled in, lists sorted, so that equivalent spellings of a job are the same job.
- * lorac.deterministic may change on a resume: it does not count.
+ * lorac.deterministic and lorac.recompute may change on a resume: they do not count.
  * Compares this spec with an older one's canonical object: puts "lorac.rank was 16 and is 8 now"
  * into out (cut to its size; the first difference in file order), or an empty string when there is
  * none. */

@@ -1,7 +1,8 @@
 /*
  * The backward pass, from the gradient of the last layer's output down to the first adapted layer.
  * Gradients of activations flow everywhere above it, gradients of parameters go to the adapter
- * only. Norm outputs and the swiglu product are worked out again where they are needed; no GEMM is.
+ * only. Norm outputs and the swiglu product are worked out again where they are needed; products
+ * only where memory forces it (lc_model_options.recompute).
  *
  * Per group:
  *
@@ -278,6 +279,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
         top.rows = pass->model->read_count;
         top.dropout = &read;
     }
+    LC_TRY(lc_restore_layer(pass->model, pass->index, pass->batch, err));
     LC_TRY(down_backward(&top, &more, err));
     if (more) {
         LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,

@@ -12,6 +12,8 @@
  */
 #include "model/passes.h"
 
+#include "model/layout.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -317,4 +319,57 @@ lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
         }
     }
     return LC_OK;
+}
+
+/* ---- once more ---- */
+
+/* A bordered product whose S was kept. */
+static lc_code linear_again(lc_model *model, int32_t index, lc_group_kind kind, lc_mat x,
+                            lc_mat addend, lc_mat y, lc_err *err)
+{
+    const lc_group group = lc_group_of(model, index, kind);
+    const lc_mat s = lc_mat_view(model->layers[index].s[kind], 0, 0, x.rows, group.shape.tail);
+    if (group.shape.tail > 0) {
+        LC_TRY(model->device->ops->copy(model->device, lc_mat_tail(x, group.shape.tail), s, err));
+    }
+    return bordered_product(model, &group, x, addend, y, err);
+}
+
+/* From the layer's input to its middle. */
+static lc_code restore_middle(lc_model *model, int32_t index, const lc_batch *batch, lc_err *err)
+{
+    const lc_layer_activations *layer = &model->layers[index];
+    const int64_t rows = model->rows;
+    const lc_mat none = {.data = NULL}, input = lc_rows(layer->input, rows),
+                 normed = lc_rows(model->normed, rows);
+    LC_TRY(
+        lc_norm_rows(model, input, model->weights.layers[index].norm1, normed, layer->rstd1, err));
+    LC_TRY(linear_again(model, index, LC_GROUP_QKV, normed, none, lc_rows(layer->qkv, rows), err));
+    LC_TRY(rotate(model, index, layer, rows, err));
+    LC_TRY(attend(model, index, layer, rows, batch, NULL, err));
+    return linear_again(model, index, LC_GROUP_O, lc_rows(layer->attended, rows), input,
+                        lc_rows(layer->middle, rows), err);
+}
+
+static lc_code restore_gate_up(lc_model *model, int32_t index, lc_err *err)
+{
+    const lc_layer_activations *layer = &model->layers[index];
+    const lc_mat none = {.data = NULL}, normed = lc_rows(model->normed, model->rows);
+    const lc_mat gate_up =
+        lc_mat_view(layer->gate_up, 0, 0, model->rows, 2 * (int64_t)model->config.mlp);
+    LC_TRY(lc_norm_rows(model, lc_rows(layer->middle, model->rows),
+                        model->weights.layers[index].norm2, normed, layer->rstd2, err));
+    return linear_again(model, index, LC_GROUP_GATE_UP, normed, none, gate_up, err);
+}
+
+lc_code lc_restore_layer(lc_model *model, int32_t layer, const lc_batch *batch, lc_err *err)
+{
+    const lc_layer_kept kept = lc_model_layer_kept(model, layer);
+    if (kept == LC_KEEPS_ALL) {
+        return LC_OK;
+    }
+    if (kept == LC_KEEPS_INPUT) {
+        LC_TRY(restore_middle(model, layer, batch, err));
+    }
+    return restore_gate_up(model, layer, err);
 }

@@ -71,14 +71,49 @@ static lc_code place_bytes(layout *walk, lc_plan_class plan_class, const char *n
     return bytes == 0 ? LC_OK : place(walk, plan_class, LC_U8, (int64_t)bytes, 1, name, -1, out);
 }
 
-bool lc_model_layer_is_saved(const lc_model *model, int32_t layer)
+int32_t lc_model_recompute_steps(const lc_model_config *config, const lc_adapter_spec *spec)
 {
-    return model->training && layer >= model->spec.first_layer;
+    const int32_t layers = config->layers - 1 - spec->first_layer;
+    return layers > 0 ? 2 * layers : 0;
 }
 
-/* The buffers of one layer, or of the set that unsaved layers share (layer -1: borders as wide as
- * any). */
-static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *out)
+lc_recomputed lc_model_recomputed(const lc_model_config *config, const lc_adapter_spec *spec,
+                                  int32_t steps)
+{
+    const int32_t layers = lc_model_recompute_steps(config, spec) / 2;
+    const int32_t whole = steps > layers ? steps - layers : 0;
+    return (lc_recomputed){.whole = whole, .gate_up = (steps > layers ? layers : steps) - whole};
+}
+
+lc_layer_kept lc_model_layer_kept(const lc_model *model, int32_t layer)
+{
+    const int32_t index = layer - model->spec.first_layer;
+    const lc_recomputed layers =
+        lc_model_recomputed(&model->config, &model->spec, model->recompute);
+    if (!model->training || index < 0) {
+        return LC_KEEPS_NOTHING;
+    }
+    return index < layers.whole                    ? LC_KEEPS_INPUT
+           : index < layers.whole + layers.gate_up ? LC_KEEPS_MOST
+                                                   : LC_KEEPS_ALL;
+}
+
+/* Parts of a layer's activations that are kept or shared together. */
+typedef enum layer_part { PART_INPUT = 1, PART_MIDDLE = 2, PART_GATE_UP = 4 } layer_part;
+
+/* The parts that a layer has for itself. */
+static unsigned own_parts(lc_layer_kept kept)
+{
+    static const unsigned parts[] = {[LC_KEEPS_NOTHING] = 0,
+                                     [LC_KEEPS_INPUT] = PART_INPUT,
+                                     [LC_KEEPS_MOST] = PART_INPUT | PART_MIDDLE,
+                                     [LC_KEEPS_ALL] = PART_INPUT | PART_MIDDLE | PART_GATE_UP};
+    return parts[kept];
+}
+
+/* `parts` of a layer's activations, or of the set that layers share (layer -1). tail: borders. */
+static lc_code place_parts(layout *walk, unsigned parts, int32_t layer, const int64_t *tail,
+                           lc_layer_activations *out)
 {
     const lc_model *model = walk->model;
     const lc_model_config *c = &model->config;
@@ -86,57 +121,86 @@ static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *ou
     const int64_t n = model->tokens;
     const int64_t q_width = (int64_t)c->heads * c->head_dim,
                   kv_width = (int64_t)c->kv_heads * c->head_dim;
+    if (parts & PART_INPUT) {
+        LC_TRY(place_mat(walk, where, n, c->width, 0, "input", layer, &out->input));
+    }
+    if (parts & PART_MIDDLE) {
+        LC_TRY(place_mat(walk, where, n, q_width + 2 * kv_width, 0, "qkv", layer, &out->qkv));
+        out->qk = lc_mat_view(out->qkv, 0, 0, n, q_width + kv_width);
+        if (c->qk_norm) {
+            LC_TRY(place_mat(walk, where, n, q_width + kv_width, 0, "qk", layer, &out->qk));
+            LC_TRY(place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer,
+                                &out->rstd_qk));
+        }
+        LC_TRY(place_mat(walk, where, n, q_width, tail[LC_GROUP_O], "attended", layer,
+                         &out->attended));
+        LC_TRY(place_mat(walk, where, n, c->width, 0, "middle", layer, &out->middle));
+    }
+    if (parts & PART_GATE_UP) {
+        LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp,
+                         model->training ? tail[LC_GROUP_GATE_UP] : 0, "gate_up", layer,
+                         &out->gate_up));
+    }
+    return LC_OK;
+}
+
+/* What a layer keeps; the rest of *out stays as it is. */
+static lc_code place_layer(layout *walk, int32_t layer, lc_layer_activations *out)
+{
+    const lc_model *model = walk->model;
+    const lc_model_config *c = &model->config;
+    const lc_plan_class where = LC_PLAN_ACTIVATIONS;
+    const lc_layer_kept kept = lc_model_layer_kept(model, layer);
+    const int64_t n = model->tokens, q_width = (int64_t)c->heads * c->head_dim;
     int64_t tail[LC_GROUP_COUNT];
-    for (int group = 0; group < LC_GROUP_COUNT; group++) {
-        tail[group] = layer < 0
-                          ? walk->tail[group]
-                          : lc_group_shape_of(c, &model->spec, layer, (lc_group_kind)group).tail;
-    }
-    LC_TRY(place_mat(walk, where, n, c->width, 0, "input", layer, &out->input));
-    LC_TRY(place_mat(walk, where, n, q_width + 2 * kv_width, 0, "qkv", layer, &out->qkv));
-    out->qk = lc_mat_view(out->qkv, 0, 0, n, q_width + kv_width);
-    if (c->qk_norm) {
-        LC_TRY(place_mat(walk, where, n, q_width + kv_width, 0, "qk", layer, &out->qk));
-    }
-    LC_TRY(place_mat(walk, where, n, q_width, tail[LC_GROUP_O], "attended", layer, &out->attended));
-    LC_TRY(place_mat(walk, where, n, c->width, 0, "middle", layer, &out->middle));
-    LC_TRY(place_mat(walk, where, n, 2 * (int64_t)c->mlp, layer < 0 ? 0 : tail[LC_GROUP_GATE_UP],
-                     "gate_up", layer, &out->gate_up));
-    if (c->qk_norm) {
-        LC_TRY(
-            place_floats(walk, where, n, c->heads + c->kv_heads, "rstd_qk", layer, &out->rstd_qk));
-    }
-    if (layer < 0) {
+    if (kept == LC_KEEPS_NOTHING) {
         return LC_OK;
     }
+    for (int group = 0; group < LC_GROUP_COUNT; group++) {
+        tail[group] = lc_group_shape_of(c, &model->spec, layer, (lc_group_kind)group).tail;
+    }
+    LC_TRY(
+        place_parts(walk, own_parts(kept), layer, layer + 1 == c->layers ? walk->tail : tail, out));
     LC_TRY(place_floats(walk, where, n, 1, "rstd1", layer, &out->rstd1));
     LC_TRY(place_floats(walk, where, n, 1, "rstd2", layer, &out->rstd2));
     LC_TRY(place_floats(walk, where, n, c->heads, "lse", layer, &out->lse));
-    static const char *const s_names[LC_GROUP_COUNT] = {"s_qkv", NULL, "s_gate_up", "s_down"};
+    out->s[LC_GROUP_O] = lc_mat_view(out->attended, 0, q_width, n, tail[LC_GROUP_O]);
+    static const char *const s_names[LC_GROUP_COUNT] = {"s_qkv", "s_o", "s_gate_up", "s_down"};
     for (int group = 0; group < LC_GROUP_COUNT; group++) {
-        if (tail[group] > 0 && s_names[group] != NULL) {
+        /* That of o_proj stays behind the attention output. */
+        const bool is_kept = group == LC_GROUP_O && kept != LC_KEEPS_INPUT;
+        if (tail[group] > 0 && !is_kept) {
             LC_TRY(
                 place_mat(walk, where, n, tail[group], 0, s_names[group], layer, &out->s[group]));
         }
     }
-    out->s[LC_GROUP_O] = lc_mat_view(out->attended, 0, q_width, n, tail[LC_GROUP_O]);
     return LC_OK;
 }
 
+/* Layers share the last one's buffers, whose borders are as wide as any: its forward pass is the
+ * last to write them, and its backward pass is done with them when others are restored. Only a
+ * layer's input has to be there as long as its output. */
 static lc_code place_layers(layout *walk)
 {
     lc_model *model = walk->model;
-    lc_layer_activations shared;
-    memset(&shared, 0, sizeof shared);
-    if (!lc_model_layer_is_saved(model, 0)) {
-        LC_TRY(place_layer(walk, -1, &shared));
+    const int32_t last = model->config.layers - 1;
+    lc_layer_activations *top = &model->layers[last], shared = {.lse = NULL};
+    const bool is_saved = lc_model_layer_kept(model, last) != LC_KEEPS_NOTHING;
+    memset(top, 0, sizeof *top);
+    if (is_saved) {
+        LC_TRY(place_layer(walk, last, top));
+        shared.qkv = top->qkv, shared.qk = top->qk, shared.rstd_qk = top->rstd_qk;
+        shared.attended = top->attended, shared.middle = top->middle;
+        shared.gate_up = top->gate_up;
+    } else {
+        LC_TRY(place_parts(walk, PART_MIDDLE | PART_GATE_UP, -1, walk->tail, &shared));
     }
-    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+    if (lc_model_layer_kept(model, 0) == LC_KEEPS_NOTHING) {
+        LC_TRY(place_parts(walk, PART_INPUT, -1, walk->tail, &shared));
+    }
+    for (int32_t layer = 0; layer < last + !is_saved; layer++) {
         model->layers[layer] = shared;
-        if (lc_model_layer_is_saved(model, layer)) {
-            memset(&model->layers[layer], 0, sizeof model->layers[layer]);
-            LC_TRY(place_layer(walk, layer, &model->layers[layer]));
-        }
+        LC_TRY(place_layer(walk, layer, &model->layers[layer]));
     }
     return LC_OK;
 }
@@ -262,7 +326,7 @@ static void set_last_layer(lc_model *model)
 {
     const lc_model_config *c = &model->config;
     const int32_t last = c->layers - 1;
-    if (lc_model_layer_is_saved(model, last)) {
+    if (lc_model_layer_kept(model, last) != LC_KEEPS_NOTHING) {
         const int32_t tail = lc_group_shape_of(c, &model->spec, last, LC_GROUP_O).tail;
         model->layers[last].s[LC_GROUP_O] = lc_mat_view(
             model->read_attended, 0, (int64_t)c->heads * c->head_dim, model->tokens, tail);

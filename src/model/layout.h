@@ -12,8 +12,15 @@
  * sets the pointers into model->blocks, in the same order, against the plan made before. */
 LC_WARN_UNUSED lc_code lc_model_layout(lc_model *model, lc_plan *plan, bool carve, lc_err *err);
 
-/* Layers below the first adapted one, and all layers without training, save nothing for a backward
- * pass and share one set of activations. */
-bool lc_model_layer_is_saved(const lc_model *model, int32_t layer);
+/* What the forward pass leaves of a layer to the backward pass; the rest lies in buffers that
+ * layers share. Small vectors and S are kept whenever anything is. */
+typedef enum lc_layer_kept {
+    LC_KEEPS_NOTHING, /* below the first adapted layer, and without training */
+    LC_KEEPS_INPUT,   /* all else is computed again */
+    LC_KEEPS_MOST,    /* gate|up, the largest, is computed again */
+    LC_KEEPS_ALL
+} lc_layer_kept;
+
+lc_layer_kept lc_model_layer_kept(const lc_model *model, int32_t layer);
 
 #endif

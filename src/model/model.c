@@ -36,11 +36,16 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
     model->activation = memory_rules->has_weight_type ? options->dtype : LC_F32;
     model->training = options->training;
     model->dropout = options->dropout;
+    model->recompute = options->recompute;
     model->tokens = options->tokens;
     model->head_rows =
         options->tokens < memory_rules->head_rows ? options->tokens : memory_rules->head_rows;
     model->cache_slots = options->cache_slots;
     model->cache_rows = options->cache_rows;
+    if (options->recompute < 0 || options->recompute > lc_model_recompute_steps(config, spec)) {
+        return lc_fail(err, LC_ERR_INVALID, "%d steps of recomputation, there are 0 to %d",
+                       options->recompute, lc_model_recompute_steps(config, spec));
+    }
     if (options->tokens < 1 || options->tokens > INT32_MAX / 2) {
         return lc_fail(err, LC_ERR_INVALID, "a micro-batch of %lld tokens is out of range",
                        (long long)options->tokens);

@@ -37,6 +37,11 @@ lc_documents lc_documents_of(const lc_batch *batch);
 lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
                                          const lc_batch *batch);
 
+/* Fills in again what the forward pass has not kept of a layer (lc_model_layer_kept): the same
+ * products of the same operands, so the same bytes. */
+LC_WARN_UNUSED lc_code lc_restore_layer(lc_model *model, int32_t layer, const lc_batch *batch,
+                                        lc_err *err);
+
 /* rmsnorm of x into the first columns of y; rstd may be NULL. */
 LC_WARN_UNUSED lc_code lc_norm_rows(lc_model *model, lc_mat x, const float *weight, lc_mat y,
                                     float *rstd, lc_err *err);

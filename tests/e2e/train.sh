@@ -47,6 +47,18 @@ grep -v '"progress": {' "$scratch/out" >"$scratch/events"
 cmp "$scratch/events" "$scratch/b/events.jsonl"
 cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
 
+# ---- what the backward pass computes again changes memory alone ----
+sed 's/"lorac": {/"lorac": {"recompute": "all", /' "$scratch/short.json" >"$scratch/again.json"
+"$lorac" train "$scratch/again.json" --out "$scratch/again" >/dev/null 2>"$scratch/err" || fail "recompute"
+grep -q "the backward pass computes gate|up of 0 layers, all but the input of 1 again" "$scratch/again/log.txt" ||
+    fail "log.txt does not say what is computed again"
+cmp "$scratch/again/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
+cmp "$scratch/again/results.csv" "$scratch/b/results.csv"
+"$lorac" plan "$scratch/again.json" --json | grep -q '"recomputed": {"whole_layers": 1, "gate_up_layers": 0}' ||
+    fail "plan does not say what is computed again"
+"$lorac" train "$scratch/short.json" --out "$scratch/again" --resume >/dev/null 2>"$scratch/err" ||
+    fail "lorac.recompute may change on a resume"
+
 # ---- closed standard files are not mistaken for the job's ----
 "$lorac" train "$scratch/short.json" --out "$scratch/closed" --threads 1 <&- >&- 2>&- || fail "closed standard files"
 ! grep -vq '^{.*}$' "$scratch/closed/events.jsonl" || fail "events.jsonl has lines of another kind"

@@ -54,7 +54,7 @@ typedef struct result {
 /* Of the step; with `repeats` above 1 after it and steps of other sizes have been run in turn, so
  * that a GPU runs again what it has recorded. */
 static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtype, float dropout,
-                          const parity_step *step, int repeats)
+                          const parity_step *step, int repeats, int32_t recompute)
 {
     const parity_step other = {
         .documents = step->documents == 0 ? 1 : 3, .seed = step->seed, .step = step->step + 1};
@@ -69,7 +69,8 @@ static result gradient_of(const char *name, lc_device_kind device, lc_dtype dtyp
                                     .dropout = dropout,
                                     .threads = 2,
                                     .device = device,
-                                    .dtype = dtype};
+                                    .dtype = dtype,
+                                    .recompute = recompute};
     parity_run *run = NULL;
     result found = {.grad = NULL};
     assert_ok(parity_open(&options, &run, &test_err));
@@ -91,8 +92,8 @@ static void compare(const char *name, lc_dtype dtype, float dropout, const parit
 {
     const lc_device_kind device = getenv("LORAC_TEST_DEVICE") ? parity_device() : LC_DEVICE_EMU;
     const double bound = dtype == LC_BF16 ? BF16_BOUND : FP32_BOUND;
-    result expected = gradient_of(name, LC_DEVICE_CPU, dtype, dropout, step, 1);
-    result found = gradient_of(name, device, dtype, dropout, step, repeats);
+    result expected = gradient_of(name, LC_DEVICE_CPU, dtype, dropout, step, 1, 0);
+    result found = gradient_of(name, device, dtype, dropout, step, repeats, 0);
     double difference = 0.0, norm = 0.0;
     for (int64_t i = 0; i < expected.count; i++) {
         const double error = (double)found.grad[i] - (double)expected.grad[i];
@@ -108,6 +109,28 @@ static void compare(const char *name, lc_dtype dtype, float dropout, const parit
     assert_true(fabs(found.sums.weight - expected.sums.weight) < 1e-9);
     lc_free(expected.grad);
     lc_free(found.grad);
+}
+
+/* What the backward pass computes again is the same. */
+static void test_recompute(void **state)
+{
+    const lc_device_kind device = getenv("LORAC_TEST_DEVICE") ? parity_device() : LC_DEVICE_EMU;
+    const parity_step steps[] = {{.packing = true, .shares = true, .seed = 3, .step = 5},
+                                 {.packing = true, .seed = 3, .step = 5}};
+    static const lc_dtype dtypes[] = {LC_F32, LC_BF16};
+    for (int i = 0; i < 4; i++) {
+        const parity_step *step = &steps[i % 2];
+        const float dropout = step->shares ? 0.0f : 0.2f;
+        result kept = gradient_of(*state, device, dtypes[i / 2], dropout, step, 1, 0);
+        for (int32_t steps_of_it = 3; steps_of_it <= 7; steps_of_it += 4) {
+            result again =
+                gradient_of(*state, device, dtypes[i / 2], dropout, step, 1, steps_of_it);
+            assert_memory_equal(again.grad, kept.grad, (size_t)kept.count * sizeof(float));
+            assert_memory_equal(&again.sums, &kept.sums, sizeof kept.sums);
+            lc_free(again.grad);
+        }
+        lc_free(kept.grad);
+    }
 }
 
 static void test_family(void **state)
@@ -134,9 +157,14 @@ static void test_family(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {FAMILY("llama-patterns"), FAMILY("llama-llama3"),
-                                       FAMILY("llama-yarn"),     FAMILY("mistral-window"),
-                                       FAMILY("qwen2"),          FAMILY("qwen3"),
-                                       FAMILY("smollm3")};
+    const struct CMUnitTest tests[] = {
+        {"recompute", test_recompute, NULL, NULL, (char[]){"smollm3"}},
+        FAMILY("llama-patterns"),
+        FAMILY("llama-llama3"),
+        FAMILY("llama-yarn"),
+        FAMILY("mistral-window"),
+        FAMILY("qwen2"),
+        FAMILY("qwen3"),
+        FAMILY("smollm3")};
     return cmocka_run_group_tests(tests, write_dataset, NULL);
 }

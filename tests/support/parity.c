@@ -52,6 +52,7 @@ static lc_code open_model(parity_run *run, lc_err *err)
     const lc_model_options model_options = {.dtype = options->dtype,
                                             .training = !options->generation,
                                             .dropout = options->dropout,
+                                            .recompute = options->recompute,
                                             .tokens = options->tokens,
                                             .cache_slots = options->generation ? 1 : 0,
                                             .cache_rows =

@@ -23,6 +23,7 @@ typedef struct parity_options {
     bool generation;       /* opens for parity_logits instead of training */
     lc_device_kind device; /* LC_DEVICE_AUTO: the CPU */
     lc_dtype dtype;
+    int32_t recompute; /* as in lc_model_options */
 } parity_options;
 
 /* The device and the type that LORAC_TEST_DEVICE and LORAC_TEST_DTYPE name, else cpu and fp32. */

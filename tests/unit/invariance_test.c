@@ -1,7 +1,7 @@
 /*
  * A step's loss and gradients do not depend on how its examples were cut into micro-batches: 1, 2,
  * 4, 8 rows with unequal masks, packing on and off, dropout 0 and 0.1, a common beginning taken
- * once or in each of them, any thread count.
+ * once or in each of them, any thread count; nor on what the backward pass computes again.
  */
 #include "testing.h"
 
@@ -71,6 +71,7 @@ typedef struct cut {
     int64_t documents; /* 0: the packer */
     bool packing;
     bool shares;
+    int32_t recompute;
 } cut;
 
 static parity_run *open_run(const cut *setting)
@@ -86,7 +87,8 @@ static parity_run *open_run(const cut *setting)
                                     .adapter_dir = adapter,
                                     .tokens = setting->tokens,
                                     .dropout = setting->dropout,
-                                    .threads = setting->threads};
+                                    .threads = setting->threads,
+                                    .recompute = setting->recompute};
     assert_ok(parity_open(&options, &run, &test_err));
     return run;
 }
@@ -150,14 +152,14 @@ static void same_however_cut(void **state)
     static const float dropouts[] = {0.0f, 0.1f};
     const int64_t all = EXAMPLES * LONGEST;
     for (size_t d = 0; d < 2; d++) {
-        const cut one = {*state, dropouts[d], 1, LONGEST, 0, false, false};
+        const cut one = {*state, dropouts[d], 1, LONGEST, 0, false, false, 0};
         const result reference = gradients_of(&one);
         for (int64_t rows = 1; rows <= EXAMPLES; rows *= 2) {
-            const cut rows_cut = {*state, dropouts[d], 2, all, rows, false, false};
+            const cut rows_cut = {*state, dropouts[d], 2, all, rows, false, false, 0};
             expect_same(&rows_cut, &reference);
         }
         for (int64_t tokens = LONGEST; tokens <= all; tokens = tokens * 2 + 3) {
-            const cut packed = {*state, dropouts[d], 2, tokens, 0, true, false};
+            const cut packed = {*state, dropouts[d], 2, tokens, 0, true, false, 0};
             expect_same(&packed, &reference);
         }
         lc_free(reference.grad);
@@ -167,10 +169,10 @@ static void same_however_cut(void **state)
 static void same_with_a_common_beginning(void **state)
 {
     dataset_path = alike;
-    const cut one = {*state, 0.0f, 1, LONGEST, 0, false, false};
+    const cut one = {*state, 0.0f, 1, LONGEST, 0, false, false, 0};
     const result reference = gradients_of(&one);
     for (int64_t tokens = LONGEST; tokens <= EXAMPLES * LONGEST; tokens = tokens * 2 + 3) {
-        const cut packed = {*state, 0.0f, 2, tokens, 0, true, true};
+        const cut packed = {*state, 0.0f, 2, tokens, 0, true, true, 0};
         expect_same(&packed, &reference);
     }
     lc_free(reference.grad);
@@ -180,8 +182,8 @@ static void same_with_a_common_beginning(void **state)
 /* Without this the tests above could pass with dropout doing nothing. */
 static void dropout_matters(void **state)
 {
-    const cut without = {*state, 0.0f, 1, LONGEST, 0, false, false},
-              with = {*state, 0.1f, 1, LONGEST, 0, false, false};
+    const cut without = {*state, 0.0f, 1, LONGEST, 0, false, false, 0},
+              with = {*state, 0.1f, 1, LONGEST, 0, false, false, 0};
     const result a = gradients_of(&without), b = gradients_of(&with);
     assert_true(largest_gradient_error(&without, b.grad, a.grad) > 1e-3);
     lc_free(a.grad);
@@ -192,7 +194,7 @@ static void dropout_matters(void **state)
 static void same_bytes_at_any_thread_count(void **state)
 {
     for (int d = 0; d < 2; d++) {
-        const cut one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true, true};
+        const cut one = {*state, d == 0 ? 0.0f : 0.1f, 1, 64, 0, true, true, 0};
         const result reference = gradients_of(&one);
         for (int threads = 2; threads <= 8; threads += 3) {
             cut many = one;
@@ -206,10 +208,42 @@ static void same_bytes_at_any_thread_count(void **state)
     }
 }
 
+static int64_t saved_bytes(const cut *setting, int32_t *most)
+{
+    parity_run *run = open_run(setting);
+    const int64_t bytes = run->model.plan.class_bytes[LC_PLAN_ACTIVATIONS];
+    *most = lc_model_recompute_steps(&run->config, &run->spec);
+    parity_close(run);
+    return bytes;
+}
+
+/* Whatever the backward pass computes again; each step of it keeps less. */
+static void same_bytes_when_computed_again(void **state)
+{
+    for (int d = 0; d < 2; d++) {
+        cut setting = {*state, d == 0 ? 0.0f : 0.1f, 2, 64, 0, true, d == 0, 0};
+        const result reference = gradients_of(&setting);
+        int32_t most = 0;
+        int64_t bytes = saved_bytes(&setting, &most);
+        assert_true(most >= 2);
+        for (setting.recompute = 1; setting.recompute <= most; setting.recompute++) {
+            const result found = gradients_of(&setting);
+            const int64_t fewer = saved_bytes(&setting, &most);
+            assert_memory_equal(found.grad, reference.grad, (size_t)found.count * sizeof(float));
+            assert_memory_equal(&found.sums, &reference.sums, sizeof found.sums);
+            assert_true(fewer < bytes);
+            bytes = fewer;
+            lc_free(found.grad);
+        }
+        lc_free(reference.grad);
+    }
+}
+
 #define FAMILY(name)                                                                    \
     {"cuts " name, same_however_cut, NULL, NULL, (char[]){name}},                       \
         {"beginnings " name, same_with_a_common_beginning, NULL, NULL, (char[]){name}}, \
         {"dropout " name, dropout_matters, NULL, NULL, (char[]){name}},                 \
+        {"again " name, same_bytes_when_computed_again, NULL, NULL, (char[]){name}},    \
     {                                                                                   \
         "threads " name, same_bytes_at_any_thread_count, NULL, NULL, (char[])           \
         {                                                                               \

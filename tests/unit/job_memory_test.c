@@ -46,50 +46,89 @@ static lc_job_extent extent_of(int64_t examples)
         .resolved = &resolved,
         .longest = LONGEST,
         .training = {.examples = examples, .tokens = examples * 30, .targets = examples * 10},
+        .recompute = LC_RECOMPUTE_NONE,
         .process_bytes = 1 << 20};
     return extent;
 }
 
-static int64_t total_of(const lc_job_extent *extent, int64_t micro_batch_tokens)
+static int64_t total_of(const lc_job_extent *extent, int64_t micro_batch_tokens, int32_t recompute)
 {
     lc_arena arena;
     lc_plan plan;
     lc_arena_init(&arena, "plan");
-    assert_ok(lc_job_memory_plan(extent, micro_batch_tokens, &arena, &plan, &test_err));
+    assert_ok(lc_job_memory_plan(extent, micro_batch_tokens, recompute, &arena, &plan, &test_err));
     const int64_t total = lc_plan_total(&plan);
     lc_arena_release(&arena);
     return total;
+}
+
+static int32_t steps; /* that the last fit took */
+
+static lc_code fit(const lc_job_extent *extent, int64_t limit)
+{
+    return lc_job_memory_fit(extent, limit, &steps, &test_err);
 }
 
 static void to_the_byte(void **state)
 {
     (void)state;
     const lc_job_extent extent = extent_of(1000);
-    const int64_t total = total_of(&extent, TOKENS);
-    assert_ok(lc_job_memory_check(&extent, total, &test_err));
-    assert_fails(lc_job_memory_check(&extent, total - 1, &test_err), LC_ERR_MEMORY, "would fit");
+    const int64_t total = total_of(&extent, TOKENS, 0);
+    assert_ok(fit(&extent, total));
+    assert_fails(fit(&extent, total - 1), LC_ERR_MEMORY, "would fit");
 }
 
 static void names_what_fits(void **state)
 {
     (void)state;
     const lc_job_extent extent = extent_of(1000);
-    const int64_t low = total_of(&extent, LONGEST), high = total_of(&extent, TOKENS);
+    const int64_t low = total_of(&extent, LONGEST, 0), high = total_of(&extent, TOKENS, 0);
     for (int i = 0; i < 20; i++) {
         const int64_t limit = low + (high - 1 - low) * i / 19;
         long long named = 0;
         lc_err_clear(&test_err);
-        assert_int_equal(lc_job_memory_check(&extent, limit, &test_err), LC_ERR_MEMORY);
+        assert_int_equal(fit(&extent, limit), LC_ERR_MEMORY);
         assert_string_equal(test_err.param, "lorac.micro_batch_tokens");
         const char *at = strstr(test_err.message, "; lorac.micro_batch_tokens ");
         assert_non_null(at);
         assert_int_equal(sscanf(at, "; lorac.micro_batch_tokens %lld would fit", &named), 1);
-        assert_true(total_of(&extent, named) <= limit);
-        assert_true(total_of(&extent, named + 1) > limit);
+        assert_true(total_of(&extent, named, 0) <= limit);
+        assert_true(total_of(&extent, named + 1, 0) > limit);
     }
     lc_err_clear(&test_err);
-    assert_fails(lc_job_memory_check(&extent, low - 1, &test_err), LC_ERR_MEMORY,
+    assert_fails(fit(&extent, low - 1), LC_ERR_MEMORY,
                  "no micro-batch fits with rows of 40 tokens");
+}
+
+/* With a byte less than so many steps of recomputation need it takes one more, until there is none.
+ */
+static void computes_again_what_it_must(void **state)
+{
+    (void)state;
+    lc_job_extent extent = extent_of(1000);
+    const int32_t most = lc_model_recompute_steps(&config, adapter);
+    char text[LC_RECOMPUTE_BYTES];
+    assert_int_equal(most, 2);
+    extent.recompute = LC_RECOMPUTE_AUTO;
+    for (int32_t i = 0; i <= most; i++) {
+        assert_ok(fit(&extent, total_of(&extent, TOKENS, i)));
+        assert_int_equal(steps, i);
+    }
+    assert_true(total_of(&extent, TOKENS, most) < total_of(&extent, TOKENS, 0));
+    assert_fails(fit(&extent, total_of(&extent, TOKENS, most) - 1), LC_ERR_MEMORY, "would fit");
+    assert_int_equal(steps, most);
+    lc_err_clear(&test_err);
+    assert_ok(fit(&extent, -1));
+    assert_int_equal(steps, 0);
+    extent.recompute = LC_RECOMPUTE_ALL;
+    assert_ok(fit(&extent, INT64_MAX));
+    assert_int_equal(steps, most);
+    assert_ok(fit(&extent, -1));
+    assert_int_equal(steps, most);
+    assert_string_equal(lc_job_recompute_text(&extent, 1, text),
+                        "gate|up of 1 layers, all but the input of 0");
+    assert_string_equal(lc_job_recompute_text(&extent, 2, text),
+                        "gate|up of 0 layers, all but the input of 1");
 }
 
 /* A large data set is what takes the room: it is named first. */
@@ -97,7 +136,7 @@ static void names_the_largest(void **state)
 {
     (void)state;
     const lc_job_extent extent = extent_of(10000000);
-    assert_fails(lc_job_memory_check(&extent, 1 << 20, &test_err), LC_ERR_MEMORY,
+    assert_fails(fit(&extent, 1 << 20), LC_ERR_MEMORY,
                  "Largest: training ids (1.12 GiB), training weights (1.12 GiB), training offsets "
                  "(76.29 MiB). Now 512 tokens a micro-batch; no micro-batch fits");
 }
@@ -107,8 +146,7 @@ static void sizes_beyond_any_machine(void **state)
     (void)state;
     lc_job_extent extent = extent_of(10);
     extent.training.tokens = INT64_MAX / 2;
-    assert_fails(lc_job_memory_check(&extent, INT64_MAX, &test_err), LC_ERR_INVALID,
-                 "training ids");
+    assert_fails(fit(&extent, INT64_MAX), LC_ERR_INVALID, "training ids");
 }
 
 static void most_buffers(void **state)
@@ -131,8 +169,11 @@ static void most_buffers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(to_the_byte),       cmocka_unit_test(names_what_fits),
-        cmocka_unit_test(names_the_largest), cmocka_unit_test(sizes_beyond_any_machine),
+        cmocka_unit_test(to_the_byte),
+        cmocka_unit_test(names_what_fits),
+        cmocka_unit_test(computes_again_what_it_must),
+        cmocka_unit_test(names_the_largest),
+        cmocka_unit_test(sizes_beyond_any_machine),
         cmocka_unit_test(most_buffers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
