@@ -148,7 +148,7 @@ static bool add_special(lc_text *text, const lc_job_field *field, const lc_job_s
     return false;
 }
 
-/* same: a field that may change on a resume is as if the file did not have it. */
+/* same: without the fields that may change on a resume. */
 static void build(lc_text *text, const lc_job_spec *spec, bool same)
 {
     lc_text_addf(text, "{\"method\": \"supervised\"");
@@ -158,11 +158,10 @@ static void build(lc_text *text, const lc_job_spec *spec, bool same)
             (void)add_special(text, field, spec);
             continue;
         }
-        lc_text_addf(text, ", \"%s%s\": ", lc_job_section_prefix(field->section), field->key);
         if (same && field->may_change) {
-            lc_text_addf(text, field->fallback > 0.0 ? "true" : "false"); /* all are flags */
             continue;
         }
+        lc_text_addf(text, ", \"%s%s\": ", lc_job_section_prefix(field->section), field->key);
         add_field(text, field, spec);
     }
     lc_text_addf(text, ", \"trainingType\": ");
