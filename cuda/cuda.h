@@ -59,6 +59,22 @@ extern const lc_ops lc_cuda_ops;
 /* LC_ERR_DEVICE (LC_ERR_MEMORY where memory is short) that names what failed, or LC_OK. */
 LC_WARN_UNUSED lc_code lc_cuda_result(cudaError_t error, const char *what, lc_err *err);
 
+/* ops.c: what calls are held to, by the type of their first matrix: BF16, else F32. */
+const lc_op_rules *lc_cuda_rules_of(lc_dtype dtype);
+/* Scratch of `bytes`, or an error: the model has not set the workspace that the rules ask for. */
+LC_WARN_UNUSED lc_code lc_cuda_take_scratch(lc_cuda *cuda, size_t bytes, void **out, lc_err *err);
+
+/* ops_lora.c: linear layers and adapters, for the table of ops. */
+lc_code lc_cuda_op_linear(lc_device *device, const lc_linear_args *args, lc_err *err);
+lc_code lc_cuda_op_linear_backward(lc_device *device, const lc_linear_backward_args *args,
+                                   lc_err *err);
+lc_code lc_cuda_op_lora_forward(lc_device *device, const lc_lora_forward_args *args, lc_err *err);
+lc_code lc_cuda_op_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *err);
+lc_code lc_cuda_op_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err);
+lc_code lc_cuda_op_lora_dropout_backward(lc_device *device,
+                                         const lc_lora_dropout_backward_args *args, lc_err *err);
+lc_code lc_cuda_op_lora_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err);
+
 #define CUDA_TRY(call) LC_TRY(lc_cuda_result((call), #call, err))
 
 /* device.c: memory and copies, for the table of ops. */

@@ -9,7 +9,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
-#include "lorac/ops.h"
+#include "ways.h"
 
 /* c = alpha op(a) op(b) [+ bias] [+ addend]; 'N' or 'T'. m, n, k: op(a) is m x k, op(b) k x n. a
  * and b have one element type, c and addend one; sums are fp32. */
@@ -34,10 +34,12 @@ typedef struct lc_cuda_gemm_key {
     uint8_t unused[5];
 } lc_cuda_gemm_key;
 
-/* The algorithm of a class of products. */
+/* The algorithm of a class of products, or the way of a class of ops; the other's key is zeros. */
 typedef struct lc_cuda_choice {
     lc_cuda_gemm_key key;
     cublasLtMatmulAlgo_t algorithm;
+    lc_cuda_way_key site;
+    lc_cuda_way way;
     bool is_measured;
 } lc_cuda_choice;
 

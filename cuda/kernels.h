@@ -28,7 +28,7 @@ cudaError_t lc_cuda_copy(lc_mat to, lc_mat from, cudaStream_t stream);
 /* ---- norm.cu, rope.cu, swiglu.cu ---- */
 cudaError_t lc_cuda_rmsnorm(const lc_rmsnorm_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_rmsnorm_backward(const lc_rmsnorm_backward_args *args, cudaStream_t stream);
-/* y = x * rstd * weight: F32, for the parity path of lora_dx. */
+/* y = x * rstd * weight, for lora_dx by products. */
 cudaError_t lc_cuda_scale_rows(lc_mat x, const float *rstd, const float *weight, lc_mat y,
                                cudaStream_t stream);
 cudaError_t lc_cuda_qk_rope(const lc_qk_rope_args *args, cudaStream_t stream);

@@ -271,23 +271,19 @@ namespace
 {
 constexpr int SCALE_THREADS = 256;
 
-/* y[n,c] = x[n,c] * rstd[n] * weight[c], F32: for the parity path of lora_dx. Grid: a block of 256
- * threads a row, 16 bytes a thread and step. Bytes: 8 a element. Every element by itself. */
+/* y[n,c] = x[n,c] * rstd[n] * weight[c]: for lora_dx by products. Grid: a block of 256 threads a
+ * row, 16 bytes a thread and step. Moves x and y once. Every element by itself. */
+template <class T>
 __global__ void __launch_bounds__(SCALE_THREADS)
     scale_rows_kernel(lc_mat x, const float *rstd, const float *weight, lc_mat y)
 {
+    constexpr int COUNT = Pack<T>::COUNT;
     const int64_t row = blockIdx.x;
-    const float *from = static_cast<const float *>(x.data) + row * x.ld;
-    float *to = static_cast<float *>(y.data) + row * y.ld;
-    for (int64_t column = threadIdx.x * 4; column < x.cols; column += SCALE_THREADS * 4) {
-        float values[4], weights[4];
-        load_pack(from + column, values);
-        load_pack(weight + column, weights);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            values[i] *= rstd[row] * weights[i];
-        }
-        store_pack(to + column, values);
+    const T *from = row_of<T>(x, row);
+    T *to = row_of<T>(y, row);
+    for (int64_t column = threadIdx.x * COUNT; column < x.cols; column += SCALE_THREADS * COUNT) {
+        store_normed<T>(*reinterpret_cast<const uint4 *>(from + column), weight + column, rstd[row],
+                        to + column);
     }
 }
 
@@ -299,6 +295,12 @@ cudaError_t lc_cuda_scale_rows(lc_mat x, const float *rstd, const float *weight,
     if (x.rows == 0) {
         return cudaSuccess;
     }
-    GPU_LAUNCH(scale_rows_kernel, (unsigned)x.rows, SCALE_THREADS, 0, stream, x, rstd, weight, y);
+    if (x.dtype == LC_BF16) {
+        GPU_LAUNCH((scale_rows_kernel<bf16>), (unsigned)x.rows, SCALE_THREADS, 0, stream, x, rstd,
+                   weight, y);
+    } else {
+        GPU_LAUNCH((scale_rows_kernel<float>), (unsigned)x.rows, SCALE_THREADS, 0, stream, x, rstd,
+                   weight, y);
+    }
     return cudaGetLastError();
 }

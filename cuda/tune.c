@@ -11,7 +11,6 @@
 #include "tuning.h"
 
 #define MAX_CANDIDATES  32
-#define MAX_REPETITIONS 100
 #define LEAST_GAIN      0.02 /* below that a difference is noise: the first proposal stays */
 #define RANDOM_ELEMENTS ((size_t)1000003) /* prime: the pattern does not repeat by rows */
 
@@ -21,15 +20,9 @@ typedef struct tuning {
     lc_cuda *cuda;
     lc_cuda_gemm_plan plan;
     void *operands[OPERANDS]; /* owned device memory; the result goes into C */
-    void *random;             /* owned host memory: RANDOM_ELEMENTS of either type */
     cudaEvent_t start, stop;
     const lc_tune_options *options;
 } tuning;
-
-static size_t element_bytes(uint8_t dtype)
-{
-    return lc_dtype_bytes((lc_dtype)dtype);
-}
 
 /* ---- operands ---- */
 
@@ -51,28 +44,35 @@ static void draw(void *to, uint8_t dtype, uint64_t state)
     }
 }
 
+lc_code lc_cuda_random(lc_device *device, lc_dtype dtype, int64_t elements, uint64_t seed,
+                       void **out, lc_err *err)
+{
+    const size_t element = lc_dtype_bytes(dtype), bytes = (size_t)elements * element;
+    const size_t block = RANDOM_ELEMENTS * element;
+    void *random = malloc(block);
+    if (random == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for random numbers");
+    }
+    draw(random, (uint8_t)dtype, seed);
+    lc_code code = lc_cuda_alloc(device, bytes, out, err);
+    for (size_t done = 0; done < bytes && code == LC_OK; done += block) {
+        const size_t part = bytes - done < block ? bytes - done : block;
+        code = lc_cuda_upload(device, (char *)*out + done, random, part, err);
+    }
+    free(random);
+    return code;
+}
+
 static lc_code make_operand(tuning *t, int which, uint8_t dtype, int64_t rows, int64_t ld,
                             lc_err *err)
 {
-    const size_t element = element_bytes(dtype), bytes = (size_t)(rows * ld) * element;
-    const size_t block = RANDOM_ELEMENTS * element;
-    draw(t->random, dtype, (uint64_t)which + 1);
-    LC_TRY(lc_cuda_alloc(&t->cuda->device, bytes, &t->operands[which], err));
-    for (size_t done = 0; done < bytes; done += block) {
-        const size_t part = bytes - done < block ? bytes - done : block;
-        LC_TRY(lc_cuda_upload(&t->cuda->device, (char *)t->operands[which] + done, t->random, part,
-                              err));
-    }
-    return LC_OK;
+    return lc_cuda_random(&t->cuda->device, (lc_dtype)dtype, rows * ld, (uint64_t)which + 1,
+                          &t->operands[which], err);
 }
 
 static lc_code make_operands(tuning *t, const lc_cuda_gemm_key *key, lc_err *err)
 {
     const int64_t ldc = key->ldc > key->ldd ? key->ldc : key->ldd;
-    t->random = malloc(RANDOM_ELEMENTS * sizeof(float));
-    if (t->random == NULL) {
-        return lc_fail(err, LC_ERR_MEMORY, "no memory for random numbers");
-    }
     LC_TRY(make_operand(t, A, key->input, key->ta == 'T' ? key->k : key->m, key->lda, err));
     LC_TRY(make_operand(t, B, key->input, key->tb == 'T' ? key->n : key->k, key->ldb, err));
     LC_TRY(make_operand(t, C, key->output, key->m, ldc, err));
@@ -87,7 +87,6 @@ static void release(tuning *t)
     for (int i = 0; i < OPERANDS; i++) {
         (void)cudaFree(t->operands[i]);
     }
-    free(t->random);
     if (t->start != NULL) {
         (void)cudaEventDestroy(t->start);
     }
@@ -121,26 +120,42 @@ static lc_code run_once(const tuning *t, const cublasLtMatmulAlgo_t *algorithm, 
 
 static int by_value(const void *a, const void *b)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
+    const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+double lc_tune_median(double *times, int count)
+{
+    qsort(times, (size_t)count, sizeof *times, by_value);
+    return times[count / 2];
+}
+
+int lc_tune_repetitions(const lc_tune_options *options)
+{
+    const int wanted = options->repetitions;
+    return wanted < 1 ? 1 : wanted < LC_TUNE_REPETITIONS ? wanted : LC_TUNE_REPETITIONS;
+}
+
+bool lc_tune_is_better(const lc_tuned *so_far, double us)
+{
+    return us < so_far->best_us && us < so_far->first_us * (1.0 - LEAST_GAIN);
 }
 
 /* Median of the repetitions in microseconds; the first run, which loads code, does not count. */
 static lc_code measure(const tuning *t, const cublasLtMatmulAlgo_t *algorithm, bool *is_able,
                        double *us, lc_err *err)
 {
-    float ms[MAX_REPETITIONS];
-    const int wanted = t->options->repetitions;
-    const int repetitions = wanted < 1 ? 1 : wanted < MAX_REPETITIONS ? wanted : MAX_REPETITIONS;
-    LC_TRY(run_once(t, algorithm, is_able, &ms[0], err));
+    double times[LC_TUNE_REPETITIONS];
+    const int repetitions = lc_tune_repetitions(t->options);
+    float ms = 0.0f;
+    LC_TRY(run_once(t, algorithm, is_able, &ms, err));
     for (int i = 0; i < repetitions && *is_able; i++) {
-        LC_TRY(run_once(t, algorithm, is_able, &ms[i], err));
+        LC_TRY(run_once(t, algorithm, is_able, &ms, err));
+        times[i] = 1000.0 * (double)ms;
     }
-    if (!*is_able) {
-        return LC_OK;
+    if (*is_able) {
+        *us = lc_tune_median(times, repetitions);
     }
-    qsort(ms, (size_t)repetitions, sizeof ms[0], by_value);
-    *us = 1000.0 * (double)ms[repetitions / 2];
     return LC_OK;
 }
 
@@ -172,7 +187,7 @@ static lc_code compare(tuning *t, lc_cuda_choice *choice, lc_tuned *out, lc_err 
         if (out->candidates++ == 0) {
             out->first_us = out->best_us = us;
             choice->algorithm = results[i].algo;
-        } else if (us < out->best_us && us < out->first_us * (1.0 - LEAST_GAIN)) {
+        } else if (lc_tune_is_better(out, us)) {
             out->best_us = us;
             choice->algorithm = results[i].algo;
         }
@@ -191,6 +206,9 @@ lc_code lc_cuda_tune(lc_device *device, int64_t index, const lc_tune_options *op
     lc_cuda_choice *choice = &cuda->gemms.choices.items[index];
     tuning t = {.cuda = cuda, .options = options};
     *out = (lc_tuned){.candidates = 0};
+    if (choice->site.rows > 0) {
+        return lc_cuda_tune_way(device, index, options, out, err);
+    }
     lc_code code = make_operands(&t, &choice->key, err);
     if (code == LC_OK) {
         code = compare(&t, choice, out, err);

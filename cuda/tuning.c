@@ -13,8 +13,7 @@
 
 /* ---- the table ---- */
 
-/* The next of eight sizes between two powers of two. */
-static int64_t round_rows(int64_t rows)
+int64_t lc_cuda_round_rows(int64_t rows)
 {
     int64_t octave = 1;
     while (octave * 2 < rows) {
@@ -28,7 +27,7 @@ lc_cuda_gemm_key lc_cuda_gemm_class(const lc_cuda_gemm_key *key)
 {
     lc_cuda_gemm_key rounded = *key;
     int64_t *rows = key->ta == 'T' ? &rounded.k : &rounded.m;
-    *rows = round_rows(*rows);
+    *rows = lc_cuda_round_rows(*rows);
     return rounded;
 }
 
@@ -135,12 +134,16 @@ void lc_cuda_choice_write(const lc_cuda_choice *choice, lc_choice *out)
     const unsigned char *bytes = (const unsigned char *)&choice->algorithm;
     _Static_assert(2 * sizeof choice->algorithm < LC_ALGORITHM_BYTES, "fits");
     memset(out, 0, sizeof *out);
+    out->is_measured = choice->is_measured;
+    if (choice->site.rows > 0) {
+        lc_cuda_way_write(&choice->site, choice->way, out);
+        return;
+    }
     write_key(&choice->key, out->product);
     for (size_t i = 0; i < sizeof choice->algorithm; i++) {
         out->algorithm[2 * i] = digits[bytes[i] >> 4];
         out->algorithm[2 * i + 1] = digits[bytes[i] & 15];
     }
-    out->is_measured = choice->is_measured;
 }
 
 static unsigned digit_of(char c)
@@ -159,13 +162,17 @@ lc_code lc_cuda_choice_read(const lc_choice *text, lc_cuda_choice *out, lc_err *
     lc_choice again;
     unsigned char *bytes = (unsigned char *)&out->algorithm;
     memset(out, 0, sizeof *out);
+    out->is_measured = text->is_measured;
+    if (lc_cuda_way_read(text, &out->site, &out->way)) {
+        return LC_OK;
+    }
+    memset(&out->site, 0, sizeof out->site);
     read_key(text->product, &out->key);
     const size_t length = strnlen(text->algorithm, sizeof text->algorithm);
     for (size_t i = 0; i < sizeof out->algorithm && 2 * i + 1 < length; i++) {
         bytes[i] = (unsigned char)(digit_of(text->algorithm[2 * i]) << 4 |
                                    digit_of(text->algorithm[2 * i + 1]));
     }
-    out->is_measured = text->is_measured;
     lc_cuda_choice_write(out, &again);
     const bool is_product = is_whole(&out->key) && strcmp(again.product, text->product) == 0;
     if (!is_product || strcmp(again.algorithm, text->algorithm) != 0) {
@@ -193,13 +200,26 @@ static void get(const lc_device *device, int64_t index, lc_choice *out)
     lc_cuda_choice_write(&choices_of(device)->items[index], out);
 }
 
+static bool is_known(const lc_cuda_choices *choices, const lc_cuda_choice *wanted)
+{
+    for (int i = 0; i < choices->count; i++) {
+        const lc_cuda_choice *item = &choices->items[i];
+        if (memcmp(&item->key, &wanted->key, sizeof item->key) == 0 &&
+            memcmp(&item->site, &wanted->site, sizeof item->site) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static lc_code add(lc_device *device, const lc_choice *text, lc_err *err)
 {
     lc_cuda_gemms *gemms = &lc_cuda_of(device)->gemms;
     lc_cuda_choice choice;
     LC_TRY(lc_cuda_choice_read(text, &choice, err));
-    if (lc_cuda_choices_find(&gemms->choices, &choice.key) != NULL) {
-        return lc_fail(err, LC_ERR_INVALID, "\"%s\" has its algorithm already", text->product);
+    if (is_known(&gemms->choices, &choice)) {
+        return lc_fail(err, LC_ERR_INVALID, "\"%s\" has its %s already", text->product,
+                       choice.site.rows > 0 ? "way" : "algorithm");
     }
     LC_TRY(lc_cuda_choices_add(&gemms->choices, &choice, err));
     lc_cuda_gemms_forget_plans(gemms);

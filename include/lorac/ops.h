@@ -85,18 +85,11 @@ typedef struct lc_rmsnorm_backward_args {
 typedef struct lc_linear_args {
     lc_mat x;         /* [in] N x K */
     lc_mat w;         /* [in] out x K */
+    int64_t tail;     /* of the K columns, those of the border: a device may take them apart */
     const void *bias; /* [in] out, element type of y; or NULL */
     lc_mat addend;    /* [in] N x out residual, may be y itself; .data NULL: none */
     lc_mat y;         /* [out] N x out */
 } lc_linear_args;
-
-/* dx = dy w, or dx += dy w. With a border dy and w have out+R. */
-typedef struct lc_linear_backward_args {
-    lc_mat dy; /* [in] N x M */
-    lc_mat w;  /* [in] M x in, F32 or BF16 */
-    lc_mat dx; /* [out] or [acc] N x in */
-    bool accumulate;
-} lc_linear_backward_args;
 
 /* Identity of a dropout mask: Philox4x32-10 with key (seed, step) and counter (example, position,
  * layer*LC_MODULE_COUNT + module, feature/4); feature f takes word f%4, dropped when word < p *
@@ -180,6 +173,18 @@ typedef struct lc_lora_dropout_backward_args {
     lc_mat product; /* [scratch] N x in */
     lc_mat dx;      /* [acc] N x in */
 } lc_lora_dropout_backward_args;
+
+/* dx = dy w, or dx += dy w. With a border dy and w have out+R. With `lora` dS and dB are made first:
+ * what lora_dy makes of the first `out` columns of dy. */
+typedef struct lc_linear_backward_args {
+    lc_mat dy;      /* [in] N x M */
+    lc_mat w;       /* [in] M x in, F32 or BF16 */
+    int64_t tail;   /* of the M columns, those of the border: dS */
+    lc_mat dx;      /* [out] or [acc] N x in */
+    lc_mat dx_tail; /* [scratch] N x R: columns behind dx that a device may use; .data NULL: none */
+    bool accumulate;
+    const lc_lora_dy_args *lora; /* host; its dy is not read; NULL: dS is there */
+} lc_linear_backward_args;
 
 /* One module's way from its masters into the border of G. */
 typedef struct lc_publish_slot {

@@ -195,9 +195,9 @@ static lc_code tune_all(lc_tuning_run *run, lc_err *err)
     const bool is_emulated = lc_device_kind_of(run->device) == LC_DEVICE_EMU;
     const lc_tune_options options = {.repetitions = is_emulated ? 1 : REPETITIONS,
                                      .warm_up_ms = is_emulated ? 0.0 : WARM_UP_MS};
-    const int64_t count = choices->count(run->device);
     printf("%-96s %4s %11s %11s %6s\n", "product", "of", "first us", "best us", "gain");
-    for (int64_t i = 0; i < count; i++) {
+    /* Backwards: what an op is made of has come up after it, and is to be at its best first. */
+    for (int64_t i = choices->count(run->device) - 1; i >= 0; i--) {
         lc_tuned tuned;
         lc_choice choice;
         choices->get(run->device, i, &choice);

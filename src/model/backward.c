@@ -54,17 +54,29 @@ static lc_code output_side(lc_model *model, const lc_group *group, lc_mat dy, lc
     return group->shape.tail > 0 ? model->device->ops->lora_dy(model->device, &args, err) : LC_OK;
 }
 
-/* dx = gradient of the group's input. */
-static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat dx,
-                              const lc_dropout *dropout, lc_err *err)
+/* dx = gradient of the group's input. saved_s: the group's S, which gives dB and dS on the way; no
+ * .data where both are there. dx is a window of d_product, which has room for a border. */
+static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
+                              lc_mat dx, const lc_dropout *dropout, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
     const bool is_dropped = dropout->p > 0.0f && shape->tail > 0;
+    const bool has_side = saved_s.data != NULL && shape->tail > 0;
+    lc_lora_dy_args side;
+    if (has_side) {
+        side = dy_args(group, dy, saved_s);
+    }
     dy.cols = shape->out;
     const lc_mat ds = lc_mat_tail(dy, shape->tail);
     dy.cols += is_dropped ? 0 : shape->tail;
     LC_TRY(LC_OP(model->device, linear_backward,
-                 {.dy = dy, .w = lc_mat_view(group->g, 0, 0, dy.cols, shape->in), .dx = dx}, err));
+                 {.dy = dy,
+                  .w = lc_mat_view(group->g, 0, 0, dy.cols, shape->in),
+                  .tail = is_dropped ? 0 : shape->tail,
+                  .dx = dx,
+                  .dx_tail = lc_mat_tail(dx, shape->tail),
+                  .lora = has_side ? &side : NULL},
+                 err));
     if (!is_dropped) {
         return LC_OK;
     }
@@ -133,14 +145,15 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  product = lc_rows(model->product, pass->rows);
     const lc_lora_dx_args down_dx = dx_args(model, &down, product, dy, pass->dropout);
     const lc_lora_dy_args gate_up_dy = dy_args(&gate_up, wide, pass->saved->s[LC_GROUP_GATE_UP]);
-    LC_TRY(output_side(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], err));
     *more = !is_lowest(pass, LC_GROUP_DOWN);
     if (!*more) { /* the gradient of gate|up is not wanted, only that of A */
+        LC_TRY(output_side(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], err));
         LC_TRY(LC_OP(model->device, swiglu, {.gate_up = wide, .y = product}, err));
         return model->device->ops->lora_dx(model->device, &down_dx, err);
     }
     const lc_mat d_product = lc_mat_view(model->d_product, 0, 0, pass->rows, down.shape.in);
-    LC_TRY(input_gradient(model, &down, dy, d_product, pass->dropout, err));
+    LC_TRY(input_gradient(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], d_product, pass->dropout,
+                          err));
     return LC_OP(model->device, swiglu_backward,
                  {.dy = d_product,
                   .gate_up = wide,
@@ -149,16 +162,24 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  err);
 }
 
-/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output, with dS in
- * its border where it is adapted; x, weight, rstd: the norm's. Ends in d_hidden. */
-static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy, lc_mat x,
-                               const float *weight, const float *rstd, bool *more, lc_err *err)
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output; saved_s: its
+ * S, no .data where dS and dB are there; x, weight, rstd: the norm's. Ends in d_hidden. */
+static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy,
+                               lc_mat saved_s, lc_mat x, const float *weight, const float *rstd,
+                               bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, kind);
     dy = lc_rows(dy, pass->rows);
     x = lc_rows(x, pass->rows);
     *more = !is_lowest(pass, kind);
+    if (*more) {
+        LC_TRY(input_gradient(model, &group, dy, saved_s,
+                              lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
+                              pass->dropout, err));
+    } else if (saved_s.data != NULL) {
+        LC_TRY(output_side(model, &group, dy, saved_s, err));
+    }
     if (group.shape.tail > 0) {
         lc_lora_dx_args args = dx_args(model, &group, x, dy, pass->dropout);
         args.rstd = rstd;
@@ -166,13 +187,7 @@ static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_ma
         args.normed = lc_mat_view(model->normed, 0, 0, x.rows, x.cols);
         LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
     }
-    if (!*more) {
-        return LC_OK;
-    }
-    LC_TRY(input_gradient(model, &group, dy,
-                          lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
-                          pass->dropout, err));
-    return norm_gradient(model, x, weight, rstd, err);
+    return *more ? norm_gradient(model, x, weight, rstd, err) : LC_OK;
 }
 
 /* Below the last layer's o_proj all rows have a gradient again: that of the attention output (in
@@ -242,28 +257,22 @@ static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more
     const lc_mat attended =
         lc_is_last_layer(pass->model, pass->index) ? model->read_attended : pass->saved->attended;
     const lc_mat dy = lc_rows(model->d_hidden, pass->rows);
-    LC_TRY(output_side(model, &group, dy, pass->saved->s[LC_GROUP_O], err));
+    *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
+    *more = !is_lowest(pass, LC_GROUP_O);
+    LC_TRY(*more ? input_gradient(model, &group, dy, pass->saved->s[LC_GROUP_O], *d_attended,
+                                  pass->dropout, err)
+                 : output_side(model, &group, dy, pass->saved->s[LC_GROUP_O], err));
     if (group.shape.tail > 0) {
         const lc_lora_dx_args args =
             dx_args(model, &group, lc_mat_view(attended, 0, 0, pass->rows, group.shape.in), dy,
                     pass->dropout);
         LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
     }
-    *more = !is_lowest(pass, LC_GROUP_O);
     if (!*more) {
         return LC_OK;
     }
-    *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
-    LC_TRY(input_gradient(model, &group, dy, *d_attended, pass->dropout, err));
     return lc_is_last_layer(pass->model, pass->index) ? spread_read_rows(pass, d_attended, err)
                                                       : LC_OK;
-}
-
-static lc_code qkv_output_side(const layer_pass *pass, lc_err *err)
-{
-    const lc_group group = lc_group_of(pass->model, pass->index, LC_GROUP_QKV);
-    return output_side(pass->model, &group, lc_rows(pass->model->d_qkv, pass->rows),
-                       pass->saved->s[LC_GROUP_QKV], err);
 }
 
 /* Groups from the top of the layer to its bottom. pass has all rows. */
@@ -272,7 +281,8 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     const lc_layer_activations *saved = pass->saved;
     const lc_layer_weights *weights = pass->weights;
     layer_pass top = *pass;
-    lc_mat d_attended = {.data = NULL};
+    const lc_mat none = {.data = NULL};
+    lc_mat d_attended = none;
     bool more = true;
     const lc_dropout read = lc_dropout_of_read_rows(pass->model, pass->dropout);
     if (lc_is_last_layer(pass->model, pass->index)) {
@@ -282,7 +292,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     LC_TRY(lc_restore_layer(pass->model, pass->index, pass->batch, err));
     LC_TRY(down_backward(&top, &more, err));
     if (more) {
-        LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,
+        LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, none, saved->middle,
                                weights->norm2, saved->rstd2, &more, err));
     }
     if (more) {
@@ -290,9 +300,8 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     }
     if (more) {
         LC_TRY(attention_backward(pass, d_attended, err));
-        LC_TRY(qkv_output_side(pass, err));
-        LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
-                               saved->rstd1, &more, err));
+        LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->s[LC_GROUP_QKV],
+                               saved->input, weights->norm1, saved->rstd1, &more, err));
     }
     return LC_OK;
 }

@@ -100,6 +100,7 @@ static lc_code bordered_product(lc_model *model, const lc_group *group, lc_mat x
     return LC_OP(model->device, linear,
                  {.x = x,
                   .w = lc_mat_view(group->g, 0, 0, shape->out, x.cols),
+                  .tail = shape->tail,
                   .bias = group->bias,
                   .addend = addend,
                   .y = y},

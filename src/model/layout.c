@@ -236,12 +236,16 @@ static lc_code place_backward_scratch(layout *walk)
     const int64_t q_width = (int64_t)c->heads * c->head_dim,
                   kv_width = (int64_t)c->kv_heads * c->head_dim;
     const int64_t widest = max64(max64(c->mlp, c->width), q_width);
+    int64_t border = 0;
+    for (int group = 0; group < LC_GROUP_COUNT; group++) {
+        border = max64(border, walk->tail[group]);
+    }
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width,
                      max64(walk->tail[LC_GROUP_O], walk->tail[LC_GROUP_DOWN]), "d_hidden", -1,
                      &model->d_hidden));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, q_width + 2 * kv_width, walk->tail[LC_GROUP_QKV],
                      "d_qkv", -1, &model->d_qkv));
-    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, 0, "d_product", -1, &model->d_product));
+    LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, widest, border, "d_product", -1, &model->d_product));
     LC_TRY(place_mat(walk, LC_PLAN_SCRATCH, n, c->width, 0, "d_read", -1, &model->d_read));
     LC_TRY(place_floats(walk, LC_PLAN_SCRATCH, n, c->heads, "delta", -1, &model->delta));
     if (model->dropout > 0.0f) {

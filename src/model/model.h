@@ -56,7 +56,7 @@ typedef struct lc_model {
     lc_mat dropped;               /* N x max(C, HD, I), with dropout */
     lc_mat d_hidden;              /* N x (C + border) */
     lc_mat d_qkv;                 /* N x ((H+2K)D + border) */
-    lc_mat d_product;             /* N x max(I, C, HD) */
+    lc_mat d_product;             /* N x (max(I, C, HD) + border) */
     lc_mat d_read;                /* N x C: gradient of the rows that are read, on its way to all */
     lc_mat logits;                /* head_rows x V */
     float *head_rstd, *nll, *correct, *delta;

@@ -178,6 +178,13 @@ lc_code lc_rmsnorm_backward_check(const lc_rmsnorm_backward_args *args, const lc
     return is_present(at, "weight", args->weight);
 }
 
+/* `tail` of `cols` columns are a border. */
+static lc_code is_border(place at, int64_t tail, int64_t cols)
+{
+    LC_TRY(is_at_least(at, "tail", "", tail, 0));
+    return tail < cols ? LC_OK : wrong(at, "tail", "", tail, "below ", cols);
+}
+
 lc_code lc_linear_check(const lc_linear_args *args, const lc_op_rules *rules, lc_err *err)
 {
     const place at = {"linear", err, rules};
@@ -187,16 +194,7 @@ lc_code lc_linear_check(const lc_linear_args *args, const lc_op_rules *rules, lc
     if (args->addend.data != NULL) {
         LC_TRY(is_activation(at, "addend", args->addend, args->x.rows, args->w.rows));
     }
-    return LC_OK;
-}
-
-lc_code lc_linear_backward_check(const lc_linear_backward_args *args, const lc_op_rules *rules,
-                                 lc_err *err)
-{
-    const place at = {"linear_backward", err, rules};
-    LC_TRY(is_logits(at, "dy", args->dy, args->dy.rows, args->dy.cols));
-    LC_TRY(is_weight(at, "w", args->w, args->dy.cols, args->w.cols));
-    return is_activation(at, "dx", args->dx, args->dy.rows, args->w.cols);
+    return is_border(at, args->tail, args->x.cols);
 }
 
 /* p in [0, 1); with p > 0 the key and the rows' keys. */
@@ -283,6 +281,27 @@ lc_code lc_lora_dy_check(const lc_lora_dy_args *args, const lc_op_rules *rules, 
     const place at = {"lora_dy", err, rules};
     LC_TRY(is_activation(at, "dy", args->dy, args->dy.rows, args->dy.cols));
     return check_lora_dy(at, args, args->dy.rows, args->dy.cols);
+}
+
+lc_code lc_linear_backward_check(const lc_linear_backward_args *args, const lc_op_rules *rules,
+                                 lc_err *err)
+{
+    const place at = {"linear_backward", err, rules};
+    const int64_t rows = args->dy.rows, cols = args->dy.cols;
+    LC_TRY(is_logits(at, "dy", args->dy, rows, cols));
+    LC_TRY(is_weight(at, "w", args->w, cols, args->w.cols));
+    LC_TRY(is_activation(at, "dx", args->dx, rows, args->w.cols));
+    LC_TRY(is_border(at, args->tail, cols));
+    if (args->lora == NULL) {
+        return LC_OK;
+    }
+    if (args->tail > 0) {
+        LC_TRY(is_equal(at, "tail", "", args->tail, args->lora->ds.cols));
+    }
+    if (args->dx_tail.data != NULL) {
+        LC_TRY(is_activation(at, "dx_tail", args->dx_tail, rows, args->lora->ds.cols));
+    }
+    return check_lora_dy(at, args->lora, rows, cols - args->tail);
 }
 
 lc_code lc_lora_dx_check(const lc_lora_dx_args *args, const lc_op_rules *rules, lc_err *err)

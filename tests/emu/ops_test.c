@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "cases.h"
+#include "lorac/choices.h"
 #include "ops/backend.h"
 #include "testing.h"
 
@@ -52,6 +53,70 @@ static void poison_workspace(void)
     free(poison);
 }
 
+/* ---- ops that can be done in several ways (cuda/ways.h) ---- */
+
+/* The way after this one; NULL: it was the last. Widened, from apart, where there are adapters. */
+static const char *next_way(const char *way)
+{
+    static const char *const ways[][2] = {
+        {"kernel", "products"}, {"bordered", "apart"}, {"apart", "widened"}};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(ways[i][0], way) == 0) {
+            return ways[i][1];
+        }
+    }
+    return NULL;
+}
+
+/* A device whose choices are those that `like` has made from `first` on, ways replaced by others:
+ * `step` times the next one. false: there are none. */
+static bool open_with_other_ways(lc_device *like, int64_t first, int step, lc_device **out)
+{
+    const lc_device_options options = {.kind = lc_device_kind_of(like)};
+    bool any = false;
+    assert_ok(lc_device_open(&options, out, &test_err));
+    for (int64_t i = first; i < like->choices->count(like); i++) {
+        lc_choice choice;
+        like->choices->get(like, i, &choice);
+        const char *way = choice.algorithm;
+        for (int k = 0; k < step && way != NULL; k++) {
+            way = next_way(way);
+        }
+        if (way != NULL &&
+            (strcmp(way, "widened") != 0 || strncmp(choice.product, "linear_backward", 15) == 0)) {
+            char text[LC_ALGORITHM_BYTES] = "";
+            (void)snprintf(text, sizeof text, "%s", way);
+            memcpy(choice.algorithm, text, sizeof text);
+            assert_ok((*out)->choices->add(*out, &choice, &test_err));
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* The case once more, in all other ways that it can be done. */
+static void run_other_ways(op_case *c, const op_row *row, int64_t first)
+{
+    for (int step = 1; step <= 2; step++) {
+        lc_device *other = NULL;
+        void *memory = NULL;
+        const bool any = open_with_other_ways(device, first, step, &other);
+        if (any) {
+            assert_ok(other->ops->alloc(other, WORKSPACE_BYTES, &memory, &test_err));
+            other->ops->set_workspace(other, memory, WORKSPACE_BYTES);
+            c->is_rounded = true;
+            case_reset(c);
+            assert_ok(case_run(c, row, other, &test_err));
+            case_compare(c, row->name, TOLERANCE);
+            other->ops->free(other, memory);
+        }
+        other->ops->close(other);
+        if (!any) {
+            return;
+        }
+    }
+}
+
 static void run_trial(const op_row *row, lc_dtype activation, int trial)
 {
     op_case c = {.trial = trial, .activation = activation, .is_gpu = true};
@@ -61,6 +126,7 @@ static void run_trial(const op_row *row, lc_dtype activation, int trial)
     assert_ok(case_run(&c, row, NULL, &test_err));
     c.reference = false;
     uint8_t *first[MAX_TENSORS] = {0};
+    const int64_t choices = device->choices->count(device);
     for (int repetition = 0; repetition < 2; repetition++) {
         case_reset(&c);
         assert_ok(case_run(&c, row, device, &test_err));
@@ -77,6 +143,7 @@ static void run_trial(const op_row *row, lc_dtype activation, int trial)
             }
         }
     }
+    run_other_ways(&c, row, choices);
     for (int i = 0; i < c.count; i++) {
         free(first[i]);
     }

@@ -175,6 +175,65 @@ static void test_refusals(void **state)
     assert_int_equal(count(), 0);
 }
 
+/* The ways of an op are choices too; their texts go in and out, and only those of the site. */
+static void test_ways(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *product, *way;
+        bool is_good;
+    } texts[] = {{"linear 8192x4096x6144 parts 0+0x48", "apart", true},
+                 {"linear_backward 8192x4096x6144 parts 0+4096x16 4096+1024x16", "widened", true},
+                 {"lora_dx_normed 64x48x0 parts 0+64x16", "products", true},
+                 {"linear 8192x4096x6144 parts 0+0x48", "bordered", false},
+                 {"linear 64x48x48 parts 0+0x16", "kernel", false},
+                 {"linear 64x48x48 parts 0+0x16", "", false},
+                 {"linear 64x48x48 parts 0+0x16 7", "apart", false},
+                 {"linear 0x48x48 parts 0+0x16", "apart", false},
+                 {"linea 64x48x48 parts 0+0x16", "apart", false}};
+    int64_t expected = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        lc_choice choice = {.is_measured = true}, kept;
+        (void)snprintf(choice.product, sizeof choice.product, "%s", texts[i].product);
+        (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s", texts[i].way);
+        lc_err_clear(&test_err);
+        if (!texts[i].is_good) {
+            assert_int_equal(device->choices->add(device, &choice, &test_err), LC_ERR_INVALID);
+            continue;
+        }
+        assert_ok(device->choices->add(device, &choice, &test_err));
+        device->choices->get(device, expected++, &kept);
+        assert_memory_equal(&kept, &choice, sizeof kept);
+    }
+    assert_int_equal(count(), expected);
+}
+
+/* A product with a border, in BF16, and its way are tuned; it then takes the way that was found. */
+static void test_tune_way(void **state)
+{
+    (void)state;
+    const lc_tune_options options = {.repetitions = 3};
+    const lc_linear_args args = {.x = {x, 64, 64, 64, LC_BF16},
+                                 .w = {w, WIDTH, 64, 64, LC_BF16},
+                                 .tail = 16,
+                                 .y = {y, 64, WIDTH, WIDTH, LC_BF16}};
+    lc_tuned tuned;
+    lc_choice choice;
+    assert_ok(device->ops->linear(device, &args, &test_err));
+    assert_int_equal(count(), 2);
+    device->choices->get(device, 0, &choice);
+    assert_string_equal(choice.product, "linear 64x48x48 parts 0+0x16");
+    assert_string_equal(choice.algorithm, "bordered");
+    assert_ok(device->choices->tune(device, 0, &options, &tuned, &test_err));
+    assert_int_equal(tuned.candidates, 2);
+    device->choices->get(device, 0, &choice);
+    assert_true(choice.is_measured);
+    const int64_t known = count();
+    assert_true(known >= 4); /* the products of both ways */
+    assert_ok(device->ops->linear(device, &args, &test_err));
+    assert_int_equal(count(), known);
+}
+
 /* Tuning times every proposal and leaves one of them, which products then take. */
 static void test_tune(void **state)
 {
@@ -214,6 +273,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_misfit, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_refusals, open_device, close_device),
+        cmocka_unit_test_setup_teardown(test_ways, open_device, close_device),
+        cmocka_unit_test_setup_teardown(test_tune_way, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_tune, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_facts, open_device, close_device),
     };

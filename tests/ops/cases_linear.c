@@ -11,6 +11,13 @@ static void draw_product(const op_case *c, int64_t *rows, int64_t *summed, int64
     *cols = any_width(c, is_long ? 100 : 300);
 }
 
+/* A border inside of `cols` columns, or none. */
+static int64_t any_tail(const op_case *c, int64_t cols)
+{
+    const int64_t unit = c->is_gpu ? 8 : 1, most = (cols - 1) / unit;
+    return most > 0 && test_int(0, 1) == 0 ? unit * test_int(1, most < 6 ? most : 6) : 0;
+}
+
 /* addend: 0 none, 1 another matrix, 2 y itself. */
 void draw_linear(op_case *c)
 {
@@ -19,8 +26,9 @@ void draw_linear(op_case *c)
     const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
     const int64_t addend = c->trial == 0 ? 0 : test_int(0, 2);
     const bool bias = c->trial > 0 && test_int(0, 1) == 0;
-    DESCRIBE(c, "N %d K %d out %d w %s addend %d bias %d", (int)n, (int)k, (int)out,
-             lc_dtype_name(dtype), (int)addend, bias);
+    c->tail = any_tail(c, k);
+    DESCRIBE(c, "N %d K %d tail %d out %d w %s addend %d bias %d", (int)n, (int)k, (int)c->tail,
+             (int)out, lc_dtype_name(dtype), (int)addend, bias);
     add_act(c, "x", ROLE_IN, n, k, -1, 1);
     add_mat(c, "w", ROLE_IN, dtype, out, k, -1, 1);
     add_act(c, "y", addend == 2 ? ROLE_ACC : ROLE_OUT, n, out, -1, 1);
@@ -34,33 +42,12 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
 {
     const lc_linear_args args = {.x = view(c, 0),
                                  .w = view(c, 1),
+                                 .tail = c->tail,
                                  .y = view(c, 2),
                                  .addend = view(c, (int)c->number[0]),
                                  .bias = view(c, (int)c->number[1]).data};
     ON_DEVICE(linear, args)
     ref_linear(&args);
-    return LC_OK;
-}
-
-void draw_linear_backward(op_case *c)
-{
-    int64_t n, out, in;
-    draw_product(c, &n, &out, &in);
-    const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
-    c->number[0] = c->trial == 0 ? 0 : test_int(0, 1);
-    DESCRIBE(c, "N %d M %d in %d w %s accumulate %d", (int)n, (int)out, (int)in,
-             lc_dtype_name(dtype), (int)c->number[0]);
-    add_act(c, "dy", ROLE_IN, n, out, -1, 1);
-    add_mat(c, "w", ROLE_IN, dtype, out, in, -1, 1);
-    add_act(c, "dx", c->number[0] != 0 ? ROLE_ACC : ROLE_OUT, n, in, -1, 1);
-}
-
-lc_code run_linear_backward(op_case *c, lc_device *device, lc_err *err)
-{
-    const lc_linear_backward_args args = {
-        .dy = view(c, 0), .w = view(c, 1), .dx = view(c, 2), .accumulate = c->number[0] != 0};
-    ON_DEVICE(linear_backward, args)
-    ref_linear_backward(&args);
     return LC_OK;
 }
 
@@ -156,6 +143,97 @@ static void describe_parts(op_case *c, int64_t n, int64_t in, int64_t out)
     }
     DESCRIBE(c, "N %d in %d out %d R %d parts%s p %g", (int)n, (int)in, (int)out, (int)c->tail,
              text, (double)c->dropout.p);
+}
+
+/* Plain or with a border whose dS is there. */
+static void draw_plain_backward(op_case *c)
+{
+    int64_t n, out, in;
+    draw_product(c, &n, &out, &in);
+    const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
+    const bool accumulate = c->trial > 0 && test_int(0, 1) == 0;
+    c->tail = any_tail(c, out);
+    DESCRIBE(c, "N %d M %d tail %d in %d w %s accumulate %d", (int)n, (int)out, (int)c->tail,
+             (int)in, lc_dtype_name(dtype), accumulate);
+    add_act(c, "dy", ROLE_IN, n, out, -1, 1);
+    add_mat(c, "w", ROLE_IN, dtype, out, in, -1, 1);
+    add_act(c, "dx", accumulate ? ROLE_ACC : ROLE_OUT, n, in, -1, 1);
+    c->number[2] = accumulate;
+}
+
+/* number[1]: with adapters, so that dS and dB are made; dy, g and dx have their borders. */
+void draw_linear_backward(op_case *c)
+{
+    c->number[1] = c->trial % 2;
+    if (c->number[1] == 0) {
+        draw_plain_backward(c);
+        return;
+    }
+    const int64_t n = any_size(200), in = any_width(c, 200), out = draw_parts(c, 3);
+    c->number[2] = test_int(0, 3) == 0;
+    add_act(c, "dy", ROLE_ACC, n, out + c->tail, -1, 1);
+    const int g = add_mat(c, "g", ROLE_IN, any_weight(c), out + c->tail, in + c->tail, -1, 1);
+    for (int64_t i = 0; i < out + c->tail; i++) {
+        for (int64_t j = in; j < in + c->tail; j++) {
+            set_element(&c->tensors[g], i, j, 0.0);
+        }
+    }
+    add_act(c, "dx", ROLE_ACC, n, in + c->tail, -1, 1);
+    add_act(c, "nothing", ROLE_IN, n, c->tail, 0, 0);
+    add_act(c, "s", ROLE_IN, n, c->tail, -1, 1);
+    c->is_rounded = true; /* dS */
+    for (int32_t i = 0; i < c->parts.count; i++) {
+        const lc_lora_part *part = &c->parts.part[i];
+        for (int64_t k = 0; k < (int64_t)part->out * part->width; k++) {
+            set_element(&c->tensors[g], part->row + k / part->width,
+                        in + part->slot + k % part->width, test_uniform(-1, 1));
+        }
+        (void)add_array(c, "db", ROLE_ACC, LC_F32, (int64_t)part->out * part->width, -1, 1);
+    }
+    describe_parts(c, n, in, out);
+}
+
+/* What a device leaves behind dx is its own: it is cleared before the comparison. */
+static lc_code run_backward_with_adapters(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_mat dy = view(c, 0), g = view(c, 1), wide = view(c, 2);
+    const int64_t out = dy.cols - c->tail, in = g.cols - c->tail;
+    lc_lora_dy_args lora = {.sb = lc_mat_view(g, 0, in, out, c->tail),
+                            .s = view(c, 4),
+                            .ds = lc_mat_view(dy, 0, out, dy.rows, c->tail),
+                            .parts = c->parts};
+    for (int32_t i = 0; i < lora.parts.count; i++) {
+        lora.parts.part[i].db = pointer(c, 5 + i);
+    }
+    const lc_mat dx_tail = lc_mat_view(wide, 0, in, wide.rows, c->tail);
+    const lc_linear_backward_args args = {.dy = dy,
+                                          .w = lc_mat_view(g, 0, 0, g.rows, in),
+                                          .tail = c->tail,
+                                          .dx = lc_mat_view(wide, 0, 0, wide.rows, in),
+                                          .dx_tail = dx_tail,
+                                          .accumulate = c->number[2] != 0,
+                                          .lora = &lora};
+    if (!c->reference) {
+        LC_TRY(device->ops->linear_backward(device, &args, err));
+        return device->ops->copy(device, dx_tail, view(c, 3), err);
+    }
+    ref_linear_backward(&args);
+    return LC_OK;
+}
+
+lc_code run_linear_backward(op_case *c, lc_device *device, lc_err *err)
+{
+    if (c->number[1] != 0) {
+        return run_backward_with_adapters(c, device, err);
+    }
+    const lc_linear_backward_args args = {.dy = view(c, 0),
+                                          .w = view(c, 1),
+                                          .tail = c->tail,
+                                          .dx = view(c, 2),
+                                          .accumulate = c->number[2] != 0};
+    ON_DEVICE(linear_backward, args)
+    ref_linear_backward(&args);
+    return LC_OK;
 }
 
 void draw_lora_forward(op_case *c)

@@ -132,18 +132,14 @@ static void test_linear(void **state)
         REFUSES_MAT(linear, w);
         REFUSES_SHAPE(linear, y);
         REFUSES(linear, bad.w.cols = 9, "w", "w.cols is 9, expected 8");
+        ACCEPTS(linear, other.tail = 7);
+        REFUSES(linear, bad.tail = 8, "tail", "tail is 8, expected below 8");
+        REFUSES(linear, bad.tail = -1, "tail", "tail is -1, expected at least 0");
         REFUSES(linear, bad.addend.cols = 4, "addend", "addend.cols is 4, expected 5");
         REFUSES(linear, bad.addend.dtype = LC_BF16, "addend",
                 "addend has dtype BF16, expected F32");
         REFUSES(linear, bad.x.dtype = LC_BF16, "x", "x has dtype BF16, expected F32");
     }
-    const lc_linear_backward_args good = {
-        .dy = mat(0, 3, 5), .w = mat(1, 5, 8), .dx = mat(2, 3, 8)};
-    ACCEPTS(linear_backward, other.accumulate = true; other.w.dtype = LC_BF16);
-    REFUSES_MAT(linear_backward, dy);
-    REFUSES_MAT(linear_backward, w);
-    REFUSES_SHAPE(linear_backward, dx);
-    REFUSES(linear_backward, bad.w.rows = 4, "w", "w.rows is 4, expected 5");
 }
 
 static const int64_t examples[3] = {1, 2, 3};
@@ -183,6 +179,31 @@ static const lc_lora_parts two_parts = {
 static const uint32_t mask_key[2] = {1, 2};
 static const lc_dropout half_dropped = {
     .p = 0.5f, .key = mask_key, .example = examples, .position = positions};
+
+static void test_linear_backward(void **state)
+{
+    (void)state;
+    const lc_linear_backward_args good = {
+        .dy = mat(0, 3, 5), .w = mat(1, 5, 8), .dx = mat(2, 3, 8)};
+    ACCEPTS(linear_backward, other.accumulate = true; other.w.dtype = LC_BF16);
+    REFUSES_MAT(linear_backward, dy);
+    REFUSES_MAT(linear_backward, w);
+    REFUSES_SHAPE(linear_backward, dx);
+    REFUSES(linear_backward, bad.w.rows = 4, "w", "w.rows is 4, expected 5");
+    ACCEPTS(linear_backward, other.tail = 4);
+    REFUSES(linear_backward, bad.tail = 5, "tail", "tail is 5, expected below 5");
+    const lc_lora_dy_args side = {
+        .sb = mat(1, 5, 3), .s = mat(3, 3, 3), .ds = mat(4, 3, 3), .parts = two_parts};
+    lc_lora_dy_args other_side = side;
+    ACCEPTS(linear_backward, other.lora = &side);
+    ACCEPTS(linear_backward, other.lora = &side; other.tail = 3; other.dy = mat(0, 3, 8); other.w = mat(1, 8, 8));
+    ACCEPTS(linear_backward, other.lora = &side; other.dx_tail = mat(5, 3, 3));
+    REFUSES(linear_backward, bad.lora = &side; bad.tail = 2, "tail", "tail is 2, expected 3");
+    REFUSES(linear_backward, bad.lora = &side;
+            bad.dx_tail = mat(5, 3, 2), "dx_tail", "dx_tail.cols is 2, expected 3");
+    other_side.ds.rows = 2;
+    REFUSES(linear_backward, bad.lora = &other_side, "ds", "ds.rows is 2, expected 3");
+}
 
 static void test_lora_forward(void **state)
 {
@@ -623,21 +644,14 @@ static void test_alignment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_lora_forward),
-        cmocka_unit_test(test_lora_dy),
-        cmocka_unit_test(test_lora_dx),
-        cmocka_unit_test(test_lora_dropout_backward),
-        cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_cache_append),
-        cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_attention_cached),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_embed),        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_linear),       cmocka_unit_test(test_linear_backward),
+        cmocka_unit_test(test_lora_forward), cmocka_unit_test(test_lora_dy),
+        cmocka_unit_test(test_lora_dx),      cmocka_unit_test(test_lora_dropout_backward),
+        cmocka_unit_test(test_alignment),    cmocka_unit_test(test_cache_append),
+        cmocka_unit_test(test_publish),      cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_rows),         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

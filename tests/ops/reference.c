@@ -144,6 +144,17 @@ void ref_linear(const lc_linear_args *args)
 
 void ref_linear_backward(const lc_linear_backward_args *args)
 {
+    if (args->lora != NULL) {
+        lc_lora_dy_args lora = *args->lora;
+        lora.dy = args->dy;
+        lora.dy.cols -= args->tail;
+        ref_lora_dy(&lora);
+        for (int64_t i = 0; i < args->dx.rows && args->dx_tail.data != NULL; i++) {
+            for (int64_t r = 0; r < args->dx_tail.cols; r++) {
+                ref_put(args->dx_tail, i, r, 0.0);
+            }
+        }
+    }
     for (int64_t i = 0; i < args->dy.rows; i++) {
         for (int64_t k = 0; k < args->w.cols; k++) {
             double sum = args->accumulate ? ref_get(args->dx, i, k) : 0.0;

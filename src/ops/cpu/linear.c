@@ -27,23 +27,6 @@ lc_code lc_cpu_linear(lc_device *device, const lc_linear_args *args, lc_err *err
     return LC_OK;
 }
 
-lc_code lc_cpu_linear_backward(lc_device *device, const lc_linear_backward_args *args, lc_err *err)
-{
-    LC_TRY(lc_linear_backward_check(args, &lc_cpu_rules, err));
-    lc_cpu *cpu = lc_cpu_of(device);
-    lc_cpu_gemm(cpu, &(lc_gemm){.ta = 'N',
-                                .tb = 'N',
-                                .m = args->dy.rows,
-                                .n = args->w.cols,
-                                .k = args->dy.cols,
-                                .alpha = 1.0f,
-                                .a = args->dy,
-                                .b = args->w,
-                                .c = args->dx,
-                                .accumulate = args->accumulate});
-    return LC_OK;
-}
-
 typedef struct drop_args {
     const lc_dropout *dropout;
     int32_t module;
@@ -161,6 +144,27 @@ static void lora_dy(lc_cpu *cpu, lc_mat dy, const lc_lora_dy_args *args)
                                     .c = lc_mat_f32(part->db, part->out, part->width, part->width),
                                     .accumulate = true});
     }
+}
+
+lc_code lc_cpu_linear_backward(lc_device *device, const lc_linear_backward_args *args, lc_err *err)
+{
+    LC_TRY(lc_linear_backward_check(args, &lc_cpu_rules, err));
+    lc_cpu *cpu = lc_cpu_of(device);
+    if (args->lora != NULL) {
+        const int64_t out = args->dy.cols - args->tail;
+        lora_dy(cpu, lc_mat_view(args->dy, 0, 0, args->dy.rows, out), args->lora);
+    }
+    lc_cpu_gemm(cpu, &(lc_gemm){.ta = 'N',
+                                .tb = 'N',
+                                .m = args->dy.rows,
+                                .n = args->w.cols,
+                                .k = args->dy.cols,
+                                .alpha = 1.0f,
+                                .a = args->dy,
+                                .b = args->w,
+                                .c = args->dx,
+                                .accumulate = args->accumulate});
+    return LC_OK;
 }
 
 lc_code lc_cpu_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *err)
