@@ -49,6 +49,7 @@ LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
 LAUNCHED(scatter_rows, x)
 LAUNCHED(cross_entropy, logits)
+LAUNCHED(sample, logits)
 
 /* ---- linear layers ---- */
 
@@ -422,6 +423,7 @@ const lc_ops lc_cuda_ops = {
     .gather_rows = cuda_gather_rows,
     .scatter_rows = cuda_scatter_rows,
     .cross_entropy = cuda_cross_entropy,
+    .sample = cuda_sample,
     .add_sums = cuda_add_sums,
     .adamw = cuda_adamw,
 };

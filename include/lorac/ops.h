@@ -339,6 +339,41 @@ typedef struct lc_cross_entropy_args {
     float *correct; /* [out] M, 0 or 1 */
 } lc_cross_entropy_args;
 
+#define LC_MAX_SAMPLE_VOCAB (1 << 20) /* the weights of so many tokens have a sum below 2^64 */
+
+/* How one row chooses its token. */
+typedef struct lc_sample_row {
+    float sharpness;       /* log2(e) / temperature, finite; 0: greedy */
+    uint32_t top_p;        /* share of the weight that the candidates make up, in 2^-32; 0: all */
+    uint32_t seed, stream; /* key of the random number */
+} lc_sample_row;
+
+/* ids[m] = the token that row m chooses; -1 where one of its logits is NaN or infinite. Greedy: the
+ * first largest logit. Else by weights that are whole numbers, so that their sums, and with them
+ * the choice, are the same everywhere and whatever the order of summation:
+ *
+ *   y = (largest - logit) * sharpness, each step in fp32; from 44 on the weight is 0
+ *   q = floor(2^26 y), n = floor(q / 2^26), f = q / 2^26 - n
+ *   weight = floor(2^11 p / 2^n), p = 2^(32 - f) by the series of LC_EXP2_TERMS:
+ *   p = 2^32 - f (c1 - f (c2 - f (.. c10))), each product rounded down
+ *
+ * With top_p the candidates are the fewest tokens, in order of q and then of id, whose weights
+ * reach its share of all. A random number of 64 bits u (words 0 and 1 of Philox4x32-10 with key
+ * (seed, stream), counter (position, 0, 0, 0)) takes the first candidate whose running sum is above
+ * floor(2^-64 u * sum), in that order, or from the last id to the first where all are
+ * candidates. */
+typedef struct lc_sample_args {
+    lc_mat logits;             /* [in] M x V, V at most LC_MAX_SAMPLE_VOCAB */
+    const lc_sample_row *rows; /* [in] M */
+    const int32_t *positions;  /* [in] M: of the tokens chosen, in their sequences */
+    int32_t *ids;              /* [out] M */
+} lc_sample_args;
+
+/* c1..c10: 2^32 ln(2)^k / k! */
+#define LC_EXP2_TERMS \
+    2977044472u, 1031764991u, 238388332u, 41309550u, 5726720u, 661577u, 65510u, 5676u, 437u, 30u
+#define LC_EXP2_TERM_COUNT 10
+
 /* Sums over supervised positions, kept on the device from micro-batch to micro-batch. */
 typedef struct lc_sums {
     double loss;    /* sum of weight * nll */
@@ -477,6 +512,7 @@ typedef struct lc_ops {
                                            lc_err *err);
     LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args,
                                             lc_err *err);
+    LC_WARN_UNUSED lc_code (*sample)(lc_device *device, const lc_sample_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*add_sums)(lc_device *device, const lc_add_sums_args *args,
                                        lc_err *err);
     LC_WARN_UNUSED lc_code (*adamw)(lc_device *device, const lc_adamw_args *args, lc_err *err);

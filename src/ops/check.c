@@ -547,6 +547,19 @@ lc_code lc_cross_entropy_check(const lc_cross_entropy_args *args, const lc_op_ru
     return is_array(at, "correct", args->correct, rows);
 }
 
+lc_code lc_sample_check(const lc_sample_args *args, const lc_op_rules *rules, lc_err *err)
+{
+    const place at = {"sample", err, rules};
+    const int64_t rows = args->logits.rows;
+    LC_TRY(is_logits(at, "logits", args->logits, rows, args->logits.cols));
+    if (args->logits.cols > LC_MAX_SAMPLE_VOCAB) {
+        return wrong(at, "logits", ".cols", args->logits.cols, "at most ", LC_MAX_SAMPLE_VOCAB);
+    }
+    LC_TRY(is_array(at, "rows", args->rows, rows));
+    LC_TRY(is_array(at, "positions", args->positions, rows));
+    return is_array(at, "ids", args->ids, rows);
+}
+
 lc_code lc_add_sums_check(const lc_add_sums_args *args, lc_err *err)
 {
     const place at = {"add_sums", err, NULL};

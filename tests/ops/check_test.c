@@ -531,6 +531,23 @@ static void test_rows(void **state)
     REFUSES(scatter_rows, (void)bad, "rows", "rows[1] is 4, expected above rows[0] = 4");
 }
 
+static void test_sample(void **state)
+{
+    (void)state;
+    static const lc_sample_row rows[2] = {{.sharpness = 0.0f}, {.sharpness = 1.0f}};
+    int32_t ids[2];
+    const lc_sample_args good = {
+        .logits = mat(0, 2, 7), .rows = rows, .positions = positions, .ids = ids};
+    ACCEPTS(sample, );
+    ACCEPTS(sample, other.logits.rows = 0; other.rows = NULL; other.ids = NULL);
+    REFUSES_MAT(sample, logits);
+    REFUSES_NULL(sample, rows);
+    REFUSES_NULL(sample, positions);
+    REFUSES_NULL(sample, ids);
+    REFUSES(sample, bad.logits.cols = bad.logits.ld = LC_MAX_SAMPLE_VOCAB + 1, "logits",
+            "logits.cols is 1048577, expected at most 1048576");
+}
+
 static void test_cross_entropy(void **state)
 {
     (void)state;
@@ -638,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_attention_cached),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_sample),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

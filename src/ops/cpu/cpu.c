@@ -373,6 +373,7 @@ static const lc_ops cpu_ops = {
     .gather_rows = lc_cpu_gather_rows,
     .scatter_rows = lc_cpu_scatter_rows,
     .cross_entropy = lc_cpu_cross_entropy,
+    .sample = lc_cpu_sample,
     .add_sums = lc_cpu_add_sums,
     .adamw = lc_cpu_adamw,
 };
