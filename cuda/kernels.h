@@ -56,7 +56,8 @@ cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, vo
 /* ---- attention*.cu ---- */
 cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream);
-cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaStream_t stream);
+cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, void *scratch,
+                                     cudaStream_t stream);
 
 /* ---- loss.cu, sample.cu, optimizer.cu ---- */
 cudaError_t lc_cuda_cross_entropy(const lc_cross_entropy_args *args, cudaStream_t stream);

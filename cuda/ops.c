@@ -44,7 +44,6 @@ LAUNCHED(qk_rope, x)
 LAUNCHED(qk_rope_backward, dy)
 LAUNCHED(attention, q)
 LAUNCHED(attention_backward, q)
-LAUNCHED(attention_cached, q)
 LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
 LAUNCHED(scatter_rows, x)
@@ -349,6 +348,23 @@ static lc_code cuda_swiglu_backward(lc_device *device, const lc_swiglu_backward_
     LC_TRY(take_scratch(cuda, bytes, &scratch, err));
     return lc_cuda_result(lc_cuda_swiglu_backward_lora(args, scratch, cuda->stream),
                           "swiglu_backward_lora", err);
+}
+
+/* ---- attention over a cache ---- */
+
+static lc_code cuda_attention_cached(lc_device *device, const lc_attention_cached_args *args,
+                                     lc_err *err)
+{
+    LC_RANGE("attention_cached");
+    LC_TRY(lc_attention_cached_check(args, rules_of(args->q.dtype), err));
+    lc_cuda *cuda = lc_cuda_of(device);
+    void *scratch = NULL;
+    LC_TRY(take_scratch(cuda,
+                        lc_cuda_attention_cached_scratch(args->q.rows, args->heads, args->head_dim,
+                                                         args->slot_rows),
+                        &scratch, err));
+    return lc_cuda_result(lc_cuda_attention_cached(args, scratch, cuda->stream), "attention_cached",
+                          err);
 }
 
 /* ---- copies, sums, optimizer ---- */

@@ -266,9 +266,8 @@ __device__ __forceinline__ int choose(const RowWeights<T> &row, const lc_sample_
     sum = block_total(sum, shared);
     if (how.top_p == 0) {
         const int last = row.vocab - 1;
-        return last - first_above(row.vocab, part_of(sum, words.x, words.y), shared, [&](int i) {
-                   return weight_of(row.order_at(last - i));
-               });
+        return last - first_above(row.vocab, part_of(sum, words.x, words.y), shared,
+                                  [&](int i) { return weight_of(row.order_at(last - i)); });
     }
     /* The share, rounded up, is reached by the token whose running sum is above one less. */
     const uint64_t share = part_of(sum, how.top_p, 0);

@@ -134,7 +134,8 @@ struct lc_workspace_extent {
     int64_t width, mlp;
     int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
     lc_lora_parts qkv, o, gate_up, down;
-    int64_t masters; /* floats of all adapters; 0: no training */
+    int64_t masters;                     /* floats of all adapters; 0: no training */
+    int64_t heads, head_dim, cache_rows; /* of generation; 0 cache rows: none */
 };
 
 /* s = drop(x) a^T; with dropout each part has a mask of its own. */
@@ -270,7 +271,8 @@ typedef struct lc_attention_backward_args {
     lc_mat dq, dk, dv; /* [out] */
 } lc_attention_backward_args;
 
-/* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches. */
+/* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches; slot -1: nowhere,
+ * the row belongs to no sequence. */
 typedef struct lc_cache_append_args {
     const int32_t *slots;     /* [in] N */
     const int32_t *positions; /* [in] N; (slot, position) pairs are distinct */
@@ -281,7 +283,8 @@ typedef struct lc_cache_append_args {
 
 /* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence
  * slots[n] at positions[n]; its own key is already in the cache; it sees cache rows 0..positions[n]
- * of its slot. */
+ * of its slot. Slot -1: the row belongs to no sequence, its output is 0. A row's result does not
+ * depend on the others. */
 typedef struct lc_attention_cached_args {
     int32_t heads, kv_heads, head_dim;
     float scale;

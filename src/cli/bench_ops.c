@@ -14,7 +14,6 @@
 
 #define MAX_TOKENS  (INT64_C(1) << 20)
 #define HEAD_ROWS   256 /* rows of one chunk of logits, as the model has them */
-#define SAMPLE_ROWS 64
 #define LONGEST     4096
 #define NAME_BYTES  64
 #define MAX_SECONDS 60.0
@@ -492,36 +491,6 @@ static lc_code bench_head(lc_bench *bench, const lc_bench_shape *at, const int32
     return LC_OK;
 }
 
-/* Rows of logits as one step of generation has them, each choosing by temperature and top-p. */
-static lc_code bench_sample(lc_bench *bench, const lc_bench_shape *at, const int32_t *order,
-                            lc_err *err)
-{
-    static const lc_sample_row how = {.sharpness = 2.0f, .top_p = 0xE6666666u};
-    lc_sample_row rows[SAMPLE_ROWS];
-    const int mark = bench->buffer_count;
-    const int64_t n = at->tokens < SAMPLE_ROWS ? at->tokens : SAMPLE_ROWS,
-                  vocab = at->config.vocab;
-    void *kinds = NULL, *positions = NULL, *ids = NULL;
-    lc_mat logits;
-    lc_bench_row row = {.name = "sample", .bytes = element_bytes(bench) * (double)(n * vocab)};
-    if (!lc_bench_wants(bench, row.name)) {
-        return LC_OK;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        rows[i] = how;
-    }
-    LC_TRY(lc_bench_upload(bench, rows, (size_t)n * sizeof *rows, &kinds, err));
-    LC_TRY(lc_bench_upload(bench, order, (size_t)n * sizeof *order, &positions, err));
-    LC_TRY(lc_bench_upload(bench, NULL, (size_t)n * sizeof(int32_t), &ids, err));
-    LC_TRY(lc_bench_matrix(bench, n, vocab, with_border(vocab, 0), &logits, err));
-    LC_BENCH(bench, row.seconds,
-             LC_OP(bench->device, sample,
-                   {.logits = logits, .rows = kinds, .positions = positions, .ids = ids}, err));
-    lc_bench_add(bench, &row);
-    lc_bench_release(bench, mark);
-    return LC_OK;
-}
-
 static lc_code bench_optimizer(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
 {
     static const lc_step_values step = {.weight = 2.0, .learning_rate = 1e-6};
@@ -592,7 +561,10 @@ static lc_code make_workspace(lc_bench *bench, const lc_bench_shape *at, lc_err 
                                         .o = parts_of(at, LC_GROUP_O),
                                         .gate_up = parts_of(at, LC_GROUP_GATE_UP),
                                         .down = parts_of(at, LC_GROUP_DOWN),
-                                        .masters = at->spec.master_count};
+                                        .masters = at->spec.master_count,
+                                        .heads = c->heads,
+                                        .head_dim = c->head_dim,
+                                        .cache_rows = at->length};
     const size_t bytes = bench->device->memory->workspace_bytes(&extent);
     void *memory = NULL;
     if (bytes > 0) {
@@ -621,7 +593,7 @@ static lc_code bench_all(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
     LC_TRY_GOTO(bench_group(bench, at, LC_GROUP_O, "o", err));
     LC_TRY_GOTO(bench_mlp(bench, at, err));
     LC_TRY_GOTO(bench_head(bench, at, order, err));
-    LC_TRY_GOTO(bench_sample(bench, at, order, err));
+    LC_TRY_GOTO(lc_bench_decode(bench, &at->config, at->length, err));
     LC_TRY_GOTO(bench_optimizer(bench, at, err));
 fail:
     lc_free(memory);

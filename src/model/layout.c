@@ -289,7 +289,11 @@ static lc_code place_workspace(layout *walk)
                                         .o = widest_parts(model, LC_GROUP_O),
                                         .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
                                         .down = widest_parts(model, LC_GROUP_DOWN),
-                                        .masters = model->training ? model->spec.master_count : 0};
+                                        .masters = model->training ? model->spec.master_count : 0,
+                                        .heads = c->heads,
+                                        .head_dim = c->head_dim,
+                                        .cache_rows =
+                                            model->cache_slots > 0 ? model->cache_rows : 0};
     model->workspace_bytes = model->memory->workspace_bytes(&extent);
     return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,
                        &model->workspace);

@@ -441,7 +441,7 @@ static void test_cache_append(void **state)
             "k_cache.rows is 8, expected a multiple of slot_rows = 3");
     REFUSES(cache_append, bad.slot_rows = 0, "slot_rows", "slot_rows is 0");
     slots[1] = 2;
-    REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected -1..1");
     slots[1] = 0;
     places[0] = 4;
     REFUSES(cache_append, (void)bad, "positions", "positions[0] is 4, expected 0..3");
@@ -473,7 +473,7 @@ static void test_attention_cached(void **state)
     REFUSES(attention_cached, bad.slot_rows = 3, "k_cache",
             "k_cache.rows is 8, expected a multiple of slot_rows = 3");
     slots[1] = 2;
-    REFUSES(attention_cached, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    REFUSES(attention_cached, (void)bad, "slots", "slots[1] is 2, expected -1..1");
     slots[1] = 0;
     places[0] = 4;
     REFUSES(attention_cached, (void)bad, "positions", "positions[0] is 4, expected 0..3");

@@ -483,6 +483,12 @@ void ref_attention_cached(const lc_attention_cached_args *args)
     sight s = new_sight(args->slot_rows);
     for (int64_t i = 0; i < args->q.rows; i++) {
         const int64_t base = args->slots[i] * args->slot_rows;
+        for (int64_t j = 0; args->slots[i] < 0 && j < args->out.cols; j++) {
+            ref_put(args->out, i, j, 0.0);
+        }
+        if (args->slots[i] < 0) {
+            continue;
+        }
         s.count = 0;
         see(&s, base, base + args->positions[i]);
         narrow(&s, args->window);
@@ -500,7 +506,7 @@ void ref_cache_append(const lc_cache_append_args *args)
 {
     for (int64_t i = 0; i < args->k.rows; i++) {
         const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
-        for (int64_t j = 0; j < args->k.cols; j++) {
+        for (int64_t j = 0; args->slots[i] >= 0 && j < args->k.cols; j++) {
             ref_put(args->k_cache, row, j, ref_get(args->k, i, j));
             ref_put(args->v_cache, row, j, ref_get(args->v, i, j));
         }
