@@ -376,6 +376,13 @@ static lc_code cuda_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
     return lc_cuda_result(lc_cuda_copy(to, from, lc_cuda_of(device)->stream), "copy", err);
 }
 
+static lc_code cuda_advance(lc_device *device, const lc_advance_args *args, lc_err *err)
+{
+    LC_RANGE("advance");
+    LC_TRY(lc_advance_check(args, err));
+    return lc_cuda_result(lc_cuda_advance(args, lc_cuda_of(device)->stream), "advance", err);
+}
+
 static lc_code cuda_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err)
 {
     LC_RANGE("add_sums");
@@ -407,6 +414,7 @@ const lc_ops lc_cuda_ops = {
     .host_alloc = lc_cuda_host_alloc,
     .host_free = lc_cuda_host_free,
     .upload_queued = lc_cuda_upload_queued,
+    .download_queued = lc_cuda_download_queued,
     .host_wait = lc_cuda_host_wait,
     .set_workspace = lc_cuda_set_workspace,
     .record_begin = lc_cuda_record_begin,
@@ -440,6 +448,7 @@ const lc_ops lc_cuda_ops = {
     .scatter_rows = cuda_scatter_rows,
     .cross_entropy = cuda_cross_entropy,
     .sample = cuda_sample,
+    .advance = cuda_advance,
     .add_sums = cuda_add_sums,
     .adamw = cuda_adamw,
 };

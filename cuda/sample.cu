@@ -1,4 +1,5 @@
-/* Choosing tokens from rows of logits: the first largest, or by weights that are whole numbers. */
+/* Choosing tokens from rows of logits: the first largest, or by weights that are whole numbers; and
+ * what the chosen tokens' own step reads. */
 #include "kernels.h"
 #include "rows.cuh"
 
@@ -320,5 +321,45 @@ cudaError_t lc_cuda_sample(const lc_sample_args *args, cudaStream_t stream)
     } else {
         GPU_LAUNCH((sample_kernel<float>), blocks, SAMPLE_THREADS, 0, stream, *args);
     }
+    return cudaGetLastError();
+}
+
+/* ---- on to the next step ---- */
+
+namespace
+{
+constexpr int ADVANCE_THREADS = 128;
+
+/*
+ * Row m of the next step: id, position, slot and number; cos and sin of its position. Grid: M,
+ * block: 128, of which one thread writes the numbers. Moves 16 bytes of each of D/2 angles.
+ */
+__global__ void __launch_bounds__(ADVANCE_THREADS) advance_kernel(const lc_advance_args args)
+{
+    const int m = (int)blockIdx.x, half = (int)args.cos_by_position.cols;
+    const int position = args.chosen_positions[m];
+    const int64_t known = min((int64_t)position, args.cos_by_position.rows - 1);
+    for (int d = (int)threadIdx.x; args.cos != NULL && d < half; d += ADVANCE_THREADS) {
+        args.cos[(int64_t)m * half + d] = row_of<float>(args.cos_by_position, known)[d];
+        args.sin[(int64_t)m * half + d] = row_of<float>(args.sin_by_position, known)[d];
+    }
+    __syncthreads(); /* all have read the position */
+    if (threadIdx.x == 0) {
+        args.ids[m] = max(args.chosen[m], 0);
+        args.positions[m] = position;
+        args.row_slots[m] = args.slots[m];
+        args.rows[m] = m;
+        args.chosen_positions[m] = position + 1;
+    }
+}
+
+} // namespace
+
+cudaError_t lc_cuda_advance(const lc_advance_args *args, cudaStream_t stream)
+{
+    if (args->count == 0) {
+        return cudaSuccess;
+    }
+    GPU_LAUNCH(advance_kernel, (unsigned)args->count, ADVANCE_THREADS, 0, stream, *args);
     return cudaGetLastError();
 }

@@ -44,6 +44,7 @@ typedef struct lc_memory_rules {
     int64_t pitch;        /* strides of activations are multiples of so many elements */
     int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
     bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
+    bool runs_ahead;      /* what is queued runs while the host goes on */
     int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
     /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to
      * be recorded (lc_ops.record_begin). The rows behind it belong to no document. */
@@ -372,6 +373,19 @@ typedef struct lc_sample_args {
     int32_t *ids;              /* [out] M */
 } lc_sample_args;
 
+/* What the next step of M sequences reads: row m is the token that sequence m has just chosen. */
+typedef struct lc_advance_args {
+    int64_t count;             /* M */
+    const int32_t *chosen;     /* [in] M; below 0 counts as 0 */
+    const int32_t *slots;      /* [in] M: of the sequences; -1: none */
+    int32_t *chosen_positions; /* [in,out] M: of `chosen`; then one further */
+    /* Rotation by position; from the last on it stays the same. cos, sin NULL: none. */
+    lc_mat cos_by_position, sin_by_position; /* [in] P x D/2, F32, dense */
+    int32_t *ids, *positions, *row_slots;    /* [out] M */
+    int32_t *rows;                           /* [out] M: 0, 1, .. */
+    float *cos, *sin;                        /* [out] M x D/2 */
+} lc_advance_args;
+
 /* c1..c10: 2^32 ln(2)^k / k! */
 #define LC_EXP2_TERMS \
     2977044472u, 1031764991u, 238388332u, 41309550u, 5726720u, 661577u, 65510u, 5676u, 437u, 30u
@@ -454,6 +468,10 @@ typedef struct lc_ops {
      * Two slots, so that one can be filled while the other is on its way. */
     LC_WARN_UNUSED lc_code (*upload_queued)(lc_device *device, void *to, const void *from,
                                             size_t bytes, int slot, lc_err *err);
+    /* Queues a copy into such memory, which holds it once host_wait(slot) has returned; slots from
+     * LC_HOST_SLOTS on. */
+    LC_WARN_UNUSED lc_code (*download_queued)(lc_device *device, void *to, const void *from,
+                                              size_t bytes, int slot, lc_err *err);
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
     /* Borrowed until the device is closed or another one is set. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
@@ -516,6 +534,7 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args,
                                             lc_err *err);
     LC_WARN_UNUSED lc_code (*sample)(lc_device *device, const lc_sample_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*advance)(lc_device *device, const lc_advance_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*add_sums)(lc_device *device, const lc_add_sums_args *args,
                                        lc_err *err);
     LC_WARN_UNUSED lc_code (*adamw)(lc_device *device, const lc_adamw_args *args, lc_err *err);
@@ -531,7 +550,8 @@ struct lc_device {
     void *state;                  /* owned by the backend */
 };
 
-#define LC_HOST_SLOTS 2
+#define LC_HOST_SLOTS 2 /* of queued uploads */
+#define LC_READ_SLOTS 2 /* of queued downloads, numbered behind them */
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))

@@ -560,6 +560,34 @@ lc_code lc_sample_check(const lc_sample_args *args, const lc_op_rules *rules, lc
     return is_array(at, "ids", args->ids, rows);
 }
 
+static lc_code check_rotation(place at, const char *field, lc_mat table, const float *rows)
+{
+    LC_TRY(is_present(at, field, rows));
+    LC_TRY(is_mat(at, field, table, table.rows, table.cols, F32_ONLY));
+    LC_TRY(is_at_least(at, field, ".rows", table.rows, 1));
+    return is_equal(at, field, ".ld", table.ld, table.cols);
+}
+
+lc_code lc_advance_check(const lc_advance_args *args, lc_err *err)
+{
+    const place at = {"advance", err, NULL};
+    LC_TRY(is_at_least(at, "count", "", args->count, 0));
+    LC_TRY(is_array(at, "chosen", args->chosen, args->count));
+    LC_TRY(is_array(at, "slots", args->slots, args->count));
+    LC_TRY(is_array(at, "chosen_positions", args->chosen_positions, args->count));
+    LC_TRY(is_array(at, "ids", args->ids, args->count));
+    LC_TRY(is_array(at, "positions", args->positions, args->count));
+    LC_TRY(is_array(at, "row_slots", args->row_slots, args->count));
+    LC_TRY(is_array(at, "rows", args->rows, args->count));
+    if (args->cos == NULL && args->sin == NULL) {
+        return LC_OK;
+    }
+    LC_TRY(check_rotation(at, "cos", args->cos_by_position, args->cos));
+    LC_TRY(check_rotation(at, "sin", args->sin_by_position, args->sin));
+    LC_TRY(is_equal(at, "sin", ".rows", args->sin_by_position.rows, args->cos_by_position.rows));
+    return is_equal(at, "sin", ".cols", args->sin_by_position.cols, args->cos_by_position.cols);
+}
+
 lc_code lc_add_sums_check(const lc_add_sums_args *args, lc_err *err)
 {
     const place at = {"add_sums", err, NULL};

@@ -408,6 +408,7 @@ const op_row op_rows[] = {
     ROW(scatter_rows),
     ROW(cross_entropy),
     ROW(sample),
+    ROW(advance),
     ROW(add_sums),
     ROW(adamw),
 };

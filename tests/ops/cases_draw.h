@@ -73,6 +73,7 @@ DECLARE_ROW(gather_rows);
 DECLARE_ROW(scatter_rows);
 DECLARE_ROW(cross_entropy);
 DECLARE_ROW(sample);
+DECLARE_ROW(advance);
 DECLARE_ROW(add_sums);
 DECLARE_ROW(adamw);
 

@@ -538,7 +538,7 @@ static void test_sample(void **state)
     int32_t ids[2];
     const lc_sample_args good = {
         .logits = mat(0, 2, 7), .rows = rows, .positions = positions, .ids = ids};
-    ACCEPTS(sample, );
+    ACCEPTS(sample, (void)other);
     ACCEPTS(sample, other.logits.rows = 0; other.rows = NULL; other.ids = NULL);
     REFUSES_MAT(sample, logits);
     REFUSES_NULL(sample, rows);
@@ -546,6 +546,41 @@ static void test_sample(void **state)
     REFUSES_NULL(sample, ids);
     REFUSES(sample, bad.logits.cols = bad.logits.ld = LC_MAX_SAMPLE_VOCAB + 1, "logits",
             "logits.cols is 1048577, expected at most 1048576");
+}
+
+static void test_advance(void **state)
+{
+    (void)state;
+    int32_t chosen[2] = {5, -1}, slots[2] = {0, -1}, places[2] = {3, 4}, out[4][2];
+    const lc_advance_args good = {.count = 2,
+                                  .chosen = chosen,
+                                  .slots = slots,
+                                  .chosen_positions = places,
+                                  .cos_by_position = lc_mat_f32(data[0], 5, 8, 8),
+                                  .sin_by_position = lc_mat_f32(data[1], 5, 8, 8),
+                                  .ids = out[0],
+                                  .positions = out[1],
+                                  .row_slots = out[2],
+                                  .rows = out[3],
+                                  .cos = data[2],
+                                  .sin = data[3]};
+    ACCEPTS(advance, (void)other);
+    ACCEPTS(advance, other.cos = other.sin = NULL);
+    ACCEPTS(advance, other.count = 0; other.chosen = NULL; other.ids = NULL);
+    REFUSES(advance, bad.count = -1, "count", "count is -1, expected at least 0");
+    REFUSES_NULL(advance, chosen);
+    REFUSES_NULL(advance, slots);
+    REFUSES_NULL(advance, chosen_positions);
+    REFUSES_NULL(advance, ids);
+    REFUSES_NULL(advance, positions);
+    REFUSES_NULL(advance, row_slots);
+    REFUSES_NULL(advance, rows);
+    REFUSES_NULL(advance, sin);
+    REFUSES(advance, bad.cos_by_position.ld = 9, "cos", "cos.ld is 9, expected 8");
+    REFUSES(advance, bad.cos_by_position.rows = 0, "cos", "cos.rows is 0, expected at least 1");
+    REFUSES(advance, bad.sin_by_position.rows = 4, "sin", "sin.rows is 4, expected 5");
+    REFUSES(advance, bad.sin_by_position.cols = bad.sin_by_position.ld = 6, "sin",
+            "sin.cols is 6, expected 8");
 }
 
 static void test_cross_entropy(void **state)
@@ -656,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_advance),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

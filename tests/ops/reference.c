@@ -683,6 +683,23 @@ void ref_sample(const lc_sample_args *args)
     }
 }
 
+void ref_advance(const lc_advance_args *args)
+{
+    for (int64_t m = 0; m < args->count; m++) {
+        const int64_t half = args->cos_by_position.cols, last = args->cos_by_position.rows - 1;
+        const int64_t known =
+            args->chosen_positions[m] > last ? last : (int64_t)args->chosen_positions[m];
+        args->ids[m] = args->chosen[m] < 0 ? 0 : args->chosen[m];
+        args->positions[m] = args->chosen_positions[m]++;
+        args->row_slots[m] = args->slots[m];
+        args->rows[m] = (int32_t)m;
+        for (int64_t d = 0; args->cos != NULL && d < half; d++) {
+            args->cos[m * half + d] = (float)ref_get(args->cos_by_position, known, d);
+            args->sin[m * half + d] = (float)ref_get(args->sin_by_position, known, d);
+        }
+    }
+}
+
 void ref_add_sums(const lc_add_sums_args *args)
 {
     for (int64_t i = 0; i < args->count; i++) {

@@ -1,7 +1,7 @@
 /*
  * Choosing tokens: the first largest logit, or by whole-number weights as ops.h defines them. The
  * place of a token in the order of weights is found digit by digit of q, from sums of weights by
- * digit; nothing is sorted or stored.
+ * digit; nothing is sorted or stored. And what the chosen tokens' own step reads.
  */
 #include "ops/cpu/cpu.h"
 
@@ -193,5 +193,28 @@ lc_code lc_cpu_sample(lc_device *device, const lc_sample_args *args, lc_err *err
 {
     LC_TRY(lc_sample_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->logits.rows, 16 * args->logits.cols, sample_rows, args);
+    return LC_OK;
+}
+
+/* A few numbers a row: one thread. */
+lc_code lc_cpu_advance(lc_device *device, const lc_advance_args *args, lc_err *err)
+{
+    (void)device;
+    LC_TRY(lc_advance_check(args, err));
+    const int64_t half = args->cos_by_position.cols, last = args->cos_by_position.rows - 1;
+    for (int64_t m = 0; m < args->count; m++) {
+        const int32_t position = args->chosen_positions[m];
+        const int64_t known = position < last ? position : last;
+        args->ids[m] = args->chosen[m] > 0 ? args->chosen[m] : 0;
+        args->positions[m] = position;
+        args->row_slots[m] = args->slots[m];
+        args->rows[m] = (int32_t)m;
+        args->chosen_positions[m] = position + 1;
+        if (args->cos != NULL) {
+            const size_t bytes = (size_t)half * sizeof(float);
+            memcpy(args->cos + m * half, lc_row_f32(args->cos_by_position, known), bytes);
+            memcpy(args->sin + m * half, lc_row_f32(args->sin_by_position, known), bytes);
+        }
+    }
     return LC_OK;
 }
