@@ -18,7 +18,24 @@ template <class T> struct CachedArgs {
     int kv_heads, group; /* group: query heads per kv head */
     int dim, window;
     float scale_log2; /* scale * log2(e) */
+    lc_key_parts parts;
+    float *part_sums;  /* N x H x parts.count x D: of p v, not divided; NULL with one part */
+    float *part_stats; /* N x H x parts.count x 2: maximum, sum of p */
 };
+
+/* The keys that a row sees: how many, and the first one's cache row. */
+struct RowKeys {
+    int64_t first;
+    int count;
+};
+
+/* None for a row of no sequence. */
+template <class T> __device__ __forceinline__ RowKeys keys_of(const CachedArgs<T> &args, int row)
+{
+    const int slot = args.slots[row], position = args.positions[row];
+    const int first = max(0, position - args.window + 1);
+    return {(int64_t)slot * args.slot_rows + first, slot < 0 ? 0 : position + 1 - first};
+}
 
 /* Shared memory of a block: for each warp two stages of 32 keys, rows padded by 16 bytes, and the
  * weights of a stage; the queries; at the end the stages hold what the warps have found. As many
@@ -181,18 +198,40 @@ __device__ __forceinline__ void leave_state(const CachedState<PAIRS> &state, flo
     }
 }
 
+/* Sums of the warps' parts, or of those of blocks, in their order: the maximum first. */
+struct Together {
+    float most, sum, out;
+
+    /* Part i of `count`: stats[i*stride] its maximum and sum, sums[i*sums_stride] its column. */
+    __device__ __forceinline__ Together(const float *stats, int stride, const float *sums,
+                                        int sums_stride, int count)
+        : most(-INFINITY), sum(0.0f), out(0.0f)
+    {
+        for (int i = 0; i < count; i++) {
+            most = fmaxf(most, stats[i * stride]);
+        }
+        for (int i = 0; i < count; i++) {
+            const float share = exp2f(stats[i * stride] - most);
+            sum += share * stats[i * stride + 1];
+            out += share * sums[i * sums_stride];
+        }
+    }
+};
+
 /* out[n,h,:] = sum_j p_j v_j over the cache rows slots[n]*slot_rows + j, max(0, pos-W+1) <= j <=
- * pos, p = softmax(scale q k_j).
+ * pos, p = softmax(scale q k_j); 0 for slot -1.
  *
  * q, out N x H*D, caches (slots*slot_rows) x K*D with any ld; D <= DIM. Grid: (N*K, groups of at
- * most 8 query heads of a kv head), block WARPS*32. Warp w takes keys 32*(w + i*WARPS).. counted
- * from the row's first: keys through shared memory, a lane for each, values straight from global
- * memory, two columns a lane. At the end the warps' parts are put together in their order.
+ * most 8 query heads of a kv head, parts of the keys), block WARPS*32. A block takes one part of
+ * the row's keys, counted from the row's first; of it warp w takes keys 32*(w + i*WARPS)..: keys
+ * through shared memory, a lane for each, values straight from global memory, two columns a lane.
+ * At the end the warps' parts are put together in their order. With one part that is the result,
+ * else it goes to part_sums and part_stats, and cached_together makes the result of them.
  *
  * Bytes: 4*D a key and group of 8 heads in BF16. Deterministic, and a row's result does not depend
- * on the others: how its keys are split follows from the row alone. Limits: one row of a kv head
- * has one block, so that a few long sequences leave most of the GPU idle, and a prefill of M rows
- * reads its keys M times (from the L2 cache) and uses no tensor cores. */
+ * on the others: how its keys are cut follows from its own position and the cache's length. Limits:
+ * a prefill of M rows reads its keys M times (from the L2 cache) and uses no tensor cores; blocks
+ * behind a row's last key are launched and end at once. */
 template <class T, int DIM>
 __global__ void __launch_bounds__(CachedTile<T, DIM>::THREADS, 1)
     attention_cached(CachedArgs<T> args)
@@ -200,22 +239,31 @@ __global__ void __launch_bounds__(CachedTile<T, DIM>::THREADS, 1)
     using Tile = CachedTile<T, DIM>;
     GPU_DYN_SHARED(unsigned char, stages);
     float *const queries = reinterpret_cast<float *>(stages + Tile::STAGES);
-    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = (int)blockIdx.z;
     float *const all_weights = queries + CACHED_HEADS * DIM;
     float *const weights = all_weights + warp * CACHED_HEADS * WARP;
     float *const stats = all_weights + Tile::WARPS * CACHED_HEADS * WARP;
     const int row = (int)blockIdx.x / args.kv_heads, kv_head = (int)blockIdx.x % args.kv_heads;
-    const int first_member = (int)blockIdx.y * CACHED_HEADS;
-    const int heads = min(CACHED_HEADS, args.group - first_member);
-    const int column = (kv_head * args.group + first_member) * args.dim;
+    const int first_head = kv_head * args.group + (int)blockIdx.y * CACHED_HEADS;
+    const int heads = min(CACHED_HEADS, args.group - (int)blockIdx.y * CACHED_HEADS);
+    const int column = first_head * args.dim;
+    const RowKeys seen = keys_of(args, row);
+    T *const out = args.out + (int64_t)row * args.out_ld + column;
+    const int keys = min(args.parts.keys, seen.count - part * args.parts.keys);
+    if (keys <= 0) {
+        for (int i = threadIdx.x; seen.count == 0 && part == 0 && i < heads * args.dim;
+             i += Tile::THREADS) {
+            out[i] = as_element<T>(0.0f);
+        }
+        return;
+    }
     for (int i = threadIdx.x; i < heads * args.dim; i += Tile::THREADS) {
         queries[i / args.dim * DIM + i % args.dim] =
             as_float(args.q[(int64_t)row * args.q_ld + column + i]);
     }
 
-    const int position = args.positions[row], first = max(0, position - args.window + 1);
-    const int64_t cache_row = (int64_t)args.slots[row] * args.slot_rows + first;
-    const int keys = position + 1 - first, blocks = (keys + WARP - 1) / WARP;
+    const int64_t cache_row = seen.first + (int64_t)part * args.parts.keys;
+    const int blocks = (keys + WARP - 1) / WARP;
     const T *const k = args.k + cache_row * args.k_ld + kv_head * args.dim;
     const T *const v = args.v + cache_row * args.v_ld + kv_head * args.dim;
     unsigned char *const stage = stages + warp * 2 * Tile::STAGE;
@@ -258,19 +306,45 @@ __global__ void __launch_bounds__(CachedTile<T, DIM>::THREADS, 1)
     float *const sums = reinterpret_cast<float *>(stages);
     leave_state<DIM>(state, sums, stats, heads);
     __syncthreads();
+    const bool is_whole = seen.count <= args.parts.keys;
     for (int i = threadIdx.x; i < heads * args.dim; i += Tile::THREADS) {
-        const int head = i / args.dim;
-        float most = -INFINITY, sum = 0.0f, out = 0.0f;
-        for (int w = 0; w < Tile::WARPS; w++) {
-            most = fmaxf(most, stats[(w * CACHED_HEADS + head) * 2]);
+        const int head = i / args.dim, d = i % args.dim;
+        const Together found(stats + head * 2, CACHED_HEADS * 2, sums + head * DIM + d,
+                             CACHED_HEADS * DIM, Tile::WARPS);
+        if (is_whole) {
+            out[i] = as_element<T>(found.out / found.sum);
+            continue;
         }
-        for (int w = 0; w < Tile::WARPS; w++) {
-            const int at = w * CACHED_HEADS + head;
-            const float share = exp2f(stats[at * 2] - most);
-            sum += share * stats[at * 2 + 1];
-            out += share * sums[at * DIM + i % args.dim];
+        const int64_t head_row = (int64_t)row * args.kv_heads * args.group + first_head + head;
+        const int64_t at = head_row * args.parts.count + part;
+        args.part_sums[at * args.dim + d] = found.out;
+        if (d == 0) {
+            args.part_stats[at * 2] = found.most;
+            args.part_stats[at * 2 + 1] = found.sum;
         }
-        args.out[(int64_t)row * args.out_ld + column + i] = as_element<T>(out / sum);
+    }
+}
+
+/* The output of rows with several parts, which are put together in their order. Grid: (N*H), block:
+ * 128. Bytes: 4*D a part. Deterministic: the parts follow from the row alone. */
+constexpr int TOGETHER_THREADS = 128;
+
+template <class T>
+__global__ void __launch_bounds__(TOGETHER_THREADS) cached_together(CachedArgs<T> args)
+{
+    const int heads = args.kv_heads * args.group;
+    const int row = (int)blockIdx.x / heads, head = (int)blockIdx.x % heads;
+    const int keys = keys_of(args, row).count;
+    const int count = (keys + args.parts.keys - 1) / args.parts.keys;
+    if (count < 2) {
+        return; /* it is there */
+    }
+    const int64_t at = (int64_t)blockIdx.x * args.parts.count;
+    for (int d = threadIdx.x; d < args.dim; d += TOGETHER_THREADS) {
+        const Together found(args.part_stats + at * 2, 2, args.part_sums + at * args.dim + d,
+                             args.dim, count);
+        args.out[(int64_t)row * args.out_ld + head * args.dim + d] =
+            as_element<T>(found.out / found.sum);
     }
 }
 
@@ -283,37 +357,62 @@ static cudaError_t launch(const CachedArgs<T> &args, int64_t rows, cudaStream_t 
 {
     using Tile = CachedTile<T, DIM>;
     const dim3 grid((unsigned)(rows * args.kv_heads),
-                    (unsigned)((args.group + CACHED_HEADS - 1) / CACHED_HEADS));
+                    (unsigned)((args.group + CACHED_HEADS - 1) / CACHED_HEADS),
+                    (unsigned)args.parts.count);
     GPU_LAUNCH((attention_cached<T, DIM>), grid, dim3(Tile::THREADS), Tile::BYTES, stream, args);
+    if (args.parts.count > 1) {
+        GPU_LAUNCH((cached_together<T>), (unsigned)(rows * args.kv_heads * args.group),
+                   TOGETHER_THREADS, 0, stream, args);
+    }
     return cudaGetLastError();
 }
 
+/* `count` rows from `first` on. */
 template <class T>
-static cudaError_t launch_cached(const lc_attention_cached_args &args, cudaStream_t stream)
+static CachedArgs<T> cached_args(const lc_attention_cached_args &args, int64_t first, int64_t count,
+                                 float *scratch)
+{
+    const lc_key_parts parts = lc_cached_key_parts(args.slot_rows);
+    const int64_t part_count = count * args.heads * parts.count;
+    return {static_cast<const T *>(args.q.data) + first * args.q.ld,
+            static_cast<const T *>(args.k_cache.data),
+            static_cast<const T *>(args.v_cache.data),
+            static_cast<T *>(args.out.data) + first * args.out.ld,
+            args.q.ld,
+            args.k_cache.ld,
+            args.v_cache.ld,
+            args.out.ld,
+            args.slots + first,
+            args.positions + first,
+            args.slot_rows,
+            (int)args.kv_heads,
+            (int)(args.heads / args.kv_heads),
+            (int)args.head_dim,
+            args.window > 0 && args.window < NO_WINDOW ? (int)args.window : NO_WINDOW,
+            args.scale * LOG2_E,
+            parts,
+            parts.count > 1 ? scratch + part_count * 2 : NULL,
+            scratch};
+}
+
+template <class T>
+static cudaError_t launch_cached(const lc_attention_cached_args &args, float *scratch,
+                                 cudaStream_t stream)
 {
     if (args.head_dim % Pack<T>::COUNT != 0) {
         return cudaErrorInvalidValue;
     }
-    const CachedArgs<T> cached = {static_cast<const T *>(args.q.data),
-                                  static_cast<const T *>(args.k_cache.data),
-                                  static_cast<const T *>(args.v_cache.data),
-                                  static_cast<T *>(args.out.data),
-                                  args.q.ld,
-                                  args.k_cache.ld,
-                                  args.v_cache.ld,
-                                  args.out.ld,
-                                  args.slots,
-                                  args.positions,
-                                  args.slot_rows,
-                                  (int)args.kv_heads,
-                                  (int)(args.heads / args.kv_heads),
-                                  (int)args.head_dim,
-                                  args.window > 0 && args.window < NO_WINDOW ? (int)args.window
-                                                                             : NO_WINDOW,
-                                  args.scale * LOG2_E};
-    return CachedWidths::pick(args.head_dim, [&](auto dim) {
-        return launch<T, decltype(dim)::value>(cached, args.q.rows, stream);
-    });
+    const int64_t rows = args.q.rows,
+                  at_once = lc_cuda_cached_rows(rows, args.heads, args.head_dim, args.slot_rows);
+    cudaError_t error = cudaSuccess;
+    for (int64_t first = 0; first < rows && error == cudaSuccess; first += at_once) {
+        const int64_t count = rows - first < at_once ? rows - first : at_once;
+        const CachedArgs<T> cached = cached_args<T>(args, first, count, scratch);
+        error = CachedWidths::pick(args.head_dim, [&](auto dim) {
+            return launch<T, decltype(dim)::value>(cached, count, stream);
+        });
+    }
+    return error;
 }
 
 template <class T, int DIM> static cudaError_t prepare()
@@ -334,20 +433,21 @@ cudaError_t attention_cached_prepare()
     return error != cudaSuccess ? error : prepare_all<float>();
 }
 
-cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaStream_t stream)
+cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, void *scratch,
+                                     cudaStream_t stream)
 {
     if (args->q.rows == 0) {
         return cudaSuccess;
     }
     if (args->kv_heads <= 0 || args->heads % args->kv_heads != 0 || args->head_dim <= 0 ||
-        args->head_dim > 256 || args->scale <= 0.0f || args->q.rows > INT32_MAX / args->kv_heads) {
+        args->head_dim > 256 || args->scale <= 0.0f || args->q.rows > INT32_MAX / args->heads) {
         return cudaErrorInvalidValue;
     }
     switch (args->q.dtype) {
     case LC_F32:
-        return launch_cached<float>(*args, stream);
+        return launch_cached<float>(*args, static_cast<float *>(scratch), stream);
     case LC_BF16:
-        return launch_cached<bf16>(*args, stream);
+        return launch_cached<bf16>(*args, static_cast<float *>(scratch), stream);
     default:
         return cudaErrorInvalidValue;
     }

@@ -56,10 +56,13 @@ cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, vo
 /* ---- attention*.cu ---- */
 cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream);
-cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, cudaStream_t stream);
+cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, void *scratch,
+                                     cudaStream_t stream);
 
-/* ---- loss.cu, optimizer.cu ---- */
+/* ---- loss.cu, sample.cu, optimizer.cu ---- */
 cudaError_t lc_cuda_cross_entropy(const lc_cross_entropy_args *args, cudaStream_t stream);
+cudaError_t lc_cuda_sample(const lc_sample_args *args, cudaStream_t stream);
+cudaError_t lc_cuda_advance(const lc_advance_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_add_sums(const lc_add_sums_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_lora_publish(const lc_lora_publish_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_adamw(const lc_adamw_args *args, void *scratch, cudaStream_t stream);

@@ -49,9 +49,17 @@ static size_t scratch_bytes(const lc_workspace_extent *e)
                                                                &e->gate_up));
 }
 
+static size_t generation_bytes(const lc_workspace_extent *e)
+{
+    return e->cache_rows == 0
+               ? 0
+               : lc_cuda_attention_cached_scratch(e->tokens, e->heads, e->head_dim, e->cache_rows);
+}
+
 static size_t workspace_bytes(const lc_workspace_extent *extent)
 {
-    const size_t scratch = extent->masters > 0 ? scratch_bytes(extent) : 0;
+    const size_t scratch =
+        max_size(extent->masters > 0 ? scratch_bytes(extent) : 0, generation_bytes(extent));
     const bool is_large = extent->tokens * extent->width >= LARGE_ACTIVATION ||
                           scratch + SMALL_PRODUCT_BYTES >= 2 * PRODUCT_BYTES;
     return is_large ? PRODUCT_BYTES + max_size(scratch, PRODUCT_BYTES)
@@ -70,6 +78,7 @@ const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .pitch = PITCH,
                                         .alignment = ALIGNMENT,
                                         .can_share = true,
+                                        .runs_ahead = true,
                                         .head_rows = 2048,
                                         .round_rows = round_rows,
                                         .workspace_bytes = workspace_bytes,

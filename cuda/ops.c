@@ -41,11 +41,11 @@ LAUNCHED(qk_rope, x)
 LAUNCHED(qk_rope_backward, dy)
 LAUNCHED(attention, q)
 LAUNCHED(attention_backward, q)
-LAUNCHED(attention_cached, q)
 LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
 LAUNCHED(scatter_rows, x)
 LAUNCHED(cross_entropy, logits)
+LAUNCHED(sample, logits)
 
 /* ---- swiglu ---- */
 
@@ -107,6 +107,23 @@ static lc_code cuda_swiglu_backward(lc_device *device, const lc_swiglu_backward_
                           "swiglu_backward_lora", err);
 }
 
+/* ---- attention over a cache ---- */
+
+static lc_code cuda_attention_cached(lc_device *device, const lc_attention_cached_args *args,
+                                     lc_err *err)
+{
+    LC_RANGE("attention_cached");
+    LC_TRY(lc_attention_cached_check(args, lc_cuda_rules_of(args->q.dtype), err));
+    lc_cuda *cuda = lc_cuda_of(device);
+    void *scratch = NULL;
+    LC_TRY(lc_cuda_take_scratch(cuda,
+                        lc_cuda_attention_cached_scratch(args->q.rows, args->heads, args->head_dim,
+                                                         args->slot_rows),
+                        &scratch, err));
+    return lc_cuda_result(lc_cuda_attention_cached(args, scratch, cuda->stream), "attention_cached",
+                          err);
+}
+
 /* ---- copies, sums, optimizer ---- */
 
 static lc_code cuda_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
@@ -114,6 +131,13 @@ static lc_code cuda_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
     LC_RANGE("copy");
     LC_TRY(lc_copy_check(to, from, err));
     return lc_cuda_result(lc_cuda_copy(to, from, lc_cuda_of(device)->stream), "copy", err);
+}
+
+static lc_code cuda_advance(lc_device *device, const lc_advance_args *args, lc_err *err)
+{
+    LC_RANGE("advance");
+    LC_TRY(lc_advance_check(args, err));
+    return lc_cuda_result(lc_cuda_advance(args, lc_cuda_of(device)->stream), "advance", err);
 }
 
 static lc_code cuda_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err)
@@ -147,6 +171,7 @@ const lc_ops lc_cuda_ops = {
     .host_alloc = lc_cuda_host_alloc,
     .host_free = lc_cuda_host_free,
     .upload_queued = lc_cuda_upload_queued,
+    .download_queued = lc_cuda_download_queued,
     .host_wait = lc_cuda_host_wait,
     .set_workspace = lc_cuda_set_workspace,
     .record_begin = lc_cuda_record_begin,
@@ -179,6 +204,8 @@ const lc_ops lc_cuda_ops = {
     .gather_rows = cuda_gather_rows,
     .scatter_rows = cuda_scatter_rows,
     .cross_entropy = cuda_cross_entropy,
+    .sample = cuda_sample,
+    .advance = cuda_advance,
     .add_sums = cuda_add_sums,
     .adamw = cuda_adamw,
 };

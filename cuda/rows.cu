@@ -136,9 +136,9 @@ cudaError_t lc_cuda_scatter_rows(const lc_scatter_rows_args *args, cudaStream_t 
 namespace
 {
 /*
- * Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches; blockIdx.z 0: k, 1:
- * v. Grid and block: row_teams, 4 packs of a row per thread. No shared memory. Moves 4 rows each.
- * The places are distinct.
+ * Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches, with slot -1 none;
+ * blockIdx.z 0: k, 1: v. Grid and block: row_teams, 4 packs of a row per thread. No shared memory.
+ * Moves 4 rows each. The places are distinct.
  */
 struct CacheAppend {
     const int32_t *slots, *positions;
@@ -154,8 +154,10 @@ __global__ void __launch_bounds__(ROW_THREADS)
     RowPlace at = row_place(shift);
     for (; at.row < args.count; at.row += at.row_step) {
         const int64_t row = args.slots[at.row] * args.slot_rows + args.positions[at.row];
-        copy_packs(from.data + at.row * from.ld, to.data + row * to.ld, packs, at.item,
-                   at.item_step);
+        if (args.slots[at.row] >= 0) {
+            copy_packs(from.data + at.row * from.ld, to.data + row * to.ld, packs, at.item,
+                       at.item_step);
+        }
     }
 }
 

@@ -74,3 +74,25 @@ size_t lc_cuda_adamw_scratch(int64_t count)
 {
     return LC_ADAMW_SCALARS_BYTES + (size_t)lc_adamw_blocks(count) * sizeof(double);
 }
+
+/* Sums of the values, the maximum and the sum of the weights: of each part of each head. */
+static int64_t cached_row_bytes(int64_t heads, int64_t head_dim, int64_t slot_rows)
+{
+    return heads * lc_cached_key_parts(slot_rows).count * (head_dim + 2) * (int64_t)sizeof(float);
+}
+
+int64_t lc_cuda_cached_rows(int64_t rows, int64_t heads, int64_t head_dim, int64_t slot_rows)
+{
+    const int64_t most = LC_CACHED_BYTES / cached_row_bytes(heads, head_dim, slot_rows);
+    const int64_t at_once = lc_cached_key_parts(slot_rows).count == 1 || rows < most ? rows : most;
+    return at_once > 1 ? at_once : 1;
+}
+
+size_t lc_cuda_attention_cached_scratch(int64_t rows, int64_t heads, int64_t head_dim,
+                                        int64_t slot_rows)
+{
+    return lc_cached_key_parts(slot_rows).count == 1
+               ? 0
+               : (size_t)(lc_cuda_cached_rows(rows, heads, head_dim, slot_rows) *
+                          cached_row_bytes(heads, head_dim, slot_rows));
+}

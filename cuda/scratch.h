@@ -12,11 +12,14 @@
 extern "C" {
 #endif
 
-#define LC_LORA_TILE           16   /* rows and columns of an operand of the tensor cores */
-#define LC_LORA_BLOCK_RANK     64   /* slots that one block takes; wider tails take several */
-#define LC_LORA_BLOCKS         256  /* blocks that a launch should have, as far as rows allow */
-#define LC_LORA_DX_COLUMNS     256  /* columns of a block of lora_dx */
-#define LC_SWIGLU_FUSED_RANK   32   /* widest part that the fused swiglu backward takes */
+#define LC_LORA_TILE           16  /* rows and columns of an operand of the tensor cores */
+#define LC_LORA_BLOCK_RANK     64  /* slots that one block takes; wider tails take several */
+#define LC_LORA_BLOCKS         256 /* blocks that a launch should have, as far as rows allow */
+#define LC_LORA_DX_COLUMNS     256 /* columns of a block of lora_dx */
+#define LC_SWIGLU_FUSED_RANK   32  /* widest part that the fused swiglu backward takes */
+#define LC_CACHED_KEYS         256 /* keys of a part of attention over a cache, at least */
+#define LC_CACHED_PARTS        64  /* parts of a row at most */
+#define LC_CACHED_BYTES        ((int64_t)16 << 20)
 #define LC_ADAMW_BLOCKS        1056 /* at most: 8 on each of 132 multiprocessors */
 #define LC_ADAMW_BLOCK         4096 /* floats that a block should have at least */
 #define LC_ADAMW_SCALARS_BYTES 64   /* the beginning of AdamW's scratch; partial sums follow */
@@ -62,12 +65,32 @@ static inline int lc_adamw_blocks(int64_t count)
     return (int)(blocks < LC_ADAMW_BLOCKS ? blocks : LC_ADAMW_BLOCKS);
 }
 
+/* How the keys of a row of attention over a cache are cut: into parts of `keys` each, counted from
+ * the first that it sees; by the length of the cache alone. */
+typedef struct lc_key_parts {
+    int32_t keys, count; /* at most */
+} lc_key_parts;
+
+static inline lc_key_parts lc_cached_key_parts(int64_t slot_rows)
+{
+    const int64_t even = lc_ceil_div(slot_rows, LC_CACHED_PARTS);
+    const int64_t keys = lc_ceil_div(even > LC_CACHED_KEYS ? even : LC_CACHED_KEYS, 128) * 128;
+    const lc_key_parts parts = {(int32_t)keys, (int32_t)lc_ceil_div(slot_rows, keys)};
+    return parts;
+}
+
+/* Rows of attention over a cache that are in flight at once: their parts take at most
+ * LC_CACHED_BYTES, or as much as one row needs. */
+int64_t lc_cuda_cached_rows(int64_t rows, int64_t heads, int64_t head_dim, int64_t slot_rows);
+
 /* Bytes of scratch; 0 where there is no part. `out`: columns of dY, in which the parts stand. */
 size_t lc_cuda_lora_dy_scratch(int64_t rows, int64_t out, const lc_lora_parts *parts);
 size_t lc_cuda_lora_dx_scratch(int64_t rows, int64_t in, int64_t rank);
 size_t lc_cuda_swiglu_backward_lora_scratch(int64_t rows, int64_t mlp, int64_t rank_down,
                                             const lc_lora_parts *gate_up);
 size_t lc_cuda_adamw_scratch(int64_t count);
+size_t lc_cuda_attention_cached_scratch(int64_t rows, int64_t heads, int64_t head_dim,
+                                        int64_t slot_rows);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,8 @@
 /*
- * Which algorithm a product takes, and which way an op (ways.h). A choice holds for a class of products: all that differ only in
- * their number of rows, up to the next of eight sizes an octave, since batches rarely have the same
- * number twice. It is made with the largest of the class. Which choice a product takes depends on
- * its shape and the table alone, not on what was made before it.
+ * Which algorithm a product takes, and which way an op (ways.h). A choice holds for a class of
+ * products: all that differ only in their number of rows, up to the next of eight sizes an octave,
+ * since batches rarely have the same number twice. It is made with the largest of the class. Which
+ * choice a product takes depends on its shape and the table alone, not on what was made before it.
  */
 #ifndef LC_CUDA_TUNING_H
 #define LC_CUDA_TUNING_H

@@ -44,6 +44,7 @@ typedef struct lc_memory_rules {
     int64_t pitch;        /* strides of activations are multiples of so many elements */
     int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
     bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
+    bool runs_ahead;      /* what is queued runs while the host goes on */
     int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
     /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to
      * be recorded (lc_ops.record_begin). The rows behind it belong to no document. */
@@ -127,7 +128,8 @@ struct lc_workspace_extent {
     int64_t width, mlp;
     int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
     lc_lora_parts qkv, o, gate_up, down;
-    int64_t masters; /* floats of all adapters; 0: no training */
+    int64_t masters;                     /* floats of all adapters; 0: no training */
+    int64_t heads, head_dim, cache_rows; /* of generation; 0 cache rows: none */
 };
 
 /* s = drop(x) a^T; with dropout each part has a mask of its own. */
@@ -174,8 +176,8 @@ typedef struct lc_lora_dropout_backward_args {
     lc_mat dx;      /* [acc] N x in */
 } lc_lora_dropout_backward_args;
 
-/* dx = dy w, or dx += dy w. With a border dy and w have out+R. With `lora` dS and dB are made first:
- * what lora_dy makes of the first `out` columns of dy. */
+/* dx = dy w, or dx += dy w. With a border dy and w have out+R. With `lora` dS and dB are made
+ * first: what lora_dy makes of the first `out` columns of dy. */
 typedef struct lc_linear_backward_args {
     lc_mat dy;      /* [in] N x M */
     lc_mat w;       /* [in] M x in, F32 or BF16 */
@@ -275,7 +277,8 @@ typedef struct lc_attention_backward_args {
     lc_mat dq, dk, dv; /* [out] */
 } lc_attention_backward_args;
 
-/* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches. */
+/* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches; slot -1: nowhere,
+ * the row belongs to no sequence. */
 typedef struct lc_cache_append_args {
     const int32_t *slots;     /* [in] N */
     const int32_t *positions; /* [in] N; (slot, position) pairs are distinct */
@@ -286,7 +289,8 @@ typedef struct lc_cache_append_args {
 
 /* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence
  * slots[n] at positions[n]; its own key is already in the cache; it sees cache rows 0..positions[n]
- * of its slot. */
+ * of its slot. Slot -1: the row belongs to no sequence, its output is 0. A row's result does not
+ * depend on the others. */
 typedef struct lc_attention_cached_args {
     int32_t heads, kv_heads, head_dim;
     float scale;
@@ -343,6 +347,54 @@ typedef struct lc_cross_entropy_args {
     float *nll;     /* [out] M, not weighted */
     float *correct; /* [out] M, 0 or 1 */
 } lc_cross_entropy_args;
+
+#define LC_MAX_SAMPLE_VOCAB (1 << 20) /* the weights of so many tokens have a sum below 2^64 */
+
+/* How one row chooses its token. */
+typedef struct lc_sample_row {
+    float sharpness;       /* log2(e) / temperature, finite; 0: greedy */
+    uint32_t top_p;        /* share of the weight that the candidates make up, in 2^-32; 0: all */
+    uint32_t seed, stream; /* key of the random number */
+} lc_sample_row;
+
+/* ids[m] = the token that row m chooses; -1 where one of its logits is NaN or infinite. Greedy: the
+ * first largest logit. Else by weights that are whole numbers, so that their sums, and with them
+ * the choice, are the same everywhere and whatever the order of summation:
+ *
+ *   y = (largest - logit) * sharpness, each step in fp32; from 44 on the weight is 0
+ *   q = floor(2^26 y), n = floor(q / 2^26), f = q / 2^26 - n
+ *   weight = floor(2^11 p / 2^n), p = 2^(32 - f) by the series of LC_EXP2_TERMS:
+ *   p = 2^32 - f (c1 - f (c2 - f (.. c10))), each product rounded down
+ *
+ * With top_p the candidates are the fewest tokens, in order of q and then of id, whose weights
+ * reach its share of all. A random number of 64 bits u (words 0 and 1 of Philox4x32-10 with key
+ * (seed, stream), counter (position, 0, 0, 0)) takes the first candidate whose running sum is above
+ * floor(2^-64 u * sum), in that order, or from the last id to the first where all are
+ * candidates. */
+typedef struct lc_sample_args {
+    lc_mat logits;             /* [in] M x V, V at most LC_MAX_SAMPLE_VOCAB */
+    const lc_sample_row *rows; /* [in] M */
+    const int32_t *positions;  /* [in] M: of the tokens chosen, in their sequences */
+    int32_t *ids;              /* [out] M */
+} lc_sample_args;
+
+/* What the next step of M sequences reads: row m is the token that sequence m has just chosen. */
+typedef struct lc_advance_args {
+    int64_t count;             /* M */
+    const int32_t *chosen;     /* [in] M; below 0 counts as 0 */
+    const int32_t *slots;      /* [in] M: of the sequences; -1: none */
+    int32_t *chosen_positions; /* [in,out] M: of `chosen`; then one further */
+    /* Rotation by position; from the last on it stays the same. cos, sin NULL: none. */
+    lc_mat cos_by_position, sin_by_position; /* [in] P x D/2, F32, dense */
+    int32_t *ids, *positions, *row_slots;    /* [out] M */
+    int32_t *rows;                           /* [out] M: 0, 1, .. */
+    float *cos, *sin;                        /* [out] M x D/2 */
+} lc_advance_args;
+
+/* c1..c10: 2^32 ln(2)^k / k! */
+#define LC_EXP2_TERMS \
+    2977044472u, 1031764991u, 238388332u, 41309550u, 5726720u, 661577u, 65510u, 5676u, 437u, 30u
+#define LC_EXP2_TERM_COUNT 10
 
 /* Sums over supervised positions, kept on the device from micro-batch to micro-batch. */
 typedef struct lc_sums {
@@ -421,6 +473,10 @@ typedef struct lc_ops {
      * Two slots, so that one can be filled while the other is on its way. */
     LC_WARN_UNUSED lc_code (*upload_queued)(lc_device *device, void *to, const void *from,
                                             size_t bytes, int slot, lc_err *err);
+    /* Queues a copy into such memory, which holds it once host_wait(slot) has returned; slots from
+     * LC_HOST_SLOTS on. */
+    LC_WARN_UNUSED lc_code (*download_queued)(lc_device *device, void *to, const void *from,
+                                              size_t bytes, int slot, lc_err *err);
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
     /* Borrowed until the device is closed or another one is set. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
@@ -482,6 +538,8 @@ typedef struct lc_ops {
                                            lc_err *err);
     LC_WARN_UNUSED lc_code (*cross_entropy)(lc_device *device, const lc_cross_entropy_args *args,
                                             lc_err *err);
+    LC_WARN_UNUSED lc_code (*sample)(lc_device *device, const lc_sample_args *args, lc_err *err);
+    LC_WARN_UNUSED lc_code (*advance)(lc_device *device, const lc_advance_args *args, lc_err *err);
     LC_WARN_UNUSED lc_code (*add_sums)(lc_device *device, const lc_add_sums_args *args,
                                        lc_err *err);
     LC_WARN_UNUSED lc_code (*adamw)(lc_device *device, const lc_adamw_args *args, lc_err *err);
@@ -497,7 +555,8 @@ struct lc_device {
     void *state;                  /* owned by the backend */
 };
 
-#define LC_HOST_SLOTS 2
+#define LC_HOST_SLOTS 2 /* of queued uploads */
+#define LC_READ_SLOTS 2 /* of queued downloads, numbered behind them */
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))

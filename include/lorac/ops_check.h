@@ -69,6 +69,9 @@ LC_WARN_UNUSED lc_code lc_scatter_rows_check(const lc_scatter_rows_args *args,
                                              const lc_op_rules *rules, lc_err *err);
 LC_WARN_UNUSED lc_code lc_cross_entropy_check(const lc_cross_entropy_args *args,
                                               const lc_op_rules *rules, lc_err *err);
+LC_WARN_UNUSED lc_code lc_sample_check(const lc_sample_args *args, const lc_op_rules *rules,
+                                       lc_err *err);
+LC_WARN_UNUSED lc_code lc_advance_check(const lc_advance_args *args, lc_err *err);
 LC_WARN_UNUSED lc_code lc_add_sums_check(const lc_add_sums_args *args, lc_err *err);
 LC_WARN_UNUSED lc_code lc_adamw_check(const lc_adamw_args *args, lc_err *err);
 

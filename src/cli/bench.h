@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "lorac/backend.h"
+#include "model/config.h"
 
 #define LC_MAX_BENCH_BUFFERS 64
 
@@ -81,6 +82,10 @@ LC_WARN_UNUSED lc_code lc_bench_ceilings(lc_bench *bench, lc_err *err);
 /* A product without border, addend or padding: x w^T, or dy w. */
 LC_WARN_UNUSED lc_code lc_bench_plain_product(lc_bench *bench, int64_t n, int64_t in, int64_t out,
                                               bool backward, double *seconds, lc_err *err);
+
+/* bench_decode.c: the ops of generation, over caches of `length` tokens. The workspace is set. */
+LC_WARN_UNUSED lc_code lc_bench_decode(lc_bench *bench, const lc_model_config *config,
+                                       int64_t length, lc_err *err);
 
 LC_WARN_UNUSED lc_code lc_bench_ops(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_bench_step(int argc, char **argv, lc_err *err);

@@ -561,7 +561,10 @@ static lc_code make_workspace(lc_bench *bench, const lc_bench_shape *at, lc_err 
                                         .o = parts_of(at, LC_GROUP_O),
                                         .gate_up = parts_of(at, LC_GROUP_GATE_UP),
                                         .down = parts_of(at, LC_GROUP_DOWN),
-                                        .masters = at->spec.master_count};
+                                        .masters = at->spec.master_count,
+                                        .heads = c->heads,
+                                        .head_dim = c->head_dim,
+                                        .cache_rows = at->length};
     const size_t bytes = bench->device->memory->workspace_bytes(&extent);
     void *memory = NULL;
     if (bytes > 0) {
@@ -590,6 +593,7 @@ static lc_code bench_all(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
     LC_TRY_GOTO(bench_group(bench, at, LC_GROUP_O, "o", err));
     LC_TRY_GOTO(bench_mlp(bench, at, err));
     LC_TRY_GOTO(bench_head(bench, at, order, err));
+    LC_TRY_GOTO(lc_bench_decode(bench, &at->config, at->length, err));
     LC_TRY_GOTO(bench_optimizer(bench, at, err));
 fail:
     lc_free(memory);

@@ -1,6 +1,8 @@
 /*
  * Continuous batching over lc_model_decode; see generate.h. A pass takes one row of every sequence
- * that is decoding, then fills the rest of its rows with prompts, in slot order.
+ * that is decoding, then fills the rest of its rows with prompts, in slot order. Where the device
+ * can run ahead, and as long as the sequences stay the same, the next pass is queued before the
+ * tokens of the one before are read; those of sequences that turn out to have ended are dropped.
  */
 #include "infer/generate.h"
 
@@ -13,12 +15,20 @@ typedef struct lc_sequence {
     int32_t *ids;  /* cache_rows; tokens known: the prompt, then what was generated */
     int64_t count; /* of ids */
     int64_t
-        cached; /* tokens whose keys and values are in the cache; stays for reuse after the end */
+        cached;    /* tokens whose keys and values are in the cache, or will be when the passes that
+                   are queued have run; stays for reuse after the end */
     int64_t limit; /* tokens at which the sequence ends */
     int64_t number;
-    lc_sampling sampling;
-    uint32_t stream;
+    lc_sample_row how;
+    uint64_t serial; /* tells apart those that had the slot one after the other */
 } lc_sequence;
+
+/* A pass that has chosen tokens and has not been read. */
+typedef struct pass {
+    int32_t count;
+    int32_t *slots;    /* cache_slots; of its tokens' sequences */
+    uint64_t *serials; /* cache_slots */
+} pass;
 
 struct lc_generator {
     lc_model *model; /* borrowed */
@@ -27,10 +37,12 @@ struct lc_generator {
     int64_t active;
     lc_sequence *sequences;                                     /* model->cache_slots */
     int32_t *row_ids, *row_positions, *row_slots, *row_lengths; /* model->tokens */
-    int32_t *want, *want_slot;                                  /* cache_slots */
-    float *logits;                                              /* cache_slots x V */
-    lc_candidate *scratch;                                      /* V */
+    int32_t *want;                                              /* cache_slots */
+    lc_sample_row *how;                                         /* cache_slots */
     lc_generated *tokens;                                       /* cache_slots */
+    pass passes[LC_READ_SLOTS];
+    uint64_t queued, read; /* passes so far */
+    uint64_t serial;       /* of the last sequence */
     lc_arena arena;
 };
 
@@ -42,20 +54,29 @@ static lc_code new_array(lc_arena *arena, int64_t count, size_t size, void *out,
     return LC_OK;
 }
 
+/* Forgets the passes that were not read. */
+static void skip_all(lc_generator *g)
+{
+    for (; g->read < g->queued; g->read++) {
+        lc_model_skip_chosen(g->model);
+    }
+}
+
 static lc_code allocate(lc_generator *g, lc_err *err)
 {
     const int64_t slots = g->model->cache_slots, rows = g->model->tokens;
-    const int64_t vocab = g->model->config.vocab;
     LC_TRY(new_array(&g->arena, slots, sizeof *g->sequences, &g->sequences, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_ids, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_positions, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_slots, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_lengths, err));
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want, err));
-    LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want_slot, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof *g->how, &g->how, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
-    LC_TRY(new_array(&g->arena, slots * vocab, sizeof(float), &g->logits, err));
-    LC_TRY(new_array(&g->arena, vocab, sizeof *g->scratch, &g->scratch, err));
+    for (int i = 0; i < LC_READ_SLOTS; i++) {
+        LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->passes[i].slots, err));
+        LC_TRY(new_array(&g->arena, slots, sizeof(uint64_t), &g->passes[i].serials, err));
+    }
     for (int64_t slot = 0; slot < slots; slot++) {
         LC_TRY(new_array(&g->arena, g->model->cache_rows, sizeof(int32_t), &g->sequences[slot].ids,
                          err));
@@ -96,6 +117,7 @@ lc_code lc_generator_open(lc_model *model, const int32_t *stop_ids, int32_t stop
 void lc_generator_close(lc_generator *generator)
 {
     if (generator != NULL) {
+        skip_all(generator);
         lc_arena_release(&generator->arena);
         lc_free(generator);
     }
@@ -151,8 +173,8 @@ static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
     if (g->model->config.rope.type == LC_ROPE_DYNAMIC) {
         return 0;
     }
-    while (shared < sequence->cached && shared < request->prompt_count - 1 &&
-           sequence->ids[shared] == request->prompt[shared]) {
+    while (shared < sequence->cached && shared < sequence->count &&
+           shared < request->prompt_count - 1 && sequence->ids[shared] == request->prompt[shared]) {
         shared++;
     }
     return shared;
@@ -183,8 +205,8 @@ lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *req
                       ? request->prompt_count + request->max_tokens
                       : generator->model->cache_rows;
     best->number = request->number;
-    best->sampling = request->sampling;
-    best->stream = request->stream;
+    best->how = lc_sampling_row(&request->sampling, request->stream);
+    best->serial = ++generator->serial;
     best->is_active = true;
     generator->active++;
     return LC_OK;
@@ -195,13 +217,18 @@ static int64_t pending_of(const lc_sequence *sequence)
     return sequence->is_active ? sequence->count - sequence->cached : 0;
 }
 
-/* Lays out the rows of one pass and moves `cached` on. Returns the row count; *want_count rows
- * want logits. */
-static int32_t collect_rows(lc_generator *g, int32_t *want_count)
+static pass *pass_at(lc_generator *g, uint64_t index)
+{
+    return &g->passes[index % LC_READ_SLOTS];
+}
+
+/* Lays out the rows of one pass and moves `cached` on. Returns the row count; the sequences whose
+ * rows choose a token go into *next. */
+static int32_t collect_rows(lc_generator *g, pass *next)
 {
     int64_t room = g->model->tokens;
     int32_t rows = 0;
-    *want_count = 0;
+    next->count = 0;
     for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
         room -= pending_of(&g->sequences[slot]) == 1;
     }
@@ -221,9 +248,10 @@ static int32_t collect_rows(lc_generator *g, int32_t *want_count)
             sequence->cached++;
         }
         if (take > 0 && take == pending) {
-            g->want[*want_count] = rows - 1;
-            g->want_slot[*want_count] = (int32_t)slot;
-            (*want_count)++;
+            g->want[next->count] = rows - 1;
+            g->how[next->count] = sequence->how;
+            next->slots[next->count] = (int32_t)slot;
+            next->serials[next->count++] = sequence->serial;
         }
     }
     return rows;
@@ -239,15 +267,21 @@ static bool is_stop_id(const lc_generator *g, int32_t id)
     return false;
 }
 
-/* Samples one token of a sequence and decides whether it goes on. */
-static lc_code choose_next(lc_generator *g, lc_sequence *sequence, const float *logits,
-                           lc_generated *token, lc_err *err)
+/* Takes the token that a sequence has chosen and decides whether it goes on. */
+static lc_code take_token(lc_generator *g, lc_sequence *sequence, int32_t id, lc_generated *token,
+                          lc_err *err)
 {
-    LC_TRY(lc_sample(&sequence->sampling, logits, g->model->config.vocab, sequence->stream,
-                     sequence->count, g->scratch, &token->id, err));
+    if (id < 0) {
+        return lc_fail(
+            err, LC_ERR_NUMERIC,
+            "the model gave logits that are not finite at position %lld: the base weights or the "
+            "adapter are damaged",
+            (long long)sequence->count);
+    }
+    token->id = id;
     token->number = sequence->number;
-    sequence->ids[sequence->count++] = token->id;
-    token->finish = is_stop_id(g, token->id)             ? LC_FINISH_STOP
+    sequence->ids[sequence->count++] = id;
+    token->finish = is_stop_id(g, id)                    ? LC_FINISH_STOP
                     : sequence->count >= sequence->limit ? LC_FINISH_LENGTH
                                                          : LC_FINISH_NONE;
     if (token->finish != LC_FINISH_NONE) {
@@ -264,14 +298,32 @@ static void forget_caches(lc_generator *g)
     }
 }
 
-lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens, int32_t *count,
-                          lc_err *err)
+/* The sequence of a pass's token, NULL when it has ended since. */
+static lc_sequence *sequence_of(const lc_generator *g, const pass *from, int32_t index)
 {
-    lc_generator *g = generator;
-    int32_t want_count = 0;
-    *tokens = g->tokens;
-    *count = 0;
-    const int32_t rows = collect_rows(g, &want_count);
+    lc_sequence *sequence = &g->sequences[from->slots[index]];
+    return sequence->is_active && sequence->serial == from->serials[index] ? sequence : NULL;
+}
+
+/* Forgets passes from which nobody wants a token. */
+static void skip_dropped(lc_generator *g)
+{
+    for (; g->read < g->queued; g->read++) {
+        const pass *oldest = pass_at(g, g->read);
+        for (int32_t i = 0; i < oldest->count; i++) {
+            if (sequence_of(g, oldest, i) != NULL) {
+                return;
+            }
+        }
+        lc_model_skip_chosen(g->model);
+    }
+}
+
+/* A pass of rows whose tokens the host knows; nothing is unread. */
+static lc_code queue_rows(lc_generator *g, lc_err *err)
+{
+    pass *next = pass_at(g, g->queued);
+    const int32_t rows = collect_rows(g, next);
     if (rows == 0) {
         return LC_OK;
     }
@@ -281,19 +333,85 @@ lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens, 
                                  .slots = g->row_slots,
                                  .lengths = g->row_lengths,
                                  .want = g->want,
-                                 .want_count = want_count,
-                                 .logits = g->logits};
-    const lc_code code = lc_model_decode(g->model, &args, err);
-    if (code != LC_OK) {
-        forget_caches(g); /* half written */
-        return code;
-    }
-    for (int32_t i = 0; i < want_count; i++) {
-        const float *logits = g->logits + (int64_t)i * g->model->config.vocab;
-        LC_TRY(choose_next(g, &g->sequences[g->want_slot[i]], logits, &g->tokens[i], err));
-    }
-    *count = want_count;
+                                 .want_count = next->count,
+                                 .how = g->how};
+    LC_TRY(lc_model_decode(g->model, &args, err));
+    g->queued += next->count > 0;
     return LC_OK;
+}
+
+/* Whether the pass queued last can be followed by one more of the same sequences: these are all
+ * there are, and none has its last token in it. */
+static bool can_run_ahead(lc_generator *g)
+{
+    const pass *last = pass_at(g, g->queued - 1);
+    if (!lc_model_can_run_ahead(g->model) || g->queued == g->read ||
+        g->queued - g->read == LC_READ_SLOTS || last->count != g->active) {
+        return false;
+    }
+    for (int32_t i = 0; i < last->count; i++) {
+        const lc_sequence *sequence = sequence_of(g, last, i);
+        if (sequence == NULL || sequence->cached + 1 >= sequence->limit) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static lc_code queue_next(lc_generator *g, lc_err *err)
+{
+    const pass *last = pass_at(g, g->queued - 1);
+    pass *next = pass_at(g, g->queued);
+    next->count = last->count;
+    memcpy(next->slots, last->slots, (size_t)last->count * sizeof *next->slots);
+    memcpy(next->serials, last->serials, (size_t)last->count * sizeof *next->serials);
+    for (int32_t i = 0; i < next->count; i++) {
+        g->sequences[next->slots[i]].cached++;
+    }
+    LC_TRY(lc_model_decode_next(g->model, err));
+    g->queued++;
+    return LC_OK;
+}
+
+static lc_code read_pass(lc_generator *g, int32_t *count, lc_err *err)
+{
+    const pass *oldest = pass_at(g, g->read);
+    const int32_t *ids = NULL;
+    LC_TRY(lc_model_read_chosen(g->model, &ids, err));
+    g->read++;
+    for (int32_t i = 0; i < oldest->count; i++) {
+        lc_sequence *sequence = sequence_of(g, oldest, i);
+        if (sequence != NULL) {
+            LC_TRY(take_token(g, sequence, ids[i], &g->tokens[(*count)++], err));
+        }
+    }
+    return LC_OK;
+}
+
+static lc_code step(lc_generator *g, int32_t *count, lc_err *err)
+{
+    skip_dropped(g);
+    if (g->queued == g->read) {
+        LC_TRY(queue_rows(g, err));
+    }
+    if (can_run_ahead(g)) {
+        LC_TRY(queue_next(g, err));
+    }
+    return g->read < g->queued ? read_pass(g, count, err) : LC_OK;
+}
+
+lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens, int32_t *count,
+                          lc_err *err)
+{
+    *tokens = generator->tokens;
+    *count = 0;
+    const lc_code code = step(generator, count, err);
+    if (code != LC_OK) {
+        *count = 0;
+        skip_all(generator);
+        forget_caches(generator); /* perhaps half written */
+    }
+    return code;
 }
 
 lc_code lc_generate_all(lc_generator *generator, const lc_generate_request *requests, int64_t count,

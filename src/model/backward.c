@@ -162,8 +162,8 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  err);
 }
 
-/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output; saved_s: its
- * S, no .data where dS and dB are there; x, weight, rstd: the norm's. Ends in d_hidden. */
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output; saved_s:
+ * its S, no .data where dS and dB are there; x, weight, rstd: the norm's. Ends in d_hidden. */
 static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy,
                                lc_mat saved_s, lc_mat x, const float *weight, const float *rstd,
                                bool *more, lc_err *err)

@@ -183,13 +183,12 @@ lc_attention_shape lc_attention_shape_of(const lc_model *model, int32_t layer,
 }
 
 static lc_code attend(lc_model *model, int32_t index, const lc_layer_activations *layer,
-                      int64_t rows, const lc_batch *batch, const lc_decode_args *decode,
-                      lc_err *err)
+                      int64_t rows, const lc_batch *batch, lc_err *err)
 {
     const lc_model_config *c = &model->config;
     lc_mat q, k, v;
     lc_qkv_windows(model, layer, rows, &q, &k, &v);
-    if (decode == NULL) {
+    if (batch != NULL) {
         return LC_OP(model->device, attention,
                      {.shape = lc_attention_shape_of(model, index, batch),
                       .q = q,
@@ -280,7 +279,7 @@ static lc_code after_attention(lc_model *model, int32_t index, lc_mat attended, 
 }
 
 static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const lc_batch *batch,
-                             const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
+                             const lc_dropout *dropout, lc_err *err)
 {
     const lc_layer_activations *layer = &model->layers[index];
     const lc_mat none = {.data = NULL}, normed = lc_rows(model->normed, rows);
@@ -291,7 +290,7 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
     LC_TRY(bordered_linear(model, &group, normed, none, lc_rows(layer->qkv, rows),
                            layer->s[LC_GROUP_QKV], &keyed, err));
     LC_TRY(rotate(model, index, layer, rows, err));
-    LC_TRY(attend(model, index, layer, rows, batch, decode, err));
+    LC_TRY(attend(model, index, layer, rows, batch, err));
     if (!lc_is_last_layer(model, index)) {
         return after_attention(model, index, lc_rows(layer->attended, rows),
                                lc_rows(layer->input, rows), dropout, err);
@@ -307,7 +306,7 @@ static lc_code layer_forward(lc_model *model, int32_t index, int64_t rows, const
 }
 
 lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
-                         const lc_decode_args *decode, const lc_dropout *dropout, lc_err *err)
+                         const lc_dropout *dropout, lc_err *err)
 {
     LC_TRY(LC_OP(model->device, embed,
                  {.ids = model->ids,
@@ -315,7 +314,7 @@ lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
                   .out = lc_rows(model->layers[0].input, rows)},
                  err));
     for (int32_t layer = 0; layer < model->config.layers; layer++) {
-        if (layer_forward(model, layer, rows, batch, decode, dropout, err) != LC_OK) {
+        if (layer_forward(model, layer, rows, batch, dropout, err) != LC_OK) {
             return lc_err_context(err, "layer %d forward", layer);
         }
     }
@@ -347,7 +346,7 @@ static lc_code restore_middle(lc_model *model, int32_t index, const lc_batch *ba
         lc_norm_rows(model, input, model->weights.layers[index].norm1, normed, layer->rstd1, err));
     LC_TRY(linear_again(model, index, LC_GROUP_QKV, normed, none, lc_rows(layer->qkv, rows), err));
     LC_TRY(rotate(model, index, layer, rows, err));
-    LC_TRY(attend(model, index, layer, rows, batch, NULL, err));
+    LC_TRY(attend(model, index, layer, rows, batch, err));
     return linear_again(model, index, LC_GROUP_O, lc_rows(layer->attended, rows), input,
                         lc_rows(layer->middle, rows), err);
 }

@@ -293,7 +293,11 @@ static lc_code place_workspace(layout *walk)
                                         .o = widest_parts(model, LC_GROUP_O),
                                         .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
                                         .down = widest_parts(model, LC_GROUP_DOWN),
-                                        .masters = model->training ? model->spec.master_count : 0};
+                                        .masters = model->training ? model->spec.master_count : 0,
+                                        .heads = c->heads,
+                                        .head_dim = c->head_dim,
+                                        .cache_rows =
+                                            model->cache_slots > 0 ? model->cache_rows : 0};
     model->workspace_bytes = model->memory->workspace_bytes(&extent);
     return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,
                        &model->workspace);
@@ -337,6 +341,19 @@ static void set_last_layer(lc_model *model)
     }
 }
 
+/* What the device is told of the sequences of a pass that chooses tokens. */
+static lc_code place_sequences(layout *walk)
+{
+    lc_model *model = walk->model;
+    void *memory = NULL;
+    LC_TRY(place_ints(walk, "positions of chosen", model->cache_slots, &model->chosen_positions));
+    LC_TRY(place_ints(walk, "slots of chosen", model->cache_slots, &model->chosen_slots));
+    LC_TRY(place_bytes(walk, LC_PLAN_DATA, "sampling",
+                       (size_t)model->cache_slots * sizeof *model->chosen_how, &memory));
+    model->chosen_how = memory;
+    return LC_OK;
+}
+
 static lc_code place_batch(layout *walk)
 {
     lc_model *model = walk->model;
@@ -356,6 +373,9 @@ static lc_code place_batch(layout *walk)
                        &model->layout));
     LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples", -1, &memory));
     model->examples = memory;
+    if (model->cache_slots > 0) {
+        LC_TRY(place_sequences(walk));
+    }
     if (model->dropout > 0.0f) {
         LC_TRY(place(walk, LC_PLAN_DATA, LC_I64, n, 1, "examples of read rows", -1, &memory));
         model->read_examples = memory;
@@ -380,7 +400,20 @@ static lc_code place_cache(layout *walk)
         LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "values", layer,
                          &model->v_cache[layer]));
     }
-    return LC_OK;
+    if (rows == 0) {
+        return LC_OK;
+    }
+    void *chosen = NULL;
+    LC_TRY(place(walk, LC_PLAN_CACHE, LC_I32, model->cache_slots, 1, "chosen", -1, &chosen));
+    model->chosen = chosen;
+    if (!model->memory->runs_ahead || model->config.rope.type == LC_ROPE_DYNAMIC) {
+        return LC_OK;
+    }
+    const int64_t half = model->config.head_dim / 2;
+    LC_TRY(place_floats(walk, LC_PLAN_CACHE, model->cache_rows, half, "cos by position", -1,
+                        &model->cos_by_position));
+    return place_floats(walk, LC_PLAN_CACHE, model->cache_rows, half, "sin by position", -1,
+                        &model->sin_by_position);
 }
 
 static lc_code place_weights(layout *walk)

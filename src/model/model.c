@@ -1,7 +1,7 @@
 /*
- * Opening and closing a model, moving masters in and out, and the two entry points: one packed
- * micro-batch (training, evaluation) and one generation step. The passes themselves are in
- * forward.c, backward.c, head.c.
+ * Opening and closing a model, moving masters in and out, and one packed micro-batch (training,
+ * evaluation). The passes themselves are in forward.c, backward.c, head.c; generation is in
+ * decode.c.
  */
 #include "model/model.h"
 
@@ -11,13 +11,10 @@
 #include "model/passes.h"
 #include "model/rope.h"
 
-/* What record_begin tells apart. */
-typedef enum record_kind { RECORD_FORWARD = 1, RECORD_BACKWARD, RECORD_UPDATE } record_kind;
-
 /* Sizes below 2^30 (prepare). */
-static uint64_t record_key(const lc_model *model, record_kind kind)
+uint64_t lc_record_key(const lc_model *model, lc_record_kind kind)
 {
-    return kind == RECORD_UPDATE
+    return kind == LC_RECORD_UPDATE
                ? (uint64_t)kind
                : (uint64_t)model->rows << 33 | (uint64_t)model->read_count << 3 | (uint64_t)kind;
 }
@@ -169,6 +166,9 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
     LC_TRY_GOTO(make_publish_slots(model, err));
     device->ops->set_workspace(device, model->workspace, model->workspace_bytes);
+    if (model->cache_slots > 0) {
+        LC_TRY_GOTO(lc_open_generation(model, err));
+    }
     return LC_OK;
 fail:
     lc_model_close(model);
@@ -177,6 +177,7 @@ fail:
 
 void lc_model_close(lc_model *model)
 {
+    lc_close_generation(model);
     for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         if (model->host_data[slot] != NULL) {
             model->device->ops->host_free(model->device, model->host_data[slot]);
@@ -226,8 +227,7 @@ lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err)
 
 /* ---- the batch's way to the device ---- */
 
-/* Where the host writes what the device reads at `device_address`, in the block of the batch. */
-static void *host_of(const lc_model *model, const void *device_address)
+void *lc_host_of(const lc_model *model, const void *device_address)
 {
     char *mirror = model->host_data[model->host_slot];
     const char *block = model->blocks[LC_PLAN_DATA];
@@ -235,8 +235,7 @@ static void *host_of(const lc_model *model, const void *device_address)
     return mirror != NULL ? mirror + offset : (char *)model->blocks[LC_PLAN_DATA] + offset;
 }
 
-/* Takes the mirror that was used longest ago, once its last upload is done. */
-static lc_code begin_upload(lc_model *model, lc_err *err)
+lc_code lc_begin_upload(lc_model *model, lc_err *err)
 {
     model->host_slot = (model->host_slot + 1) % LC_HOST_SLOTS;
     return model->device->ops->host_wait(model->device, model->host_slot, err);
@@ -251,7 +250,7 @@ static lc_code upload(lc_model *model, size_t bytes, lc_err *err)
                                                    mirror, bytes, model->host_slot, err);
 }
 
-static lc_code end_upload(lc_model *model, lc_err *err)
+lc_code lc_end_upload(lc_model *model, lc_err *err)
 {
     return upload(model, (size_t)model->plan.class_bytes[LC_PLAN_DATA], err);
 }
@@ -259,16 +258,15 @@ static lc_code end_upload(lc_model *model, lc_err *err)
 static void put(const lc_model *model, void *to, const void *from, size_t bytes)
 {
     if (bytes > 0) {
-        memcpy(host_of(model, to), from, bytes);
+        memcpy(lc_host_of(model, to), from, bytes);
     }
 }
 
-/* `count` numbers, then `filler` up to `rows`. */
-static void put_ints(const lc_model *model, int32_t *to, const int32_t *from, int64_t count,
-                     int64_t rows, int32_t filler)
+void lc_put_ints(const lc_model *model, int32_t *to, const int32_t *from, int64_t count,
+                 int64_t rows, int32_t filler)
 {
     put(model, to, from, (size_t)count * sizeof *from);
-    int32_t *host = host_of(model, to);
+    int32_t *host = lc_host_of(model, to);
     for (int64_t i = count; i < rows; i++) {
         host[i] = filler;
     }
@@ -279,9 +277,9 @@ static void put_read_rows(lc_model *model, const lc_batch *batch)
 {
     const int32_t count = batch->target_count;
     const int64_t rows = model->read_count;
-    float *weights = host_of(model, model->target_weights);
-    put_ints(model, model->target_rows, batch->target_rows, count, rows, -1);
-    put_ints(model, model->targets, batch->targets, count, rows, 0);
+    float *weights = lc_host_of(model, model->target_weights);
+    lc_put_ints(model, model->target_rows, batch->target_rows, count, rows, -1);
+    lc_put_ints(model, model->targets, batch->targets, count, rows, 0);
     put(model, model->target_weights, batch->target_weights, (size_t)count * sizeof *weights);
     for (int64_t i = count; i < rows; i++) {
         weights[i] = 0.0f;
@@ -289,8 +287,8 @@ static void put_read_rows(lc_model *model, const lc_batch *batch)
     if (!(model->dropout > 0.0f)) {
         return;
     }
-    int64_t *examples = host_of(model, model->read_examples);
-    int32_t *positions = host_of(model, model->read_positions);
+    int64_t *examples = lc_host_of(model, model->read_examples);
+    int32_t *positions = lc_host_of(model, model->read_positions);
     for (int32_t i = 0; i < count; i++) {
         examples[i] = batch->examples[batch->target_rows[i]];
         positions[i] = batch->positions[batch->target_rows[i]];
@@ -307,7 +305,7 @@ lc_documents lc_documents_of(const lc_batch *batch)
 
 static void put_rope(lc_model *model, const lc_batch *batch)
 {
-    float *cosine = host_of(model, model->cos), *sine = host_of(model, model->sin);
+    float *cosine = lc_host_of(model, model->cos), *sine = lc_host_of(model, model->sin);
     if (batch->shared_rows > 0) {
         const int32_t beginning[2] = {0, batch->shared_rows};
         lc_rope_tables(&model->config, batch->shared_rows, batch->positions, 1, beginning, NULL,
@@ -324,18 +322,18 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, uint32_t see
     const lc_step_values values = {.key = {seed, step}};
     model->rows = model->memory->round_rows(n, model->tokens);
     model->read_count = model->memory->round_rows(batch->target_count, model->tokens);
-    LC_TRY(begin_upload(model, err));
+    LC_TRY(lc_begin_upload(model, err));
     put(model, model->values, &values, sizeof values);
     put_rope(model, batch);
-    put_ints(model, model->ids, batch->ids, n, model->rows, 0);
-    put_ints(model, model->positions, batch->positions, n, model->rows, 0);
+    lc_put_ints(model, model->ids, batch->ids, n, model->rows, 0);
+    lc_put_ints(model, model->positions, batch->positions, n, model->rows, 0);
     put_read_rows(model, batch);
     put(model, model->examples, batch->examples, (size_t)n * sizeof *batch->examples);
     if (model->layout != NULL) {
         const lc_documents documents = lc_documents_of(batch);
-        model->memory->lay_out(&documents, model->tokens, host_of(model, model->layout));
+        model->memory->lay_out(&documents, model->tokens, lc_host_of(model, model->layout));
     }
-    return end_upload(model, err);
+    return lc_end_upload(model, err);
 }
 
 /* ---- training ---- */
@@ -365,7 +363,7 @@ lc_code lc_model_read_sums(lc_model *model, lc_sums *sums, lc_err *err)
 static lc_code run_batch(lc_model *model, const lc_batch *batch, bool backward,
                          const lc_dropout *dropout, lc_err *err)
 {
-    LC_TRY(lc_model_forward(model, model->rows, batch, NULL, dropout, err));
+    LC_TRY(lc_model_forward(model, model->rows, batch, dropout, err));
     LC_TRY(lc_model_head_loss(model, backward, err));
     return backward ? lc_model_backward(model, batch, dropout, err) : LC_OK;
 }
@@ -386,7 +384,8 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     bool replayed = false;
     /* Also sets the sizes that the key is made of. */
     LC_TRY(upload_batch(model, batch, seed, step, err));
-    const uint64_t key = record_key(model, has_backward ? RECORD_BACKWARD : RECORD_FORWARD);
+    const uint64_t key =
+        lc_record_key(model, has_backward ? LC_RECORD_BACKWARD : LC_RECORD_FORWARD);
     LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
     if (replayed) {
         return LC_OK;
@@ -420,11 +419,11 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
                         double learning_rate, lc_err *err)
 {
     const lc_step_values values = {.weight = weight, .learning_rate = learning_rate};
-    LC_TRY(begin_upload(model, err));
+    LC_TRY(lc_begin_upload(model, err));
     put(model, model->values, &values, sizeof values);
     LC_TRY(upload(model, sizeof values, err));
     bool replayed = false;
-    LC_TRY(model->device->ops->record_begin(model->device, record_key(model, RECORD_UPDATE),
+    LC_TRY(model->device->ops->record_begin(model->device, lc_record_key(model, LC_RECORD_UPDATE),
                                             &replayed, err));
     if (replayed) {
         return LC_OK;
@@ -443,66 +442,4 @@ lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err)
 {
     const lc_update update = {.count = count};
     return model->device->ops->upload(model->device, model->update, &update, sizeof update, err);
-}
-
-/* ---- generation ---- */
-
-/* Rotation tables of a generation step: rows of one sequence in a row are one document. Dynamic
- * scaling takes the frequencies of the sequence's length, wherever a prompt is cut into passes. */
-static void put_decode_rope(lc_model *model, const lc_decode_args *args)
-{
-    const int32_t n = args->token_count;
-    float *cosine = host_of(model, model->cos), *sine = host_of(model, model->sin);
-    const int64_t half = model->config.head_dim / 2;
-    for (int32_t first = 0, end; first < n; first = end) {
-        for (end = first + 1; end < n && args->slots[end] == args->slots[first]; end++) {}
-        const int32_t document[2] = {0, end - first};
-        lc_rope_tables(&model->config, end - first, args->positions + first, 1, document,
-                       args->lengths != NULL ? args->lengths + first : NULL, cosine + first * half,
-                       sine + first * half);
-    }
-}
-
-/* Row `index` of the logits into host floats. */
-static lc_code download_logits(lc_model *model, int32_t index, float *to, lc_err *err)
-{
-    const size_t count = (size_t)model->config.vocab;
-    const lc_mat row = lc_mat_view(model->logits, index, 0, 1, model->config.vocab);
-    void *landing = model->host_logits != NULL ? model->host_logits : to;
-    LC_TRY(model->device->ops->download(model->device, landing, row.data,
-                                        count * lc_dtype_bytes(row.dtype), err));
-    if (landing != to && !lc_convert(landing, row.dtype, to, LC_F32, count)) {
-        return lc_fail(err, LC_ERR_INTERNAL, "logits of type %s", lc_dtype_name(row.dtype));
-    }
-    return LC_OK;
-}
-
-lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err)
-{
-    const int32_t n = args->token_count;
-    if (n < 1 || n > model->tokens || args->want_count > model->head_rows ||
-        model->cache_slots < 1) {
-        return lc_fail(err, LC_ERR_INTERNAL,
-                       "a generation step of %d rows, %d logits in a model opened for %lld", n,
-                       args->want_count, (long long)model->tokens);
-    }
-    LC_TRY(begin_upload(model, err));
-    put_decode_rope(model, args);
-    model->rows = n;
-    model->read_count = args->want_count;
-    put_ints(model, model->ids, args->ids, n, n, 0);
-    put_ints(model, model->positions, args->positions, n, n, 0);
-    put_ints(model, model->slots, args->slots, n, n, 0);
-    put_ints(model, model->target_rows, args->want, args->want_count, args->want_count, 0);
-    LC_TRY(end_upload(model, err));
-    const lc_dropout none = {.p = 0.0f};
-    LC_TRY(lc_model_forward(model, n, NULL, args, &none, err));
-    if (args->want_count == 0) {
-        return LC_OK;
-    }
-    LC_TRY(lc_model_head_logits(model, args->want_count, err));
-    for (int32_t i = 0; i < args->want_count; i++) {
-        LC_TRY(download_logits(model, i, args->logits + (int64_t)i * model->config.vocab, err));
-    }
-    return LC_OK;
 }

@@ -85,6 +85,15 @@ typedef struct lc_model {
     int64_t cache_slots, cache_rows;
     void *host_logits; /* one row of logits, where they are not F32 */
 
+    /* Choosing tokens; what is [slots] has an entry for each sequence of a pass */
+    int32_t *chosen;                          /* [slots] the last pass's tokens */
+    int32_t *chosen_positions, *chosen_slots; /* [slots] of these, and of their sequences */
+    lc_sample_row *chosen_how;                /* [slots] */
+    float *cos_by_position, *sin_by_position; /* cache_rows x D/2; NULL: cannot run ahead */
+    int32_t *host_chosen[LC_READ_SLOTS];      /* owned: tokens on their way to the host */
+    int32_t sequence_count;                   /* of the last pass */
+    uint64_t passes_chosen, passes_read;      /* how many */
+
     lc_publish_slot *host_slots; /* the adapter's way into the borders */
     int32_t publish_count, publish_elements;
 } lc_model;
@@ -161,26 +170,40 @@ LC_WARN_UNUSED lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_e
 bool lc_model_can_share(const lc_model *model, bool backward);
 
 /* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at
- * positions[n]; logits [out]: host memory, want_count x V, of the rows listed in want (ascending).
- */
+ * positions[n]. Of the rows listed in want (ascending) either the logits are given back, or the
+ * next tokens are chosen by `how` and wait for lc_model_read_chosen; then no more than cache_slots
+ * rows are wanted. */
 typedef struct lc_decode_args {
     int32_t token_count;
     const int32_t *ids, *positions, *slots; /* host */
     const int32_t *lengths; /* host; of each row's sequence with all of its prompt, which dynamic
                                rotary scaling goes by; NULL: as long as these rows make it */
     const int32_t *want;
-    int32_t want_count; /* <= head_rows */
-    float *logits;
+    int32_t want_count;       /* <= head_rows */
+    float *logits;            /* [out] host, want_count x V; NULL: `how` is given */
+    const lc_sample_row *how; /* host, want_count */
 } lc_decode_args;
 LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *args, lc_err *err);
+
+/* Whether lc_model_decode_next may be called: on a device that works while the host goes on, with
+ * rotation by position alone. */
+bool lc_model_can_run_ahead(const lc_model *model);
+/* Another pass: a row of each sequence for which the last one has chosen a token, which is that
+ * row's token, with no other pass in between. Queued as one recorded sequence; nothing is uploaded.
+ * No more than LC_READ_SLOTS passes may wait to be read. */
+LC_WARN_UNUSED lc_code lc_model_decode_next(lc_model *model, lc_err *err);
+/* Waits for the oldest pass that has chosen and was not read: *ids, in the order of `want`, -1
+ * where logits were not finite. Borrowed until another pass is queued. */
+LC_WARN_UNUSED lc_code lc_model_read_chosen(lc_model *model, const int32_t **ids, lc_err *err);
+/* The same without waiting, for a pass that nobody wants to know of. */
+void lc_model_skip_chosen(lc_model *model);
 
 /* ---- parts, one file each, shared by the functions above ---- */
 
 /* Layers 0..L-1 from ids to model->hidden, which holds the read_count rows of target_rows only.
- * decode NULL: packed attention by cu_seqlens of `batch`. */
+ * Packed attention by cu_seqlens of `batch`; NULL: attention over the KV cache. */
 LC_WARN_UNUSED lc_code lc_model_forward(lc_model *model, int64_t rows, const lc_batch *batch,
-                                        const lc_decode_args *decode, const lc_dropout *dropout,
-                                        lc_err *err);
+                                        const lc_dropout *dropout, lc_err *err);
 /* From model->d_hidden (gradient of model->hidden) down to the first adapted layer. */
 LC_WARN_UNUSED lc_code lc_model_backward(lc_model *model, const lc_batch *batch,
                                          const lc_dropout *dropout, lc_err *err);

@@ -4,6 +4,31 @@
 
 #include "model/model.h"
 
+/* What record_begin tells apart. */
+typedef enum lc_record_kind {
+    LC_RECORD_FORWARD = 1,
+    LC_RECORD_BACKWARD,
+    LC_RECORD_UPDATE,
+    LC_RECORD_DECODE
+} lc_record_kind;
+
+/* Of the batch's sizes as they are. */
+uint64_t lc_record_key(const lc_model *model, lc_record_kind kind);
+
+/* Takes the mirror of the batch that was used longest ago, once its last upload is done. */
+LC_WARN_UNUSED lc_code lc_begin_upload(lc_model *model, lc_err *err);
+/* Where the host writes what the device reads at `device_address`, in the block of the batch. */
+void *lc_host_of(const lc_model *model, const void *device_address);
+/* `count` numbers, then `filler` up to `rows`. */
+void lc_put_ints(const lc_model *model, int32_t *to, const int32_t *from, int64_t count,
+                 int64_t rows, int32_t filler);
+/* Queues the batch's way to the device. */
+LC_WARN_UNUSED lc_code lc_end_upload(lc_model *model, lc_err *err);
+
+/* decode.c: what a model with a KV cache has beside its buffers. Close undoes a part of open. */
+LC_WARN_UNUSED lc_code lc_open_generation(lc_model *model, lc_err *err);
+void lc_close_generation(lc_model *model);
+
 /* A linear group of one layer: its bordered matrix and its slots. */
 typedef struct lc_group {
     lc_group_shape shape;

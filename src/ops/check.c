@@ -566,6 +566,47 @@ lc_code lc_cross_entropy_check(const lc_cross_entropy_args *args, const lc_op_ru
     return is_array(at, "correct", args->correct, rows);
 }
 
+lc_code lc_sample_check(const lc_sample_args *args, const lc_op_rules *rules, lc_err *err)
+{
+    const place at = {"sample", err, rules};
+    const int64_t rows = args->logits.rows;
+    LC_TRY(is_logits(at, "logits", args->logits, rows, args->logits.cols));
+    if (args->logits.cols > LC_MAX_SAMPLE_VOCAB) {
+        return wrong(at, "logits", ".cols", args->logits.cols, "at most ", LC_MAX_SAMPLE_VOCAB);
+    }
+    LC_TRY(is_array(at, "rows", args->rows, rows));
+    LC_TRY(is_array(at, "positions", args->positions, rows));
+    return is_array(at, "ids", args->ids, rows);
+}
+
+static lc_code check_rotation(place at, const char *field, lc_mat table, const float *rows)
+{
+    LC_TRY(is_present(at, field, rows));
+    LC_TRY(is_mat(at, field, table, table.rows, table.cols, F32_ONLY));
+    LC_TRY(is_at_least(at, field, ".rows", table.rows, 1));
+    return is_equal(at, field, ".ld", table.ld, table.cols);
+}
+
+lc_code lc_advance_check(const lc_advance_args *args, lc_err *err)
+{
+    const place at = {"advance", err, NULL};
+    LC_TRY(is_at_least(at, "count", "", args->count, 0));
+    LC_TRY(is_array(at, "chosen", args->chosen, args->count));
+    LC_TRY(is_array(at, "slots", args->slots, args->count));
+    LC_TRY(is_array(at, "chosen_positions", args->chosen_positions, args->count));
+    LC_TRY(is_array(at, "ids", args->ids, args->count));
+    LC_TRY(is_array(at, "positions", args->positions, args->count));
+    LC_TRY(is_array(at, "row_slots", args->row_slots, args->count));
+    LC_TRY(is_array(at, "rows", args->rows, args->count));
+    if (args->cos == NULL && args->sin == NULL) {
+        return LC_OK;
+    }
+    LC_TRY(check_rotation(at, "cos", args->cos_by_position, args->cos));
+    LC_TRY(check_rotation(at, "sin", args->sin_by_position, args->sin));
+    LC_TRY(is_equal(at, "sin", ".rows", args->sin_by_position.rows, args->cos_by_position.rows));
+    return is_equal(at, "sin", ".cols", args->sin_by_position.cols, args->cos_by_position.cols);
+}
+
 lc_code lc_add_sums_check(const lc_add_sums_args *args, lc_err *err)
 {
     const place at = {"add_sums", err, NULL};

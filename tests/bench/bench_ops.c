@@ -407,6 +407,16 @@ static void bench_rows(bench *b)
     loss.gradient = true;
     MEASURE(best, b->device->ops->cross_entropy(b->device, &loss, &b->err));
     print_bytes(b, "cross_entropy gradient", best, 8.0 * 128 * WORDS);
+    lc_sample_row how[128];
+    for (int i = 0; i < 128; i++) {
+        how[i] = (lc_sample_row){.sharpness = 2.0f, .top_p = 1u << 31, .seed = 1};
+    }
+    MEASURE(best,
+            b->device->ops->sample(
+                b->device,
+                &(lc_sample_args){.logits = logits, .rows = how, .positions = ids, .ids = all},
+                &b->err));
+    print_bytes(b, "sample", best, 4.0 * 128 * WORDS);
     MEASURE(best, b->device->ops->embed(b->device,
                                         &(lc_embed_args){.ids = ids, .table = table, .out = rows},
                                         &b->err));

@@ -294,7 +294,10 @@ lc_code run_cache_append(op_case *c, lc_device *device, lc_err *err)
 /* Prefill runs of consecutive positions and single decoding rows in one call. */
 void draw_attention_cached(op_case *c)
 {
-    const int64_t slots = test_int(1, 4), slot_rows = test_int(1, 400), rows = any_size(60);
+    const bool is_long = c->trial % 4 == 1; /* keys in several parts */
+    const int64_t slots = test_int(1, 4),
+                  slot_rows = is_long ? test_int(500, 1500) : test_int(1, 400),
+                  rows = any_size(is_long ? 20 : 60);
     draw_attention_shape(c, rows);
     c->is_rounded = true;
     const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
@@ -313,7 +316,7 @@ void draw_attention_cached(op_case *c)
             slot = test_int(0, slots - 1);
             position = test_int(0, slot_rows - 1);
         }
-        set_element(&c->tensors[4], 0, i, (double)slot);
+        set_element(&c->tensors[4], 0, i, test_int(0, 9) == 0 ? -1.0 : (double)slot);
         set_element(&c->tensors[5], 0, i, (double)position);
     }
     DESCRIBE(c, "N %d slots %d x %d heads %d/%d D %d window %d", (int)rows, (int)slots,

@@ -72,6 +72,8 @@ DECLARE_ROW(swiglu_backward);
 DECLARE_ROW(gather_rows);
 DECLARE_ROW(scatter_rows);
 DECLARE_ROW(cross_entropy);
+DECLARE_ROW(sample);
+DECLARE_ROW(advance);
 DECLARE_ROW(add_sums);
 DECLARE_ROW(adamw);
 

@@ -160,6 +160,96 @@ lc_code run_cross_entropy(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+/* Every third case has whole-number logits: ties at the edge of the candidates. Rows of all kinds:
+ * greedy, flat to sharp, from next to nothing to all of the weight, one that is damaged. */
+void draw_sample(op_case *c)
+{
+    const int64_t n = any_size(20),
+                  width = test_int(0, 5) == 0 ? test_int(4000, 9000) : any_size(700);
+    const bool ties = c->trial % 3 == 0;
+    DESCRIBE(c, "M %d V %d ties %d", (int)n, (int)width, ties);
+    add_act(c, "logits", ROLE_IN, n, width, -12, 12);
+    for (int64_t k = 0; ties && k < n * width; k++) {
+        set_element(&c->tensors[0], k / width, k % width, (double)test_int(-3, 1));
+    }
+    add_array(c, "rows", ROLE_IN, LC_I32, 4 * n, 0, 1);
+    lc_sample_row *rows = host_pointer(c, 1);
+    for (int64_t i = 0; i < n; i++) {
+        const int kind = (int)test_int(0, 5);
+        rows[i] = (lc_sample_row){
+            .sharpness = kind == 0 ? 0.0f : (float)pow(2.0, test_uniform(-2.0, 6.0)),
+            .top_p = kind == 1   ? 0
+                     : kind == 2 ? 1
+                     : kind == 3 ? UINT32_MAX
+                                 : (uint32_t)(test_uniform(0.0, 1.0) * 4294967295.0),
+            .seed = (uint32_t)test_int(0, 1 << 30),
+            .stream = (uint32_t)test_int(0, 9)};
+    }
+    add_array(c, "positions", ROLE_IN, LC_I32, n, 0, 100000);
+    add_array(c, "ids", ROLE_OUT, LC_I32, n, 0, 0);
+    if (test_int(0, 2) == 0) {
+        static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+        set_element(&c->tensors[0], test_int(0, n - 1), test_int(0, width - 1),
+                    bad[test_int(0, 2)]);
+    }
+}
+
+lc_code run_sample(op_case *c, lc_device *device, lc_err *err)
+{
+    const lc_sample_args args = {.logits = view(c, 0),
+                                 .rows = pointer(c, 1),
+                                 .positions = pointer(c, 2),
+                                 .ids = pointer(c, 3)};
+    ON_DEVICE(sample, args)
+    ref_sample(&args);
+    return LC_OK;
+}
+
+/* Positions beyond the tables, sequences that are none, tokens that were not chosen. */
+void draw_advance(op_case *c)
+{
+    const int64_t n = any_size(70), known = any_size(300), half = any_size(140);
+    const bool rotates = test_int(0, 3) > 0;
+    DESCRIBE(c, "M %d P %d D/2 %d rotates %d", (int)n, (int)known, (int)half, rotates);
+    add_array(c, "chosen", ROLE_IN, LC_I32, n, -1, 1000);
+    add_array(c, "slots", ROLE_IN, LC_I32, n, -1, 9);
+    add_array(c, "chosen_positions", ROLE_ACC, LC_I32, n, 0, (double)known + 3);
+    add_array(c, "ids", ROLE_OUT, LC_I32, n, 0, 0);
+    add_array(c, "positions", ROLE_OUT, LC_I32, n, 0, 0);
+    add_array(c, "row_slots", ROLE_OUT, LC_I32, n, 0, 0);
+    add_array(c, "rows", ROLE_OUT, LC_I32, n, 0, 0);
+    c->number[0] = n;
+    c->number[1] = known;
+    c->number[2] = half;
+    c->number[3] =
+        rotates ? add_array(c, "cos_by_position", ROLE_IN, LC_F32, known * half, -1, 1) : -1;
+    c->number[4] =
+        rotates ? add_array(c, "sin_by_position", ROLE_IN, LC_F32, known * half, -1, 1) : -1;
+    c->number[5] = rotates ? add_array(c, "cos", ROLE_OUT, LC_F32, n * half, 0, 0) : -1;
+    c->number[6] = rotates ? add_array(c, "sin", ROLE_OUT, LC_F32, n * half, 0, 0) : -1;
+}
+
+lc_code run_advance(op_case *c, lc_device *device, lc_err *err)
+{
+    const int64_t known = c->number[1], half = c->number[2];
+    const lc_advance_args args = {
+        .count = c->number[0],
+        .chosen = pointer(c, 0),
+        .slots = pointer(c, 1),
+        .chosen_positions = pointer(c, 2),
+        .ids = pointer(c, 3),
+        .positions = pointer(c, 4),
+        .row_slots = pointer(c, 5),
+        .rows = pointer(c, 6),
+        .cos_by_position = lc_mat_f32(pointer(c, (int)c->number[3]), known, half, half),
+        .sin_by_position = lc_mat_f32(pointer(c, (int)c->number[4]), known, half, half),
+        .cos = pointer(c, (int)c->number[5]),
+        .sin = pointer(c, (int)c->number[6])};
+    ON_DEVICE(advance, args)
+    ref_advance(&args);
+    return LC_OK;
+}
+
 void draw_add_sums(op_case *c)
 {
     const int64_t count = test_int(0, 1) == 0 ? test_int(0, 100) : test_int(0, 5000);

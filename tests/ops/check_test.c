@@ -196,7 +196,8 @@ static void test_linear_backward(void **state)
         .sb = mat(1, 5, 3), .s = mat(3, 3, 3), .ds = mat(4, 3, 3), .parts = two_parts};
     lc_lora_dy_args other_side = side;
     ACCEPTS(linear_backward, other.lora = &side);
-    ACCEPTS(linear_backward, other.lora = &side; other.tail = 3; other.dy = mat(0, 3, 8); other.w = mat(1, 8, 8));
+    ACCEPTS(linear_backward, other.lora = &side; other.tail = 3; other.dy = mat(0, 3, 8);
+            other.w = mat(1, 8, 8));
     ACCEPTS(linear_backward, other.lora = &side; other.dx_tail = mat(5, 3, 3));
     REFUSES(linear_backward, bad.lora = &side; bad.tail = 2, "tail", "tail is 2, expected 3");
     REFUSES(linear_backward, bad.lora = &side;
@@ -462,7 +463,7 @@ static void test_cache_append(void **state)
             "k_cache.rows is 8, expected a multiple of slot_rows = 3");
     REFUSES(cache_append, bad.slot_rows = 0, "slot_rows", "slot_rows is 0");
     slots[1] = 2;
-    REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected -1..1");
     slots[1] = 0;
     places[0] = 4;
     REFUSES(cache_append, (void)bad, "positions", "positions[0] is 4, expected 0..3");
@@ -494,7 +495,7 @@ static void test_attention_cached(void **state)
     REFUSES(attention_cached, bad.slot_rows = 3, "k_cache",
             "k_cache.rows is 8, expected a multiple of slot_rows = 3");
     slots[1] = 2;
-    REFUSES(attention_cached, (void)bad, "slots", "slots[1] is 2, expected 0..1");
+    REFUSES(attention_cached, (void)bad, "slots", "slots[1] is 2, expected -1..1");
     slots[1] = 0;
     places[0] = 4;
     REFUSES(attention_cached, (void)bad, "positions", "positions[0] is 4, expected 0..3");
@@ -550,6 +551,58 @@ static void test_rows(void **state)
     REFUSES(scatter_rows, bad.y.rows = 4, "rows", "rows[1] is 4, expected 0..3");
     rows[0] = 4;
     REFUSES(scatter_rows, (void)bad, "rows", "rows[1] is 4, expected above rows[0] = 4");
+}
+
+static void test_sample(void **state)
+{
+    (void)state;
+    static const lc_sample_row rows[2] = {{.sharpness = 0.0f}, {.sharpness = 1.0f}};
+    int32_t ids[2];
+    const lc_sample_args good = {
+        .logits = mat(0, 2, 7), .rows = rows, .positions = positions, .ids = ids};
+    ACCEPTS(sample, (void)other);
+    ACCEPTS(sample, other.logits.rows = 0; other.rows = NULL; other.ids = NULL);
+    REFUSES_MAT(sample, logits);
+    REFUSES_NULL(sample, rows);
+    REFUSES_NULL(sample, positions);
+    REFUSES_NULL(sample, ids);
+    REFUSES(sample, bad.logits.cols = bad.logits.ld = LC_MAX_SAMPLE_VOCAB + 1, "logits",
+            "logits.cols is 1048577, expected at most 1048576");
+}
+
+static void test_advance(void **state)
+{
+    (void)state;
+    int32_t chosen[2] = {5, -1}, slots[2] = {0, -1}, places[2] = {3, 4}, out[4][2];
+    const lc_advance_args good = {.count = 2,
+                                  .chosen = chosen,
+                                  .slots = slots,
+                                  .chosen_positions = places,
+                                  .cos_by_position = lc_mat_f32(data[0], 5, 8, 8),
+                                  .sin_by_position = lc_mat_f32(data[1], 5, 8, 8),
+                                  .ids = out[0],
+                                  .positions = out[1],
+                                  .row_slots = out[2],
+                                  .rows = out[3],
+                                  .cos = data[2],
+                                  .sin = data[3]};
+    ACCEPTS(advance, (void)other);
+    ACCEPTS(advance, other.cos = other.sin = NULL);
+    ACCEPTS(advance, other.count = 0; other.chosen = NULL; other.ids = NULL);
+    REFUSES(advance, bad.count = -1, "count", "count is -1, expected at least 0");
+    REFUSES_NULL(advance, chosen);
+    REFUSES_NULL(advance, slots);
+    REFUSES_NULL(advance, chosen_positions);
+    REFUSES_NULL(advance, ids);
+    REFUSES_NULL(advance, positions);
+    REFUSES_NULL(advance, row_slots);
+    REFUSES_NULL(advance, rows);
+    REFUSES_NULL(advance, sin);
+    REFUSES(advance, bad.cos_by_position.ld = 9, "cos", "cos.ld is 9, expected 8");
+    REFUSES(advance, bad.cos_by_position.rows = 0, "cos", "cos.rows is 0, expected at least 1");
+    REFUSES(advance, bad.sin_by_position.rows = 4, "sin", "sin.rows is 4, expected 5");
+    REFUSES(advance, bad.sin_by_position.cols = bad.sin_by_position.ld = 6, "sin",
+            "sin.cols is 6, expected 8");
 }
 
 static void test_cross_entropy(void **state)
@@ -652,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_publish),      cmocka_unit_test(test_rope),
         cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_cached),
         cmocka_unit_test(test_rows),         cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_sample),       cmocka_unit_test(test_advance),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "testing.h"
 
 double ref_get(lc_mat mat, int64_t row, int64_t col)
 {
@@ -19,6 +20,8 @@ double ref_get(lc_mat mat, int64_t row, int64_t col)
         return (double)((const float *)mat.data)[at];
     case LC_BF16:
         return (double)lc_bf16_to_f32(((const uint16_t *)mat.data)[at]);
+    case LC_I32:
+        return (double)((const int32_t *)mat.data)[at];
     default:
         abort();
     }
@@ -491,6 +494,12 @@ void ref_attention_cached(const lc_attention_cached_args *args)
     sight s = new_sight(args->slot_rows);
     for (int64_t i = 0; i < args->q.rows; i++) {
         const int64_t base = args->slots[i] * args->slot_rows;
+        for (int64_t j = 0; args->slots[i] < 0 && j < args->out.cols; j++) {
+            ref_put(args->out, i, j, 0.0);
+        }
+        if (args->slots[i] < 0) {
+            continue;
+        }
         s.count = 0;
         see(&s, base, base + args->positions[i]);
         narrow(&s, args->window);
@@ -508,7 +517,7 @@ void ref_cache_append(const lc_cache_append_args *args)
 {
     for (int64_t i = 0; i < args->k.rows; i++) {
         const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
-        for (int64_t j = 0; j < args->k.cols; j++) {
+        for (int64_t j = 0; args->slots[i] >= 0 && j < args->k.cols; j++) {
             ref_put(args->k_cache, row, j, ref_get(args->k, i, j));
             ref_put(args->v_cache, row, j, ref_get(args->v, i, j));
         }
@@ -587,6 +596,117 @@ void ref_cross_entropy(const lc_cross_entropy_args *args, double *nll_exact)
             const double onehot = j == args->targets[m] ? 1.0 : 0.0;
             const double p = exp(ref_get(args->logits, m, j) - lse);
             ref_put(args->logits, m, j, (double)args->weights[m] * (p - onehot));
+        }
+    }
+}
+
+/* ---- choosing tokens: by sorting all of them ---- */
+
+__extension__ typedef unsigned __int128 wide;
+
+typedef struct candidate {
+    int32_t id;
+    uint32_t q;
+    uint64_t weight;
+} candidate;
+
+static candidate candidate_of(int32_t id, float y)
+{
+    static const uint32_t terms[] = {LC_EXP2_TERMS};
+    candidate found = {.id = id, .q = UINT32_MAX};
+    if (y >= 44.0f) {
+        return found;
+    }
+    found.q = (uint32_t)((double)y * 67108864.0);
+    const wide f = (wide)(found.q % 67108864) << 6; /* in 2^-32 */
+    wide p = 0;
+    for (int k = LC_EXP2_TERM_COUNT; k > 0; k--) {
+        p = terms[k - 1] - (f * p >> 32);
+    }
+    p = ((wide)1 << 32) - (f * p >> 32);
+    found.weight = (uint64_t)((p << 11) >> (found.q / 67108864));
+    return found;
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const candidate *one = a, *other = b;
+    return one->q != other->q ? (one->q < other->q ? -1 : 1) : one->id < other->id ? -1 : 1;
+}
+
+static int32_t choose_candidate(candidate *candidates, int32_t count, const lc_sample_row *row,
+                                int32_t position)
+{
+    const uint32_t key[2] = {row->seed, row->stream}, counter[4] = {(uint32_t)position, 0, 0, 0};
+    uint32_t word[4];
+    uint64_t sum = 0, running = 0;
+    int32_t kept = count, at = 0;
+    lc_philox(key, counter, word);
+    for (int32_t i = 0; i < count; i++) {
+        sum += candidates[i].weight;
+    }
+    if (row->top_p > 0) {
+        qsort(candidates, (size_t)count, sizeof *candidates, by_order);
+        const wide wanted = (wide)sum * row->top_p;
+        for (sum = 0, kept = 0; ((wide)sum << 32) < wanted;) {
+            sum += candidates[kept++].weight;
+        }
+    }
+    const uint64_t u = (uint64_t)word[0] << 32 | word[1], target = (uint64_t)((wide)u * sum >> 64);
+    for (int32_t i = 0; i < kept; i++) {
+        at = row->top_p > 0 ? i : kept - 1 - i;
+        running += candidates[at].weight;
+        if (running > target) {
+            break;
+        }
+    }
+    return candidates[at].id;
+}
+
+static int32_t ref_choose(lc_mat logits, int64_t row, const lc_sample_row *how, int32_t position)
+{
+    const int32_t vocab = (int32_t)logits.cols;
+    int32_t best = 0;
+    for (int32_t i = 0; i < vocab; i++) {
+        if (!isfinite(ref_get(logits, row, i))) {
+            return -1;
+        }
+        best = ref_get(logits, row, i) > ref_get(logits, row, best) ? i : best;
+    }
+    if (!(how->sharpness > 0.0f)) {
+        return best;
+    }
+    candidate *candidates = malloc((size_t)vocab * sizeof *candidates);
+    assert_non_null(candidates);
+    for (int32_t i = 0; i < vocab; i++) {
+        const float below = (float)ref_get(logits, row, best) - (float)ref_get(logits, row, i);
+        candidates[i] = candidate_of(i, below * how->sharpness);
+    }
+    const int32_t id = choose_candidate(candidates, vocab, how, position);
+    free(candidates);
+    return id;
+}
+
+void ref_sample(const lc_sample_args *args)
+{
+    for (int64_t i = 0; i < args->logits.rows; i++) {
+        args->ids[i] = ref_choose(args->logits, i, &args->rows[i], args->positions[i]);
+    }
+}
+
+void ref_advance(const lc_advance_args *args)
+{
+    for (int64_t m = 0; m < args->count; m++) {
+        const int64_t half = args->cos_by_position.cols, last = args->cos_by_position.rows - 1;
+        const int64_t known =
+            args->chosen_positions[m] > last ? last : (int64_t)args->chosen_positions[m];
+        args->ids[m] = args->chosen[m] < 0 ? 0 : args->chosen[m];
+        args->positions[m] = args->chosen_positions[m]++;
+        args->row_slots[m] = args->slots[m];
+        args->rows[m] = (int32_t)m;
+        for (int64_t d = 0; args->cos != NULL && d < half; d++) {
+            args->cos[m * half + d] = (float)ref_get(args->cos_by_position, known, d);
+            args->sin[m * half + d] = (float)ref_get(args->sin_by_position, known, d);
         }
     }
 }

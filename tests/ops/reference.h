@@ -36,6 +36,8 @@ void ref_gather_rows(const lc_gather_rows_args *args);
 void ref_scatter_rows(const lc_scatter_rows_args *args);
 /* nll_exact, when not NULL, gets the losses in double. */
 void ref_cross_entropy(const lc_cross_entropy_args *args, double *nll_exact);
+void ref_sample(const lc_sample_args *args);
+void ref_advance(const lc_advance_args *args);
 void ref_add_sums(const lc_add_sums_args *args);
 void ref_adamw(const lc_adamw_args *args);
 

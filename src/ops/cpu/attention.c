@@ -263,6 +263,16 @@ static void attend_cached_run(lc_cpu *cpu, const lc_attention_cached_args *args,
     }
 }
 
+/* Rows of no sequence: zeros in the heads of kv_head. */
+static void clear_heads(const lc_attention_cached_args *args, int64_t first, int64_t end,
+                        int64_t kv_head)
+{
+    const int64_t width = (int64_t)args->heads / args->kv_heads * args->head_dim;
+    for (int64_t row = first; row < end; row++) {
+        memset(lc_row_f32(args->out, row) + kv_head * width, 0, (size_t)width * sizeof(float));
+    }
+}
+
 static void cached_task(void *context, int64_t index, int worker)
 {
     const cached_job *job = context;
@@ -273,6 +283,10 @@ static void cached_task(void *context, int64_t index, int worker)
         for (stop = row + 1; stop < end && args->slots[stop] == args->slots[row] &&
                              args->positions[stop] == args->positions[stop - 1] + 1;
              stop++) {}
+        if (args->slots[row] < 0) {
+            clear_heads(args, row, stop, kv_head);
+            continue;
+        }
         attend_cached_run(job->cpu, args, row, stop - row, kv_head, &job->cpu->scratch[worker]);
     }
 }
@@ -281,9 +295,9 @@ static lc_code check_cache_rows(const lc_attention_cached_args *args, lc_err *er
 {
     const int64_t slots = args->k_cache.rows / args->slot_rows;
     for (int64_t i = 0; i < args->q.rows; i++) {
-        if (args->slots[i] < 0 || args->slots[i] >= slots) {
+        if (args->slots[i] < -1 || args->slots[i] >= slots) {
             return lc_fail_param(err, LC_ERR_INTERNAL, "slots",
-                                 "attention_cached: slots[%lld] is %d, expected 0..%lld",
+                                 "attention_cached: slots[%lld] is %d, expected -1..%lld",
                                  (long long)i, (int)args->slots[i], (long long)slots - 1);
         }
         if (args->positions[i] < 0 || args->positions[i] >= args->slot_rows) {

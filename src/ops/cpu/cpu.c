@@ -165,8 +165,8 @@ static lc_code cpu_move(lc_device *device, void *to, const void *from, size_t by
     return LC_OK;
 }
 
-static lc_code cpu_upload_queued(lc_device *device, void *to, const void *from, size_t bytes,
-                                 int slot, lc_err *err)
+static lc_code cpu_move_queued(lc_device *device, void *to, const void *from, size_t bytes,
+                               int slot, lc_err *err)
 {
     (void)slot;
     return cpu_move(device, to, from, bytes, err);
@@ -340,7 +340,8 @@ static const lc_ops cpu_ops = {
     .download = cpu_move,
     .host_alloc = cpu_host_alloc,
     .host_free = cpu_free,
-    .upload_queued = cpu_upload_queued,
+    .upload_queued = cpu_move_queued,
+    .download_queued = cpu_move_queued,
     .host_wait = cpu_host_wait,
     .set_workspace = cpu_set_workspace,
     .record_begin = cpu_record_begin,
@@ -373,6 +374,8 @@ static const lc_ops cpu_ops = {
     .gather_rows = lc_cpu_gather_rows,
     .scatter_rows = lc_cpu_scatter_rows,
     .cross_entropy = lc_cpu_cross_entropy,
+    .sample = lc_cpu_sample,
+    .advance = lc_cpu_advance,
     .add_sums = lc_cpu_add_sums,
     .adamw = lc_cpu_adamw,
 };

@@ -130,6 +130,8 @@ lc_code lc_cpu_swiglu_backward(lc_device *device, const lc_swiglu_backward_args 
 lc_code lc_cpu_gather_rows(lc_device *device, const lc_gather_rows_args *args, lc_err *err);
 lc_code lc_cpu_scatter_rows(lc_device *device, const lc_scatter_rows_args *args, lc_err *err);
 lc_code lc_cpu_cross_entropy(lc_device *device, const lc_cross_entropy_args *args, lc_err *err);
+lc_code lc_cpu_sample(lc_device *device, const lc_sample_args *args, lc_err *err);
+lc_code lc_cpu_advance(lc_device *device, const lc_advance_args *args, lc_err *err);
 lc_code lc_cpu_cache_append(lc_device *device, const lc_cache_append_args *args, lc_err *err);
 lc_code lc_cpu_add_sums(lc_device *device, const lc_add_sums_args *args, lc_err *err);
 lc_code lc_cpu_adamw(lc_device *device, const lc_adamw_args *args, lc_err *err);

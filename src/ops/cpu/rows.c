@@ -6,17 +6,23 @@
 
 /* Index arrays lie in host memory here, so that a wrong one can be refused instead of read through.
  */
-static lc_code check_indices(const char *op, const char *field, const int32_t *indices,
-                             int64_t count, int64_t limit, lc_err *err)
+static lc_code check_range(const char *op, const char *field, const int32_t *indices, int64_t count,
+                           int32_t least, int64_t limit, lc_err *err)
 {
     for (int64_t i = 0; i < count; i++) {
-        if (indices[i] < 0 || indices[i] >= limit) {
+        if (indices[i] < least || indices[i] >= limit) {
             return lc_fail_param(err, LC_ERR_INTERNAL, field,
-                                 "%s: %s[%lld] is %d, expected 0..%lld", op, field, (long long)i,
-                                 (int)indices[i], (long long)limit - 1);
+                                 "%s: %s[%lld] is %d, expected %d..%lld", op, field, (long long)i,
+                                 (int)indices[i], (int)least, (long long)limit - 1);
         }
     }
     return LC_OK;
+}
+
+static lc_code check_indices(const char *op, const char *field, const int32_t *indices,
+                             int64_t count, int64_t limit, lc_err *err)
+{
+    return check_range(op, field, indices, count, 0, limit, err);
 }
 
 static void embed_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
@@ -190,6 +196,9 @@ static void append_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t
     const lc_cache_append_args *args = context;
     const size_t bytes = (size_t)args->k.cols * sizeof(float);
     for (int64_t i = first; i < end; i++) {
+        if (args->slots[i] < 0) {
+            continue;
+        }
         const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
         memcpy(lc_row_f32(args->k_cache, row), lc_row_f32(args->k, i), bytes);
         memcpy(lc_row_f32(args->v_cache, row), lc_row_f32(args->v, i), bytes);
@@ -199,8 +208,8 @@ static void append_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t
 lc_code lc_cpu_cache_append(lc_device *device, const lc_cache_append_args *args, lc_err *err)
 {
     LC_TRY(lc_cache_append_check(args, &lc_cpu_rules, err));
-    LC_TRY(check_indices("cache_append", "slots", args->slots, args->k.rows,
-                         args->k_cache.rows / args->slot_rows, err));
+    LC_TRY(check_range("cache_append", "slots", args->slots, args->k.rows, -1,
+                       args->k_cache.rows / args->slot_rows, err));
     LC_TRY(check_indices("cache_append", "positions", args->positions, args->k.rows,
                          args->slot_rows, err));
     lc_cpu_rows(lc_cpu_of(device), args->k.rows, 4 * args->k.cols, append_rows, args);

@@ -1,0 +1,140 @@
+/*
+ * What a decoded token costs, counted: once its sizes are recorded, a step of generation is one
+ * launch of a graph, one copy of the tokens to the host, and one wait for the tokens of the step
+ * before. The backend is linked in, so that the linker can lead its calls through the counters
+ * here.
+ */
+#include <cuda_runtime_api.h>
+
+#include "emu_counters.h"
+#include "infer/engine.h"
+#include "infer/generate.h"
+#include "kernels.h"
+#include "lorac/backend.h"
+#include "lorac/mem.h"
+#include "testing.h"
+
+#define WARM_STEPS 6 /* a size is run, recorded, replayed */
+#define STEPS      10
+
+const lc_backend *lc_backend_entry(void);
+
+static struct {
+    int graphs, stream_waits, event_waits, copies, embeds;
+} calls;
+
+/* The linker's names for a function that is called instead, and for what it was. */
+#define COUNTED(counter, result, name, parameters, arguments) \
+    result __real_##name parameters;                          \
+    result __wrap_##name parameters;                          \
+    result __wrap_##name parameters                           \
+    {                                                         \
+        calls.counter++;                                      \
+        return __real_##name arguments;                       \
+    }
+
+COUNTED(graphs, cudaError_t, cudaGraphLaunch, (cudaGraphExec_t exec, cudaStream_t stream),
+        (exec, stream))
+COUNTED(stream_waits, cudaError_t, cudaStreamSynchronize, (cudaStream_t stream), (stream))
+COUNTED(event_waits, cudaError_t, cudaEventSynchronize, (cudaEvent_t event), (event))
+COUNTED(copies, cudaError_t, cudaMemcpyAsync,
+        (void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream),
+        (to, from, bytes, kind, stream))
+COUNTED(embeds, cudaError_t, lc_cuda_embed, (const lc_embed_args *args, cudaStream_t stream),
+        (args, stream))
+
+static void open_engine(const char *name, lc_dtype dtype, int64_t slots, lc_engine *engine)
+{
+    char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
+    const lc_device_options device = {.kind = LC_DEVICE_EMU};
+    const lc_model_options options = {
+        .dtype = dtype, .tokens = 32, .cache_slots = slots, .cache_rows = 120};
+    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
+    (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
+                   name);
+    assert_ok(lc_engine_load(model, adapter, engine, &test_err));
+    assert_ok(lc_backend_entry()->open(&device, &engine->device, &test_err));
+    lc_model *memory = lc_calloc(1, sizeof *memory);
+    assert_non_null(memory);
+    assert_ok(lc_model_open(&engine->config, engine->spec, engine->files, &options, engine->device,
+                            memory, &test_err));
+    engine->model = memory;
+    assert_ok(lc_model_set_masters(engine->model, engine->master, &test_err));
+}
+
+/* Kernels and products since the counters were cleared. */
+static uint64_t launches(void)
+{
+    emu_counter counters[256];
+    uint64_t count = 0;
+    const size_t names = emu_counters_get(counters, 256);
+    for (size_t i = 0; i < names && i < 256; i++) {
+        count += strncmp(counters[i].name, "memcpy", 6) != 0 ? counters[i].launches : 0;
+    }
+    return count;
+}
+
+static void run_steps(lc_generator *generator, int count, int32_t sequences)
+{
+    for (int i = 0; i < count; i++) {
+        const lc_generated *tokens = NULL;
+        int32_t token_count = 0;
+        assert_ok(lc_generator_step(generator, &tokens, &token_count, &test_err));
+        assert_int_equal(token_count, sequences);
+    }
+}
+
+/* `count` sequences in `slots`: a step of any of the rounded sizes. */
+static void count_steps(const char *name, lc_dtype dtype, int64_t slots, int32_t count)
+{
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    const int32_t prompt[3] = {3, 5, 7};
+    open_engine(name, dtype, slots, &engine);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    for (int32_t i = 0; i < count; i++) {
+        const lc_generate_request request = {
+            .number = i,
+            .prompt = prompt,
+            .prompt_count = 1 + i % 3,
+            .max_tokens = 100,
+            .sampling = {.temperature = i % 2, .top_p = 0.9, .seed = 1},
+            .stream = (uint32_t)i};
+        assert_ok(lc_generator_add(generator, &request, &test_err));
+    }
+    run_steps(generator, WARM_STEPS, count);
+    assert_ok(engine.device->ops->sync(engine.device, &test_err));
+    emu_counters_clear();
+    memset(&calls, 0, sizeof calls);
+    run_steps(generator, STEPS, count);
+    assert_int_equal(calls.graphs, STEPS);
+    assert_int_equal(calls.embeds, 0); /* nothing is launched by itself */
+    assert_int_equal(calls.copies, STEPS);
+    assert_int_equal(calls.event_waits, STEPS);
+    assert_int_equal(calls.stream_waits, 0);
+    assert_ok(engine.device->ops->sync(engine.device, &test_err));
+    const uint64_t kernels = launches();
+    assert_int_equal(kernels % STEPS, 0);
+    print_message("%s %s, %d sequences: %d kernels and products in a graph\n", name,
+                  lc_dtype_name(dtype), (int)count, (int)(kernels / STEPS));
+    lc_generator_cancel(generator);
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void a_step_is_one_launch(void **state)
+{
+    (void)state;
+    static const lc_dtype dtypes[] = {LC_F32, LC_BF16};
+    for (int i = 0; i < 2; i++) {
+        count_steps("llama-patterns", dtypes[i], 1, 1);
+        count_steps("qwen3", dtypes[i], 10, 3);
+        count_steps("smollm3", dtypes[i], 10, 10);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_step_is_one_launch)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
