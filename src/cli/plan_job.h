@@ -26,9 +26,14 @@ typedef struct lc_job_plan {
  * attention, softmax and small matrices. See docs/performance.md. */
 #define LC_STEP_EFFICIENCY 0.6
 
-/* Reads job file, config.json and, where they are there, the data; plans. threads 0: as a job
- * would choose. Release in any case. */
-LC_WARN_UNUSED lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out,
+typedef struct lc_job_plan_options {
+    const char *job_file;
+    int64_t threads; /* 0: as a job would choose */
+    int64_t ranks;   /* 0: one */
+} lc_job_plan_options;
+
+/* Reads job file, config.json and, where they are there, the data; plans. Release in any case. */
+LC_WARN_UNUSED lc_code lc_job_plan_make(const lc_job_plan_options *options, lc_job_plan *out,
                                         lc_err *err);
 void lc_job_plan_release(lc_job_plan *job);
 

@@ -20,6 +20,7 @@ typedef struct lc_job_extent {
     const lc_adapter_spec *adapter;
     const lc_job_resolved *resolved;
     double dropout;
+    int world_size;  /* ranks, each with all of this; 0 is 1 */
     int64_t longest; /* tokens of the longest example */
     lc_data_extent training, validation;
     int64_t process_bytes; /* program, libraries, threads; 0: not known */

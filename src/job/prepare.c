@@ -83,6 +83,7 @@ static lc_code check_memory(const lc_job *job, lc_err *err)
                                   .adapter = job->adapter,
                                   .resolved = &job->dir.state.resolved,
                                   .dropout = job->spec.dropout,
+                                  .world_size = job->launch.world_size,
                                   .longest = lc_job_longest(job),
                                   .training = training,
                                   .validation = validation,
@@ -128,6 +129,7 @@ lc_code lc_job_prepare(lc_job *job, lc_err *err)
 {
     const lc_train_options options = train_options(job);
     LC_TRY(check_memory(job, err));
+    LC_TRY(job->comm.reserve(&job->comm, job->adapter->master_count, err));
     LC_TRY(open_model(job, err));
     LC_TRY(lc_trainer_open(job->model, &job->training,
                            job->has_validation ? &job->validation : NULL, &job->comm, &options,

@@ -39,7 +39,6 @@ lc_code lc_job_meet(lc_job *job, lc_err *err)
     const lc_comm_options options = {.rank = launch->rank,
                                      .world_size = launch->world_size,
                                      .address = launch->address,
-                                     .most_count = job->adapter->master_count,
                                      .deadline_s = (int)deadline_s};
     LC_TRY(backend->comm_open(job->device, &options, &job->comm, err));
     lc_log(LC_LOG_INFO, "rank %d of %d, from %s; rank 0 at %s (%s)", launch->rank,
