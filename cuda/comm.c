@@ -5,16 +5,19 @@
  */
 #include "cuda.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "libraries.h"
+#include "memory_rules.h"
 
-#define ALIGNED_FLOATS  4     /* a rank's chunk of a sum is whole runs of the kernel */
-#define LEAST_FLOATS    65536 /* of the buffer for parts: broadcasts go through it */
-#define BUSY_POLLS      200   /* before the host sleeps between two looks */
+/* Doubles of all ranks fit. */
+static_assert(LC_MAX_RANKS * LC_COMM_DOUBLES * sizeof(double) <= LC_CUDA_COMM_STAGE_BYTES, "stage");
+
+#define BUSY_POLLS      200 /* before the host sleeps between two looks */
 #define PAUSE_NS        20000
 #define OPERATION_BYTES 96
 #define WHY_BYTES       200
@@ -25,9 +28,8 @@ struct lc_cuda_comm {
     int rank, world_size;
     int deadline_s;
     int64_t most_count;
-    float *parts; /* owned device memory: world_size chunks */
-    float *sum;   /* owned device memory: one chunk */
-    int64_t part_floats;
+    void *stage;  /* owned device memory: LC_CUDA_COMM_STAGE_BYTES */
+    float *parts; /* owned device memory: world_size chunks, and one for their sum */
     int64_t call_count;
     char operation[OPERATION_BYTES]; /* the last one queued, for errors */
 };
@@ -136,12 +138,6 @@ static lc_code begin(lc_cuda_comm *self, const char *what, int64_t count, const 
     return LC_OK;
 }
 
-static int64_t chunk_of(int64_t count, int world_size)
-{
-    const int64_t chunk = (count + world_size - 1) / world_size;
-    return (chunk + ALIGNED_FLOATS - 1) / ALIGNED_FLOATS * ALIGNED_FLOATS;
-}
-
 /* How many of `count` values are in a rank's chunk. */
 static int64_t values_in(int64_t count, int64_t chunk, int rank)
 {
@@ -172,14 +168,29 @@ static lc_code exchange(lc_cuda_comm *self, const float *values, int64_t count, 
     return settle(self, result != ncclSuccess ? result : end, err);
 }
 
+static lc_code reserve(lc_comm *comm, int64_t most_count, lc_err *err)
+{
+    lc_cuda_comm *self = comm->state;
+    void *memory = NULL;
+    if (self->parts != NULL) {
+        return lc_fail(err, LC_ERR_INTERNAL, "memory for sums over ranks is reserved twice");
+    }
+    LC_TRY(lc_cuda_alloc(&self->cuda->device, lc_cuda_comm_sum_bytes(most_count, self->world_size),
+                         &memory, err));
+    self->parts = memory;
+    self->most_count = most_count;
+    return LC_OK;
+}
+
 /* Everybody's chunk to its owner, the sum there, and the sums back to everybody. */
 static lc_code sum_f32(lc_comm *comm, float *values, int64_t count, lc_err *err)
 {
     lc_cuda_comm *self = comm->state;
     const cudaStream_t stream = self->cuda->stream;
-    const int64_t chunk = chunk_of(count, self->world_size);
+    const int64_t chunk = lc_cuda_comm_chunk(count, self->world_size);
+    float *sum = self->parts + self->world_size * chunk;
     if (count < 0 || count > self->most_count) {
-        return lc_fail(err, LC_ERR_INTERNAL, "a sum of %lld values over ranks, opened for %lld",
+        return lc_fail(err, LC_ERR_INTERNAL, "a sum of %lld values over ranks, reserved for %lld",
                        (long long)count, (long long)self->most_count);
     }
     if (count == 0) {
@@ -188,11 +199,11 @@ static lc_code sum_f32(lc_comm *comm, float *values, int64_t count, lc_err *err)
     LC_TRY(begin(self, "sum of", count, "gradients", err));
     LC_TRY(exchange(self, values, count, chunk, err));
     CUDA_TRY(lc_cuda_sum_ranks_f32(self->parts, chunk, self->world_size,
-                                   values_in(count, chunk, self->rank), self->sum, stream));
-    LC_TRY(settle(self,
-                  LC_NCCL(ncclAllGather)(self->sum, self->parts, (size_t)chunk, ncclFloat32,
-                                         self->nccl, stream),
-                  err));
+                                   values_in(count, chunk, self->rank), sum, stream));
+    LC_TRY(settle(
+        self,
+        LC_NCCL(ncclAllGather)(sum, self->parts, (size_t)chunk, ncclFloat32, self->nccl, stream),
+        err));
     CUDA_TRY(cudaMemcpyAsync(values, self->parts, (size_t)count * sizeof *values,
                              cudaMemcpyDeviceToDevice, stream));
     return LC_OK;
@@ -202,7 +213,7 @@ static lc_code sum_f32(lc_comm *comm, float *values, int64_t count, lc_err *err)
 static lc_code sum_f64(lc_comm *comm, double *values, int64_t count, lc_err *err)
 {
     lc_cuda_comm *self = comm->state;
-    double *parts = (double *)self->parts;
+    double *parts = self->stage;
     if (count < 1 || count > LC_COMM_DOUBLES) {
         return lc_fail(err, LC_ERR_INTERNAL, "a sum of %lld doubles over ranks, at most %d",
                        (long long)count, LC_COMM_DOUBLES);
@@ -221,14 +232,14 @@ static lc_code broadcast_part(lc_cuda_comm *self, void *data, size_t bytes, lc_e
 {
     const cudaStream_t stream = self->cuda->stream;
     if (self->rank == 0) {
-        CUDA_TRY(cudaMemcpyAsync(self->parts, data, bytes, cudaMemcpyHostToDevice, stream));
+        CUDA_TRY(cudaMemcpyAsync(self->stage, data, bytes, cudaMemcpyHostToDevice, stream));
     }
     LC_TRY(settle(
         self,
-        LC_NCCL(ncclBroadcast)(self->parts, self->parts, bytes, ncclUint8, 0, self->nccl, stream),
+        LC_NCCL(ncclBroadcast)(self->stage, self->stage, bytes, ncclUint8, 0, self->nccl, stream),
         err));
     if (self->rank != 0) {
-        CUDA_TRY(cudaMemcpyAsync(data, self->parts, bytes, cudaMemcpyDeviceToHost, stream));
+        CUDA_TRY(cudaMemcpyAsync(data, self->stage, bytes, cudaMemcpyDeviceToHost, stream));
     }
     return lc_cuda_comm_wait(self, NULL, err);
 }
@@ -236,7 +247,7 @@ static lc_code broadcast_part(lc_cuda_comm *self, void *data, size_t bytes, lc_e
 static lc_code broadcast(lc_comm *comm, void *data, size_t bytes, lc_err *err)
 {
     lc_cuda_comm *self = comm->state;
-    const size_t most = (size_t)self->part_floats * sizeof(float);
+    const size_t most = LC_CUDA_COMM_STAGE_BYTES;
     LC_TRY(begin(self, "rank 0 to all,", (int64_t)bytes, "bytes", err));
     for (size_t done = 0; done < bytes;) {
         const size_t part = bytes - done < most ? bytes - done : most;
@@ -272,25 +283,9 @@ static void release(lc_comm *comm)
         self->cuda->comm = NULL;
     }
     (void)cudaFree(self->parts);
-    (void)cudaFree(self->sum);
+    (void)cudaFree(self->stage);
     free(self);
     comm->state = NULL;
-}
-
-static lc_code allocate(lc_cuda_comm *self, lc_err *err)
-{
-    const int64_t chunk = chunk_of(self->most_count, self->world_size);
-    const int64_t floats = self->world_size * (chunk > 0 ? chunk : ALIGNED_FLOATS);
-    const int64_t doubles = 2 * (int64_t)self->world_size * LC_COMM_DOUBLES;
-    void *memory = NULL;
-    self->part_floats = floats > LEAST_FLOATS ? floats : LEAST_FLOATS;
-    self->part_floats = self->part_floats > doubles ? self->part_floats : doubles;
-    LC_TRY(lc_cuda_alloc(&self->cuda->device, (size_t)self->part_floats * sizeof(float), &memory,
-                         err));
-    self->parts = memory;
-    LC_TRY(lc_cuda_alloc(&self->cuda->device, (size_t)chunk * sizeof(float), &memory, err));
-    self->sum = memory;
-    return lc_cuda_sync(&self->cuda->device, err);
 }
 
 /* All ranks make their id of one address, at which rank 0 then listens. */
@@ -323,16 +318,16 @@ lc_code lc_cuda_comm_open(lc_device *device, const lc_comm_options *options, lc_
     self->rank = options->rank;
     self->world_size = options->world_size;
     self->deadline_s = options->deadline_s;
-    self->most_count = options->most_count;
     lc_comm comm = {.name = "nccl",
                     .rank = options->rank,
                     .world_size = options->world_size,
                     .state = self,
+                    .reserve = reserve,
                     .sum_f32 = sum_f32,
                     .sum_f64 = sum_f64,
                     .broadcast = broadcast,
                     .release = release};
-    lc_code code = allocate(self, err);
+    lc_code code = lc_cuda_alloc(device, LC_CUDA_COMM_STAGE_BYTES, &self->stage, err);
     code = code == LC_OK ? meet(self, options->address, err) : code;
     if (code != LC_OK) {
         release(&comm);

@@ -24,6 +24,23 @@ size_t lc_cuda_product_workspace(size_t workspace_bytes)
                                                     : 0;
 }
 
+#define RUN_FLOATS 4
+
+int64_t lc_cuda_comm_chunk(int64_t count, int world_size)
+{
+    return lc_ceil_div(lc_ceil_div(count, world_size), RUN_FLOATS) * RUN_FLOATS;
+}
+
+size_t lc_cuda_comm_sum_bytes(int64_t count, int world_size)
+{
+    return (size_t)((world_size + 1) * lc_cuda_comm_chunk(count, world_size)) * sizeof(float);
+}
+
+static size_t comm_bytes(int64_t count, int world_size)
+{
+    return LC_CUDA_COMM_STAGE_BYTES + lc_cuda_comm_sum_bytes(count, world_size);
+}
+
 static int64_t rank_of(const lc_lora_parts *parts)
 {
     int64_t rank = 0;
@@ -82,5 +99,6 @@ const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .head_rows = 2048,
                                         .round_rows = round_rows,
                                         .workspace_bytes = workspace_bytes,
+                                        .comm_bytes = comm_bytes,
                                         .layout_bytes = lc_cuda_layout_bytes,
                                         .lay_out = lc_cuda_lay_out};

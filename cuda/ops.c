@@ -117,9 +117,9 @@ static lc_code cuda_attention_cached(lc_device *device, const lc_attention_cache
     lc_cuda *cuda = lc_cuda_of(device);
     void *scratch = NULL;
     LC_TRY(lc_cuda_take_scratch(cuda,
-                        lc_cuda_attention_cached_scratch(args->q.rows, args->heads, args->head_dim,
-                                                         args->slot_rows),
-                        &scratch, err));
+                                lc_cuda_attention_cached_scratch(args->q.rows, args->heads,
+                                                                 args->head_dim, args->slot_rows),
+                                &scratch, err));
     return lc_cuda_result(lc_cuda_attention_cached(args, scratch, cuda->stream), "attention_cached",
                           err);
 }

@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define LC_BACKEND_ABI 2
+#define LC_BACKEND_ABI 3
 
 typedef enum lc_device_kind {
     LC_DEVICE_AUTO, /* cuda where one can be opened, else cpu */
@@ -34,7 +34,6 @@ typedef struct lc_device_options {
 typedef struct lc_comm_options {
     int rank, world_size;
     const char *address; /* "host:port" where rank 0 listens; NCCL_COMM_ID, where set, wins */
-    int64_t most_count;  /* of a sum_f32 */
     int deadline_s;      /* for everybody to come, and for every wait after that */
 } lc_comm_options;
 

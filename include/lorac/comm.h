@@ -24,9 +24,12 @@ struct lc_comm {
     int rank;         /* 0..world_size-1 */
     int world_size;   /* 1..LC_MAX_RANKS */
     void *state;      /* owned by the implementation */
+    /* Device memory for sums of up to `most_count` values (lc_memory_rules.comm_bytes), once,
+     * before the first of them. */
+    LC_WARN_UNUSED lc_code (*reserve)(lc_comm *comm, int64_t most_count, lc_err *err);
     /* values[i] = the sum over ranks, added in rank order; `count` values in the device memory of
-     * the job's backend, at most the most_count of comm_open. Queued like an op: what waits for the
-     * device reports what went wrong. */
+     * the job's backend, at most what was reserved. Queued like an op: what waits for the device
+     * reports what went wrong. */
     LC_WARN_UNUSED lc_code (*sum_f32)(lc_comm *comm, float *values, int64_t count, lc_err *err);
     /* The same for a few doubles in device memory (loss sums, weights): at most LC_COMM_DOUBLES. */
     LC_WARN_UNUSED lc_code (*sum_f64)(lc_comm *comm, double *values, int64_t count, lc_err *err);

@@ -51,6 +51,8 @@ typedef struct lc_memory_rules {
     int64_t (*round_rows)(int64_t rows, int64_t capacity);
     /* Device memory for what ops put down on their way: lc_ops.set_workspace. */
     size_t (*workspace_bytes)(const lc_workspace_extent *extent);
+    /* Device memory of a communicator that sums up to `count` values over several ranks. */
+    size_t (*comm_bytes)(int64_t count, int world_size);
     /* What attention wants to know of a batch of at most `tokens` rows: bytes of it, and the
      * function that fills them in host memory, from which the caller uploads them. 0: nothing. */
     size_t (*layout_bytes)(int64_t tokens);

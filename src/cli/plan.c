@@ -11,14 +11,14 @@
 #include "cli/terminal.h"
 #include "cli/options.h"
 #include "cli/plan_job.h"
+#include "lorac/comm.h"
 #include "ops/backend.h"
 
 #define MAX_GIB 1048576.0
 
 typedef struct lc_plan_options {
-    const char *job_file;
+    lc_job_plan_options job;
     double memory_gib; /* 0: what this machine has */
-    int64_t threads;
     bool json, all;
 } lc_plan_options;
 
@@ -239,7 +239,7 @@ static lc_code run_plan(const lc_plan_options *options, lc_err *err)
     }
     lc_err refusal = {.code = LC_OK};
     int64_t limit = -1;
-    lc_code code = lc_job_plan_make(options->job_file, options->threads, job, err);
+    lc_code code = lc_job_plan_make(&options->job, job, err);
     if (code == LC_OK) {
         limit = memory_limit(options, job);
         code = lc_job_plan_fit(job, limit, &refusal, err);
@@ -261,7 +261,7 @@ lc_code lc_command_plan(int argc, char **argv, lc_err *err)
     lc_plan_options o = {.memory_gib = 0.0};
     bool done = false;
     const lc_option options[] = {
-        {.name = "JOB", .help = "job file (JSON)", .text = &o.job_file, .is_required = true},
+        {.name = "JOB", .help = "job file (JSON)", .text = &o.job.job_file, .is_required = true},
         {.name = "--memory",
          .value = "GIB",
          .help = "check against this much memory, of another machine or a GPU",
@@ -275,9 +275,16 @@ lc_code lc_command_plan(int argc, char **argv, lc_err *err)
          .value = "N",
          .help = "compute threads of the job; each has some memory of its own",
          .fallback = "LORAC_THREADS, else all cores of this process",
-         .integer = &o.threads,
+         .integer = &o.job.threads,
          .low = 1,
          .high = LC_MAX_THREADS},
+        {.name = "--ranks",
+         .value = "N",
+         .help = "processes that train together, a GPU each; the plan is that of one of them",
+         .fallback = "1",
+         .integer = &o.job.ranks,
+         .low = 1,
+         .high = LC_MAX_RANKS},
     };
     const lc_command command = {.name = "plan",
                                 .description = "Lists every buffer of a job by class, the peak, "

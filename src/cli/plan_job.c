@@ -168,23 +168,34 @@ static lc_code open_device(lc_job_plan *job, int64_t threads, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out, lc_err *err)
+static lc_code check_ranks(const lc_job_plan *job, int64_t ranks, lc_err *err)
+{
+    return ranks <= 1 || lc_device_kind_is_gpu(job->resolved.device)
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_UNSUPPORTED, "lorac.device",
+                               "--ranks: several ranks need a GPU each, the device is %s",
+                               lc_device_kind_name(job->resolved.device));
+}
+
+lc_code lc_job_plan_make(const lc_job_plan_options *options, lc_job_plan *out, lc_err *err)
 {
     memset(out, 0, sizeof *out);
     lc_arena_init(&out->arena, "plan");
     lc_arena_init(&out->spec.arena, "job");
-    LC_TRY(lc_job_spec_load(job_file, &out->spec, err));
+    LC_TRY(lc_job_spec_load(options->job_file, &out->spec, err));
     LC_TRY(lc_model_config_load(out->spec.model, &out->config, err));
     LC_TRY(lc_job_adapter_spec(&out->spec, &out->config, &out->adapter, err));
     LC_TRY(read_data_sets(out, err));
     LC_TRY(resolve(out, err));
+    LC_TRY(check_ranks(out, options->ranks, err));
     out->extent.config = &out->config;
     out->extent.adapter = out->adapter;
     out->extent.resolved = &out->resolved;
     out->extent.dropout = out->spec.dropout;
     out->extent.recompute = out->spec.recompute;
+    out->extent.world_size = (int)options->ranks;
     if (out->resolved.device == LC_DEVICE_CPU) {
-        LC_TRY(open_device(out, threads, err));
+        LC_TRY(open_device(out, options->threads, err));
     }
     return out->device != NULL ? measure_gemm(out, err) : LC_OK;
 }

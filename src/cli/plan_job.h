@@ -27,9 +27,15 @@ typedef struct lc_job_plan {
  * attention, softmax and small matrices. See docs/performance.md. */
 #define LC_STEP_EFFICIENCY 0.6
 
-/* Reads job file, config.json and, where they are there, the data; measures the device. threads 0:
- * as a job would choose. Release in any case. */
-LC_WARN_UNUSED lc_code lc_job_plan_make(const char *job_file, int64_t threads, lc_job_plan *out,
+typedef struct lc_job_plan_options {
+    const char *job_file;
+    int64_t threads; /* 0: as a job would choose */
+    int64_t ranks;   /* 0: one */
+} lc_job_plan_options;
+
+/* Reads job file, config.json and, where they are there, the data; measures the device. Release
+ * in any case. */
+LC_WARN_UNUSED lc_code lc_job_plan_make(const lc_job_plan_options *options, lc_job_plan *out,
                                         lc_err *err);
 /* Plans for `limit` bytes (-1: not known). A job that does not fit is planned as small as it gets,
  * and *refusal says so. */

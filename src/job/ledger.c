@@ -39,19 +39,29 @@ static const lc_fact *find_fact(const lc_ledger *ledger, const char *name)
     return NULL;
 }
 
+const lc_fact *lc_ledger_other_fact(const lc_ledger *then, const lc_ledger *now, bool decides,
+                                    const char **before)
+{
+    for (int i = 0; i < now->fact_count; i++) {
+        const lc_fact *fact = &now->facts[i], *other = find_fact(then, fact->name);
+        *before = other != NULL ? other->value : "unknown";
+        if (fact->decides == decides && strcmp(*before, fact->value) != 0) {
+            return fact;
+        }
+    }
+    return NULL;
+}
+
 bool lc_ledger_difference(const lc_ledger *then, const lc_ledger *now, bool decides,
                           char out[LC_LEDGER_DIFFERENCE_BYTES])
 {
-    for (int i = 0; i < now->fact_count; i++) {
-        const lc_fact *fact = &now->facts[i], *before = find_fact(then, fact->name);
-        const char *value = before != NULL ? before->value : "unknown";
-        if (fact->decides == decides && strcmp(value, fact->value) != 0) {
-            (void)snprintf(out, LC_LEDGER_DIFFERENCE_BYTES, "%s was %s and is %s now", fact->name,
-                           value, fact->value);
-            return true;
-        }
+    const char *before = NULL;
+    const lc_fact *fact = lc_ledger_other_fact(then, now, decides, &before);
+    if (fact != NULL) {
+        (void)snprintf(out, LC_LEDGER_DIFFERENCE_BYTES, "%s was %s and is %s now", fact->name,
+                       before, fact->value);
     }
-    return false;
+    return fact != NULL;
 }
 
 /* ---- choices ---- */

@@ -37,8 +37,11 @@ LC_WARN_UNUSED lc_code lc_ledger_add(lc_ledger *ledger, const lc_choice *choice,
 /* The choice of a product, NULL: none. Borrowed. */
 const lc_choice *lc_ledger_find(const lc_ledger *ledger, const char *product);
 
-/* The first fact that decides (decides false: that does not) and differs, as "cublaslt was 130100
- * and is 130200 now"; false: none. `now` is a device's. */
+/* The first fact of a device's ledger `now` that decides (decides false: that does not) and has
+ * another value in `then`, which is *before; NULL: none. Borrowed. */
+const lc_fact *lc_ledger_other_fact(const lc_ledger *then, const lc_ledger *now, bool decides,
+                                    const char **before);
+/* The same as "cublaslt was 130100 and is 130200 now"; false: none. */
 bool lc_ledger_difference(const lc_ledger *then, const lc_ledger *now, bool decides,
                           char out[LC_LEDGER_DIFFERENCE_BYTES]);
 

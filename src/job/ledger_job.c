@@ -1,11 +1,12 @@
 /*
  * The ledger of a job, DIR/ledger.json: checked before a resume touches anything, given to the
  * device before its first product, extended before each checkpoint by what the device has chosen
- * since. Jobs on the CPU have none.
+ * since. Jobs on the CPU have none. On several ranks it is rank 0's, and all devices get it.
  *
  * A product that comes up for the first time after a resume takes what it would have taken without
  * the interruption: the ledger has the whole tuning table that the job began with, and what the
- * same library proposes for the same shape on the same GPU is the same.
+ * same library proposes for the same shape on the same GPU is the same. So does a product that only
+ * another rank meets: that rank has the table, and a device and libraries that are rank 0's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -95,18 +96,24 @@ lc_code lc_job_ledger_compare(lc_job *job, const lc_train_state *checkpoint, lc_
 
 /* ---- the run ---- */
 
-static lc_code begin_anew(lc_job *job, lc_err *err)
+/* The tuning table of a device that `facts` describes. */
+static lc_code give_table(lc_job *job, const lc_ledger *facts, lc_err *err)
 {
     lc_ledger table;
-    int64_t added = 0;
-    lc_ledger_release(&job->ledger);
-    lc_ledger_of_device(job->device, &job->ledger);
-    lc_code code = lc_tuning_load(&job->ledger, &table, err);
+    lc_code code = lc_tuning_load(facts, &table, err);
     if (code == LC_OK) {
         code = lc_ledger_give(&table, job->device, err);
     }
     lc_ledger_release(&table);
-    LC_TRY(code);
+    return code;
+}
+
+static lc_code begin_anew(lc_job *job, lc_err *err)
+{
+    int64_t added = 0;
+    lc_ledger_release(&job->ledger);
+    lc_ledger_of_device(job->device, &job->ledger);
+    LC_TRY(give_table(job, &job->ledger, err));
     LC_TRY(lc_ledger_take(&job->ledger, job->device, &added, err));
     return save(job, err);
 }
@@ -142,6 +149,37 @@ lc_code lc_job_ledger_begin(lc_job *job, lc_err *err)
         lc_log(LC_LOG_WARN, "since this job began, %s; the results should not notice", difference);
     }
     return lc_ledger_give(&job->ledger, job->device, err);
+}
+
+lc_code lc_job_ledger_follow(lc_job *job, const lc_ledger *first, lc_err *err)
+{
+    const int rank = job->launch.rank;
+    const char *there = NULL;
+    lc_ledger own;
+    lc_ledger_of_device(job->device, &own);
+    const lc_fact *fact = lc_ledger_other_fact(first, &own, true, &there);
+    if (fact != NULL && job->spec.deterministic) {
+        return lc_fail_param(
+            err, LC_ERR_INVALID, fact->name,
+            "rank %d: %s is %s, the ledger of rank 0 says %s: results would depend on which rank "
+            "computes what. Give all ranks the same, or set lorac.deterministic "
+            "to false",
+            rank, fact->name, fact->value, there);
+    }
+    if (fact != NULL) {
+        lc_log(LC_LOG_WARN,
+               "rank %d: %s is %s, the ledger of rank 0 says %s: goes on with choices of its own "
+               "(lorac.deterministic is false)",
+               rank, fact->name, fact->value, there);
+        return give_table(job, &own, err);
+    }
+    fact = lc_ledger_other_fact(first, &own, false, &there);
+    if (fact != NULL) {
+        lc_log(LC_LOG_WARN,
+               "rank %d: %s is %s, the ledger of rank 0 says %s; the results should not notice",
+               rank, fact->name, fact->value, there);
+    }
+    return lc_ledger_give(first, job->device, err);
 }
 
 lc_code lc_job_ledger_update(lc_job *job, lc_err *err)

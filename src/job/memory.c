@@ -75,6 +75,17 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
     return lc_plan_add(plan, adapter_class, LC_F32, masters, 1, err, "adam v in host memory");
 }
 
+/* What the ranks need to add up their gradients. */
+static lc_code add_comm(const lc_job_extent *job, lc_plan *plan, lc_err *err)
+{
+    const lc_memory_rules *rules = lc_memory_rules_of(job->resolved->device);
+    if (job->world_size <= 1 || rules->comm_bytes == NULL) {
+        return LC_OK;
+    }
+    const size_t bytes = rules->comm_bytes(job->adapter->master_count, job->world_size);
+    return lc_plan_add(plan, LC_PLAN_ADAPTER, LC_U8, (int64_t)bytes, 1, err, "sums over ranks");
+}
+
 lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens, int32_t recompute,
                            lc_arena *arena, lc_plan *plan, lc_err *err)
 {
@@ -85,6 +96,7 @@ lc_code lc_job_memory_plan(const lc_job_extent *job, int64_t micro_batch_tokens,
                                       .recompute = recompute,
                                       .tokens = micro_batch_tokens};
     LC_TRY(lc_model_plan(job->config, job->adapter, &options, arena, plan, err));
+    LC_TRY(add_comm(job, plan, err));
     LC_TRY(add_host_buffers(job, micro_batch_tokens, plan, err));
     if (job->process_bytes == 0) {
         return LC_OK;

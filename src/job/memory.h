@@ -21,6 +21,7 @@ typedef struct lc_job_extent {
     const lc_job_resolved *resolved;
     double dropout;
     lc_recompute recompute;
+    int world_size;  /* ranks, each with all of this; 0 is 1 */
     int64_t longest; /* tokens of the longest example */
     lc_data_extent training, validation;
     int64_t process_bytes; /* program, libraries, threads; 0: not known */

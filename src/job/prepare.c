@@ -86,6 +86,7 @@ static lc_code fit_memory(const lc_job *job, int32_t *recompute, lc_err *err)
                                   .resolved = &job->dir.state.resolved,
                                   .dropout = job->spec.dropout,
                                   .recompute = job->spec.recompute,
+                                  .world_size = job->launch.world_size,
                                   .longest = lc_job_longest(job),
                                   .training = training,
                                   .validation = validation,
@@ -138,6 +139,7 @@ lc_code lc_job_prepare(lc_job *job, lc_err *err)
     const lc_train_options options = train_options(job);
     int32_t recompute = 0;
     LC_TRY(fit_memory(job, &recompute, err));
+    LC_TRY(job->comm.reserve(&job->comm, job->adapter->master_count, err));
     LC_TRY(open_model(job, recompute, err));
     LC_TRY(lc_trainer_open(job->model, &job->training,
                            job->has_validation ? &job->validation : NULL, &job->comm, &options,

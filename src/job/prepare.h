@@ -83,6 +83,10 @@ LC_WARN_UNUSED lc_code lc_job_ledger_compare(lc_job *job, const lc_train_state *
  * begins or deviates, the device's tuning table, which the ledger then starts with. Call before
  * resolved_known is set. */
 LC_WARN_UNUSED lc_code lc_job_ledger_begin(lc_job *job, lc_err *err);
+/* The same on another rank than 0, whose ledger is `first`: gives the device those choices. Facts
+ * that decide and are not rank 0's are LC_ERR_INVALID (param: the fact) when the job is
+ * deterministic; else a warning, and the device takes its own tuning table. */
+LC_WARN_UNUSED lc_code lc_job_ledger_follow(lc_job *job, const lc_ledger *first, lc_err *err);
 /* Stores what the device has chosen since. */
 LC_WARN_UNUSED lc_code lc_job_ledger_update(lc_job *job, lc_err *err);
 /* Fills in the ledger's fields of a checkpoint. */

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/params.h"
 #include "lorac/log.h"
+#include "lorac/mem.h"
 #include "ops/backend.h"
 
 #define DEFAULT_DEADLINE_S 300
@@ -38,7 +39,6 @@ lc_code lc_job_meet(lc_job *job, lc_err *err)
     const lc_comm_options options = {.rank = launch->rank,
                                      .world_size = launch->world_size,
                                      .address = launch->address,
-                                     .most_count = job->adapter->master_count,
                                      .deadline_s = (int)deadline_s};
     LC_TRY(backend->comm_open(job->device, &options, &job->comm, err));
     lc_log(LC_LOG_INFO, "rank %d of %d, from %s; rank 0 at %s (%s)", launch->rank,
@@ -52,7 +52,7 @@ lc_code lc_job_meet(lc_job *job, lc_err *err)
 typedef struct facts {
     lc_train_identity identity;
     lc_job_resolved resolved;
-    int64_t is_continued;
+    int64_t is_continued, is_deterministic;
 } facts;
 
 static lc_code check_version(lc_job *job, lc_err *err)
@@ -82,6 +82,7 @@ static lc_code take_facts(lc_job *job, const facts *shared, lc_err *err)
     }
     job->dir.state.resolved = shared->resolved;
     job->is_continued = shared->is_continued != 0;
+    job->spec.deterministic = shared->is_deterministic != 0; /* not in the identity */
     return LC_OK;
 }
 
@@ -95,9 +96,45 @@ lc_code lc_job_share_facts(lc_job *job, lc_err *err)
     shared.identity = job->identity;
     shared.resolved = job->dir.state.resolved;
     shared.is_continued = job->is_continued;
+    shared.is_deterministic = job->spec.deterministic;
     LC_TRY(check_version(job, err));
     LC_TRY(job->comm.broadcast(&job->comm, &shared, sizeof shared, err));
     return lc_job_is_follower(job) ? take_facts(job, &shared, err) : LC_OK;
+}
+
+/* ---- the ledger ---- */
+
+/* Rank 0's choices into *first, which has its counts. */
+static lc_code take_choices(lc_job *job, lc_ledger *first, lc_err *err)
+{
+    const size_t count = (size_t)first->count;
+    void *memory = NULL;
+    first->choices = NULL;
+    if (count > 0) {
+        LC_TRY(lc_new(&memory, count, sizeof *first->choices, "rank 0's ledger", err));
+        first->choices = memory;
+    }
+    return job->comm.broadcast(&job->comm, first->choices, count * sizeof *first->choices, err);
+}
+
+lc_code lc_job_share_ledger(lc_job *job, lc_err *err)
+{
+    lc_comm *comm = &job->comm;
+    lc_ledger first = job->ledger;
+    if (comm->world_size == 1 || job->device->choices == NULL) {
+        return LC_OK;
+    }
+    LC_TRY(comm->broadcast(comm, &first, sizeof first, err));
+    if (!lc_job_is_follower(job)) {
+        return comm->broadcast(comm, first.choices, (size_t)first.count * sizeof *first.choices,
+                               err);
+    }
+    lc_code code = take_choices(job, &first, err);
+    if (code == LC_OK) {
+        code = lc_job_ledger_follow(job, &first, err);
+    }
+    lc_ledger_release(&first);
+    return code;
 }
 
 /* ---- the checkpoint ---- */

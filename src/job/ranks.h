@@ -23,6 +23,9 @@ LC_WARN_UNUSED lc_code lc_job_meet(lc_job *job, lc_err *err);
  * model and data is checked by the hashes in job->identity (LC_ERR_USAGE). */
 LC_WARN_UNUSED lc_code lc_job_share_facts(lc_job *job, lc_err *err);
 
+/* What rank 0 gave its device before the first product, for all devices (lc_job_ledger_follow). */
+LC_WARN_UNUSED lc_code lc_job_share_ledger(lc_job *job, lc_err *err);
+
 /* The checkpoint that rank 0 goes on from, for all. */
 LC_WARN_UNUSED lc_code lc_job_share_checkpoint(lc_job *job, lc_err *err);
 

@@ -378,6 +378,7 @@ static lc_code run(lc_job *job, lc_err *err)
     LC_TRY(settle(job, err));
     LC_TRY(lc_job_meet(job, err));
     LC_TRY(lc_job_share_facts(job, err));
+    LC_TRY(lc_job_share_ledger(job, err));
     LC_TRY(lc_job_prepare(job, err));
     LC_TRY(begin_training(job, err));
     if (job->is_continued) {
@@ -409,6 +410,7 @@ static lc_code follow(lc_job *job, lc_err *err)
     LC_TRY(lc_job_open_device(job, job->spec.device, err));
     LC_TRY(lc_job_meet(job, err));
     LC_TRY(lc_job_share_facts(job, err));
+    LC_TRY(lc_job_share_ledger(job, err));
     LC_TRY(lc_job_prepare(job, err));
     LC_TRY(lc_job_share_checkpoint(job, err));
     LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));

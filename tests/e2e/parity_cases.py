@@ -98,37 +98,40 @@ def respell(directory):
         json.dump(config, file, indent=2)
 
 
-def make_model(name, directory, seed, **overrides):
-    """Writes the case's model and returns it in fp32, as a reader of the files sees it."""
-    config_of, _, more = CASES[name]
-    generator = torch.Generator().manual_seed(seed)
-    config = config_of()
-    for key, value in overrides.items():
-        setattr(config, key, value)
+def write_model(config, directory, seed, dtype=torch.float32, max_shard_size="1GB"):
+    """A model of random weights as files of this type."""
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config)
-    randomise(model, generator)
+    randomise(model, torch.Generator().manual_seed(seed))
     model.tie_weights()
-    dtype = getattr(torch, more.get("dtype", "float32"))
-    model.to(dtype).save_pretrained(directory, max_shard_size="40KB" if more.get("shards") else "1GB")
+    model.to(dtype).save_pretrained(directory, max_shard_size=max_shard_size)
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(directory, extra)):
             os.remove(os.path.join(directory, extra))
+
+
+def make_model(name, directory, seed, **overrides):
+    """Writes the case's model and returns it in fp32, as a reader of the files sees it."""
+    config_of, _, more = CASES[name]
+    config = config_of()
+    for key, value in overrides.items():
+        setattr(config, key, value)
+    write_model(config, directory, seed, getattr(torch, more.get("dtype", "float32")),
+                "40KB" if more.get("shards") else "1GB")
     if more.get("old"):
         respell(directory)
     return load_model(directory)
 
 
-def load_model(directory):
-    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+def load_model(directory, dtype=torch.float32, attention="eager"):
+    return AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation=attention).eval()
 
 
-def make_adapter(name, model, directory, seed):
+def write_adapter(model, directory, seed, **arguments):
     """A PEFT adapter with B drawn from N(0, 0.02), saved; returns the PEFT model."""
-    arguments = dict(target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    arguments.update(CASES[name][1])
     torch.manual_seed(seed)
-    peft_model = get_peft_model(model, LoraConfig(**arguments))
+    peft_model = get_peft_model(model, LoraConfig(**{"target_modules": "all-linear", "lora_dropout": 0.0,
+                                                     "task_type": "CAUSAL_LM", **arguments}))
     generator = torch.Generator().manual_seed(seed + 1)
     for key, parameter in peft_model.named_parameters():
         if "lora_B" in key:
@@ -139,6 +142,11 @@ def make_adapter(name, model, directory, seed):
     if os.path.exists(readme):
         os.remove(readme)
     return peft_model.eval()
+
+
+def make_adapter(name, model, directory, seed):
+    """The case's adapter."""
+    return write_adapter(model, directory, seed, **CASES[name][1])
 
 
 def make_dataset(path, seed, documents=9, longest=40, vocab=VOCAB):

@@ -1,10 +1,11 @@
 /*
- * The model's passes and the trainer behind a command line, for test_parity.py and make_golden:
+ * The model's passes and the trainer behind a command line, for test_parity.py and bf16_test.py:
  *   parity_probe grad   ... --out FILE   loss and gradients of one step over the whole data set
  *   parity_probe logits ... --out FILE   logits of every token, through the generation path
  *   parity_probe train  ... --out DIR    trains in file order, writes the adapter
- * each with --model DIR --data FILE --adapter DIR. Results go into a safetensors file, or as JSON
- * or lines of numbers to the standard output.
+ * each with --model DIR --data FILE --adapter DIR, on the device and in the type that
+ * LORAC_TEST_DEVICE and LORAC_TEST_DTYPE name. Results go into a safetensors file, or as JSON or
+ * lines of numbers to the standard output.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -282,7 +283,10 @@ static lc_code run_train(probe_options *probe, parity_run *run, lc_err *err)
 
 int main(int argc, char **argv)
 {
-    probe_options probe = {.options = {.tokens = 128, .threads = 1},
+    probe_options probe = {.options = {.tokens = 128,
+                                       .threads = 1,
+                                       .device = parity_device(),
+                                       .dtype = parity_dtype()},
                            .step = {.packing = true},
                            .train = {.batch_size = 4, .learning_rate = 1e-3},
                            .chunk = PARITY_CHUNK,

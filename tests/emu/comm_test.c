@@ -11,7 +11,7 @@
 
 #define MOST_COUNT      4099
 #define DOUBLES         5
-#define BROADCAST_BYTES 300001 /* more than fits into the buffer for sums */
+#define BROADCAST_BYTES 600001 /* more than is sent at once */
 #define QUEUED_SUMS     3
 
 /* A check in a rank's process, which ends there. An expected error is looked at and forgotten. */
@@ -160,20 +160,33 @@ static void run_lost(void)
     device->ops->free(device, values);
 }
 
+/* What a communicator holds is what the memory plan says; a GPU hands memory out in larger pieces,
+ * and NCCL takes some too. */
+static void check_memory(int64_t before)
+{
+    int64_t used = 0, available = 0;
+    const size_t planned = device->memory->comm_bytes(MOST_COUNT, world_size);
+    CHECK_OK(device->ops->memory(device, &used, &available, &test_err));
+    CHECK(kind_of_test() != LC_DEVICE_EMU || used - before == (int64_t)planned);
+}
+
 static void run_rank(int rank, const char *address)
 {
     const lc_backend *backend = NULL;
     const lc_device_options device_options = {.kind = kind_of_test(), .index = rank};
-    const lc_comm_options options = {.rank = rank,
-                                     .world_size = world_size,
-                                     .address = address,
-                                     .most_count = MOST_COUNT,
-                                     .deadline_s = 60};
+    const lc_comm_options options = {
+        .rank = rank, .world_size = world_size, .address = address, .deadline_s = 60};
+    int64_t used = 0, available = 0;
     comm.rank = rank;
     CHECK_OK(lc_device_open(&device_options, &device, &test_err));
+    CHECK_OK(device->ops->memory(device, &used, &available, &test_err));
     CHECK_OK(lc_backend_load(kind_of_test(), &backend, NULL, &test_err));
     CHECK_OK(backend->comm_open(device, &options, &comm, &test_err));
     CHECK(comm.rank == rank && comm.world_size == world_size && strcmp(comm.name, "nccl") == 0);
+    CHECK_FAILS(comm.sum_f32(&comm, NULL, 1, &test_err), LC_ERR_INTERNAL, "reserved for 0");
+    CHECK_OK(comm.reserve(&comm, MOST_COUNT, &test_err));
+    CHECK_FAILS(comm.reserve(&comm, MOST_COUNT, &test_err), LC_ERR_INTERNAL, "reserved twice");
+    check_memory(used);
     run_sums();
     run_doubles();
     run_broadcast();

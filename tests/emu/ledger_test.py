@@ -1,5 +1,5 @@
 """Jobs on the emulated GPU with tuning tables: the table decides the bytes, the ledger keeps it for a resume, and a
-resume that cannot have it is refused, or warned of where the job file allows it.
+resume that cannot have it is refused, or warned of where the job file allows it. Several ranks have rank 0's.
 
 usage: ledger_test.py LORAC (in the project's root, LORAC_CUDA_LIBRARY names the emulated backend)
 """
@@ -15,6 +15,8 @@ import tempfile
 LORAC = os.path.abspath(sys.argv[1])
 ROWS = 12
 TIMEOUT_S = 120
+FIRST_PORT = 29560
+port = FIRST_PORT
 ID_PLACE = 16  # where the text of an emulated algorithm has its number
 
 
@@ -55,6 +57,20 @@ def train(job, out, *arguments, **options):
     return lorac("train", job, "--out", out, *arguments, **options)
 
 
+def train_ranks(job, out, *arguments, expected=(0, 0), each=({}, {}), **environment):
+    """Two ranks as torchrun would start them, each with variables of its own; the text of each."""
+    global port
+    port += 1
+    processes = [subprocess.Popen(
+        [LORAC, "train", job, "--out", out, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+             "MASTER_PORT": str(port), "LORAC_COMM_TIMEOUT": "10", **environment, **each[rank]}) for rank in (0, 1)]
+    texts = [process.communicate(timeout=TIMEOUT_S)[0].decode("utf-8", "replace") for process in processes]
+    status = tuple(process.returncode for process in processes)
+    expect(status == expected, "%s: ranks end with %s, expected %s\n%s" % (out, status, expected, texts))
+    return texts
+
+
 def results(out):
     return (read(out + "/adapter/adapter_model.safetensors"), read(out + "/results.csv"), read(out + "/ledger.json"))
 
@@ -77,11 +93,12 @@ def second_algorithm(choice):
     return text[:ID_PLACE + 1] + "1" + text[ID_PLACE + 2:]
 
 
-def interrupted(job, out, calls, **environment):
-    """A run that is killed at that call of the operating system or, for its first checkpoint, a little later."""
+def interrupted(run, out, calls):
+    """run(fault) trains into `out` and is killed at that call of the operating system or, for its first checkpoint, a
+    little later."""
     for later in range(0, 200, 20):
         shutil.rmtree(out, ignore_errors=True)
-        lorac("train", job, "--out", out, expected=-9, LORAC_FAULT="kill:%d" % (calls + later), **environment)
+        run("kill:%d" % (calls + later))
         if os.path.exists(out + "/resume") and any(n.startswith("step-") for n in os.listdir(out + "/resume")):
             break
     else:
@@ -120,7 +137,8 @@ def test_resume():
     for calls in (220, 290):
         out = "killed-%d" % calls
         shutil.copy("table.json", "passing.json")
-        interrupted("job.json", out, calls, LORAC_TUNING="passing.json")
+        interrupted(lambda fault: train("job.json", out, expected=-9, LORAC_FAULT=fault, LORAC_TUNING="passing.json"),
+                    out, calls)
         os.remove("passing.json")
         shutil.copytree(out, out + "-lost")
         train("job.json", out, "--resume")
@@ -197,6 +215,32 @@ def test_bench():
            "the CPU was tuned")
 
 
+def test_ranks():
+    """The other rank has rank 0's choices, whatever it finds where it runs, or says why not."""
+    other = ({}, {"EMU_CUBLASLT_VERSION": "120000"})
+    table = dict(LORAC_TUNING="table.json")
+    train_ranks("job.json", "ranks-plain")
+    train_ranks("job.json", "ranks", **table)
+    expect(results("ranks")[0] != results("ranks-plain")[0], "a table gave the same bytes")
+    train_ranks("job.json", "ranks-first", each=(table, {"LORAC_TUNING": "off"}))
+    expect(results("ranks-first") == results("ranks"), "rank 1 has not taken the table of rank 0")
+    # With another library it is refused its part, or has its own choices: other bytes, so above it had rank 0's.
+    text = train_ranks("job.json", "ranks-other", expected=(1, 3), each=other, **table)[1]
+    expect("rank 1: cublaslt is 120000, the ledger of rank 0 says 130" in text, "the refusal lacks its reason: " + text)
+    text = train_ranks("free.json", "ranks-free", each=other, LORAC_TUNING="off")[1]
+    expect("rank 1: cublaslt is 120000" in text and "choices of its own" in text, "the warning is missing: " + text)
+    train_ranks("free.json", "ranks-mixed", each=(table, {**other[1], "LORAC_TUNING": "off"}))
+    mixed = results("ranks-mixed")
+    expect(mixed[2] == results("ranks")[2], "the ledger is not that of rank 0's choices")
+    expect(mixed[0] != results("ranks")[0], "rank 1 never had the choices of rank 0")
+    expect(results("ranks-free")[0] == results("ranks-plain")[0], "another version alone gave other bytes")
+    # A resume without the table: rank 0 has the ledger, rank 1 gets it.
+    interrupted(lambda fault: train_ranks("job.json", "ranks-killed", expected=(-9, 1),
+                                          each=({**table, "LORAC_FAULT": fault}, {})), "ranks-killed", 260)
+    train_ranks("job.json", "ranks-killed", "--resume")
+    expect(results("ranks-killed") == results("ranks"), "the resume of two ranks gave other bytes")
+
+
 def main():
     with open("configs/quickstart/train.jsonl") as file:
         rows = file.readlines()[:ROWS]
@@ -211,8 +255,9 @@ def main():
         sys.exit(77)
     os.chdir(write_directory)
     os.environ["XDG_CACHE_HOME"] = os.path.join(write_directory, "none")
+    os.environ["TMPDIR"] = write_directory  # where the emulator's ranks meet
     os.environ.pop("LORAC_TUNING", None)
-    for test in (test_table_decides, test_named_table, test_resume, test_refusals, test_deviation, test_bench):
+    for test in (test_table_decides, test_named_table, test_resume, test_refusals, test_deviation, test_bench, test_ranks):
         print(test.__name__, flush=True)
         test()
     shutil.rmtree(write_directory)

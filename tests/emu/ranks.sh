@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Training on several ranks, a process each, over the emulator's NCCL: against one process; in another order of NCCL's
-# own; ranks that never come, or are killed; a stop that reaches all, and the resume after it.
-# usage: ranks.sh same|missing|killed|stopped
+# own; ranks that never come, or are killed; a stop that reaches all, and the resume after it; memory that just suffices.
+# usage: ranks.sh same|missing|killed|stopped|memory
 set -euo pipefail
 cd "$LORAC_SOURCE_DIR"
 lorac=$LORAC_BUILD_DIR/lorac
@@ -165,6 +165,29 @@ stopped) # SIGTERM at one rank stops all after the same step; the resume goes on
         fail "one rank goes on"
     grep -q 'goes on with 1 rank, it had 2 before' "$scratch/less.err" || fail "the change is not said"
     close "$scratch/less/results.csv" "$scratch/whole2/results.csv"
+    ;;
+memory) # what lorac plan says for two ranks is enough, and less is refused by both before the model is loaded
+    job memory 12 1 6 7
+    sed -i 's/"rank": 4/"rank": 64/' "$scratch/memory.json"
+    mib() { # RANKS
+        "$lorac" plan "$scratch/memory.json" --ranks "$1" --json >"$scratch/plan"
+        echo $(($(sed -n 's/.*"total_bytes": \([0-9]*\).*/\1/p' "$scratch/plan") / 1048576))
+    }
+    one=$(mib 1) two=$(mib 2)
+    [ "$two" -gt $((one + 1)) ] || fail "two ranks are planned with $two MiB, one with $one"
+    EMU_MEMORY_MB=$((two + 2)) start 2 29561 memory enough # whole MiB, and half a one that is there before the check
+    finish 0 "memory as planned"
+    EMU_MEMORY_MB=$two start 2 29562 memory short
+    finish 1 "less than planned"
+    for r in 0 1; do
+        grep -q 'the job needs .* are there' "$scratch/short-$r.err" || fail "rank $r does not refuse"
+    done
+    EMU_MEMORY_MB=$two "$lorac" train "$scratch/memory.json" --out "$scratch/alone" >"$scratch/alone.out" \
+        2>"$scratch/alone.err" || fail "one rank needs less"
+    status=0
+    sed -i 's/"emu"/"cpu"/' "$scratch/memory.json"
+    "$lorac" plan "$scratch/memory.json" --ranks 2 2>"$scratch/cpu.err" >/dev/null || status=$?
+    [ $status -eq 3 ] && grep -q 'several ranks need a GPU each' "$scratch/cpu.err" || fail "ranks on the CPU"
     ;;
 *) fail "no test $1" ;;
 esac

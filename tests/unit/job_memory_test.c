@@ -6,6 +6,7 @@
 
 #include "job/adapter.h"
 #include "job/memory.h"
+#include "ops/backend.h"
 
 #define MODEL   LC_SOURCE_DIR "/tests/golden/cases/llama-default/model"
 #define LONGEST 40
@@ -131,6 +132,27 @@ static void computes_again_what_it_must(void **state)
                         "gate|up of 0 layers, all but the input of 1");
 }
 
+/* Several ranks need memory for their sums on a GPU, more of them smaller chunks. */
+static void ranks_are_planned(void **state)
+{
+    (void)state;
+    lc_job_extent extent = extent_of(1000);
+    const lc_memory_rules *rules = lc_memory_rules_of(LC_DEVICE_CUDA);
+    const int64_t cpu = total_of(&extent, TOKENS, 0);
+    extent.world_size = 2;
+    assert_int_equal(total_of(&extent, TOKENS, 0), cpu);
+    resolved.device = LC_DEVICE_CUDA;
+    extent.world_size = 1;
+    const int64_t one = total_of(&extent, TOKENS, 0);
+    extent.world_size = 2;
+    const int64_t added = total_of(&extent, TOKENS, 0) - one;
+    const int64_t bytes = (int64_t)rules->comm_bytes(adapter->master_count, 2);
+    resolved.device = LC_DEVICE_CPU;
+    assert_true(added >= bytes && added < bytes + 256);
+    assert_true(bytes >= adapter->master_count * 6);
+    assert_true(rules->comm_bytes(1 << 20, 8) < rules->comm_bytes(1 << 20, 2));
+}
+
 /* A large data set is what takes the room: it is named first. */
 static void names_the_largest(void **state)
 {
@@ -175,6 +197,7 @@ int main(void)
         cmocka_unit_test(names_the_largest),
         cmocka_unit_test(sizes_beyond_any_machine),
         cmocka_unit_test(most_buffers),
+        cmocka_unit_test(ranks_are_planned),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

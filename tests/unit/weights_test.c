@@ -1,11 +1,9 @@
 /*
  * Base weights: shapes of the bordered matrices, carving, loading of every family from files,
- * publishing, and the errors of files that do not fit. The device is a stand-in whose memory only
- * the upload can reach.
+ * publishing, and the errors of files that do not fit. The device is a stand-in that counts on
+ * nothing but uploads, or the one that LORAC_TEST_DEVICE names.
  */
 #include "testing.h"
-
-#include <stdatomic.h>
 
 #include <math.h>
 
@@ -14,12 +12,12 @@
 #include "data/safetensors.h"
 #include "lorac/mem.h"
 #include "model/weights.h"
+#include "ops/backend.h"
+#include "parity.h"
 
 #define MAX_TENSORS 128
 
 /* ---- a device ---- */
-
-static atomic_size_t uploaded; /* elements */
 
 /* Called by several readers at once. */
 static lc_code fake_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
@@ -28,7 +26,6 @@ static lc_code fake_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err
     if (to.rows != from.rows || to.cols != from.cols) {
         return lc_fail(err, LC_ERR_INTERNAL, "shapes differ");
     }
-    atomic_fetch_add(&uploaded, (size_t)(to.rows * to.cols));
     for (int64_t i = 0; i < to.rows; i++) {
         const char *source =
             (const char *)from.data + (size_t)(i * from.ld) * lc_dtype_bytes(from.dtype);
@@ -52,11 +49,33 @@ static void fake_host_free(lc_device *device, void *memory)
     lc_free(memory);
 }
 
+static lc_code fake_move(lc_device *device, void *to, const void *from, size_t bytes, lc_err *err)
+{
+    (void)device, (void)err;
+    memcpy(to, from, bytes);
+    return LC_OK;
+}
+
 static const lc_ops fake_ops = {.name = "fake",
+                                .alloc = fake_host_alloc,
+                                .free = fake_host_free,
+                                .upload = fake_move,
+                                .download = fake_move,
                                 .upload_mat = fake_upload_mat,
                                 .host_alloc = fake_host_alloc,
                                 .host_free = fake_host_free};
-static lc_device device = {.ops = &fake_ops, .description = "fake", .reader_count = 3};
+static lc_device fake = {.ops = &fake_ops, .description = "fake", .reader_count = 3};
+static lc_device *device = &fake;
+
+static int open_device(void **state)
+{
+    const lc_device_options options = {.kind = parity_device(), .threads = 1};
+    (void)state;
+    if (options.kind != LC_DEVICE_CPU) {
+        assert_ok(lc_device_open(&options, &device, &test_err));
+    }
+    return 0;
+}
 
 /* ---- a model directory ---- */
 
@@ -169,26 +188,51 @@ static lc_tensor_out *find(const char *name)
 
 /* ---- loading ---- */
 
+#define GUARD_BYTES 256 /* behind the block */
+
 static lc_arena arena;
-static lc_weights weights;
+static lc_weights loaded; /* in the device's memory */
+static void *device_block;
+static lc_weights weights; /* of its copy in host memory */
 static char *block;
-static int64_t block_bytes;
+static lc_dtype activation = LC_F32; /* of biases */
+
+/* A block of the device for all weights, all zero, and the same in host memory; guards behind. */
+static int64_t make_blocks(lc_dtype dtype)
+{
+    int64_t bytes = 0;
+    char guard[GUARD_BYTES];
+    lc_arena_release(&arena);
+    lc_arena_init(&arena, "test");
+    free(block);
+    if (device_block != NULL) {
+        device->ops->free(device, device_block);
+    }
+    assert_ok(lc_weights_bytes(&config, &spec, dtype, activation, &bytes, &test_err));
+    block = malloc((size_t)bytes + GUARD_BYTES);
+    assert_ok(device->ops->alloc(device, (size_t)bytes + GUARD_BYTES, &device_block, &test_err));
+    memset(guard, 0x5a, sizeof guard);
+    assert_ok(
+        device->ops->upload(device, (char *)device_block + bytes, guard, sizeof guard, &test_err));
+    assert_ok(lc_weights_carve(&config, &spec, dtype, activation, device_block, &arena, &loaded,
+                               &test_err));
+    assert_ok(
+        lc_weights_carve(&config, &spec, dtype, activation, block, &arena, &weights, &test_err));
+    return bytes;
+}
 
 static lc_code load(lc_dtype dtype)
 {
     lc_weight_files *files = NULL;
-    lc_arena_release(&arena);
-    lc_arena_init(&arena, "test");
-    free(block);
-    assert_ok(lc_weights_bytes(&config, &spec, dtype, LC_F32, &block_bytes, &test_err));
-    block = calloc(1, (size_t)block_bytes + 256);
-    memset(block + block_bytes, 0x5a, 256);
-    assert_ok(lc_weights_carve(&config, &spec, dtype, LC_F32, block, &arena, &weights, &test_err));
+    const int64_t bytes = make_blocks(dtype);
     assert_ok(lc_weight_files_open(dir.path, &files, &test_err));
-    const lc_code code = lc_weights_load(&config, &spec, files, &device, &weights, &test_err);
+    const lc_code code = lc_weights_load(&config, &spec, files, device, &loaded, &test_err);
     lc_weight_files_close(files);
-    for (int i = 0; i < 256; i++) {
-        assert_int_equal(block[block_bytes + i], 0x5a);
+    lc_err ignored = {.code = LC_OK};
+    assert_true(device->ops->download(device, block, device_block, (size_t)bytes + GUARD_BYTES,
+                                      &ignored) == LC_OK);
+    for (int i = 0; i < GUARD_BYTES; i++) {
+        assert_int_equal(block[bytes + i], 0x5a);
     }
     return code;
 }
@@ -217,14 +261,16 @@ static void check_rows(lc_mat mat, int64_t row, const char *name)
     }
 }
 
-static void check_vector(const float *values, int64_t count, int32_t layer, const char *leaf)
+static void check_vector(const void *values, lc_dtype dtype, int64_t count, int32_t layer,
+                         const char *leaf)
 {
+    const lc_mat row = {(void *)(uintptr_t)values, 1, count, count, dtype};
     char name[192];
     snprintf(name, sizeof(name), "model.%s", leaf);
     if (layer >= 0) {
         snprintf(name, sizeof(name), "model.layers.%d.%s", layer, leaf);
     }
-    check_rows(lc_mat_f32((float *)(uintptr_t)values, 1, count, count), 0, name);
+    check_rows(row, 0, name);
 }
 
 static void check_layer(int32_t layer)
@@ -243,14 +289,15 @@ static void check_layer(int32_t layer)
         check_rows(w->group[group], shape.row_first[kind], name);
         snprintf(name, sizeof(name), "%s.bias", lc_module_path((lc_module_kind)kind));
         if (w->bias[group] != NULL) {
-            check_vector((const float *)w->bias[group] + shape.row_first[kind], out, layer, name);
+            const size_t first = (size_t)shape.row_first[kind] * lc_dtype_bytes(activation);
+            check_vector((const char *)w->bias[group] + first, activation, out, layer, name);
         }
     }
-    check_vector(w->norm1, config.width, layer, "input_layernorm.weight");
-    check_vector(w->norm2, config.width, layer, "post_attention_layernorm.weight");
+    check_vector(w->norm1, LC_F32, config.width, layer, "input_layernorm.weight");
+    check_vector(w->norm2, LC_F32, config.width, layer, "post_attention_layernorm.weight");
     if (config.qk_norm) {
-        check_vector(w->q_norm, config.head_dim, layer, "self_attn.q_norm.weight");
-        check_vector(w->k_norm, config.head_dim, layer, "self_attn.k_norm.weight");
+        check_vector(w->q_norm, LC_F32, config.head_dim, layer, "self_attn.q_norm.weight");
+        check_vector(w->k_norm, LC_F32, config.head_dim, layer, "self_attn.k_norm.weight");
     }
 }
 
@@ -320,12 +367,14 @@ static void random_spec(void)
     }
 }
 
+static const lc_dtype file_types[3] = {LC_F32, LC_BF16, LC_F16};
+
 static void test_load(void **state)
 {
     (void)state;
-    static const lc_dtype file_types[3] = {LC_F32, LC_BF16, LC_F16};
     for (int round = 0; round < 60; round++) {
         const lc_dtype dtype = round % 2 ? LC_BF16 : LC_F32;
+        activation = round % 4 == 3 ? LC_BF16 : LC_F32; /* of GPUs, of the CPU */
         random_shape((lc_family)(round % 5));
         random_spec();
         make_model(file_types[round % 3]);
@@ -337,30 +386,33 @@ static void test_load(void **state)
         check_structure(dtype);
         check_rows(weights.embed, 0, "model.embed_tokens.weight");
         check_rows(weights.head, 0, config.tied ? "model.embed_tokens.weight" : "lm_head.weight");
-        check_vector(weights.final_norm, config.width, -1, "norm.weight");
+        check_vector(weights.final_norm, LC_F32, config.width, -1, "norm.weight");
         for (int32_t layer = 0; layer < config.layers; layer++) {
             check_layer(layer);
         }
     }
+    activation = LC_F32;
 }
 
-/* More rows than one block holds. */
+/* More rows than one block holds, several blocks for each reader, rows of odd sizes, each file type
+ * into each type. */
 static void test_large_tensor(void **state)
 {
     (void)state;
-    random_shape(LC_FAMILY_LLAMA);
-    config.width = 700;
-    config.vocab = 4001;
-    config.tied = false;
-    random_spec();
-    make_model(LC_BF16);
-    write_model();
-    atomic_store(&uploaded, 0);
-    assert_ok(load(LC_F32));
-    assert_true(atomic_load(&uploaded) > 2 * 4001 * 700);
-    check_rows(weights.embed, 0, "model.embed_tokens.weight");
-    check_rows(weights.head, 0, "lm_head.weight");
-    check_layer(0);
+    for (int round = 0; round < 6; round++) {
+        random_shape(LC_FAMILY_LLAMA);
+        config.width = 701;
+        config.vocab = 4001 + 8000 * (round == 0);
+        config.tied = false;
+        random_spec();
+        make_model(file_types[round % 3]);
+        write_model();
+        assert_ok(load(round < 3 ? LC_BF16 : LC_F32));
+        check_structure(round < 3 ? LC_BF16 : LC_F32);
+        check_rows(weights.embed, 0, "model.embed_tokens.weight");
+        check_rows(weights.head, 0, "lm_head.weight");
+        check_layer(0);
+    }
 }
 
 static float at(lc_mat mat, int64_t row, int64_t col)
@@ -592,7 +644,7 @@ static void test_failed_allocations(void **state)
         lc_code code = lc_model_config_parse(text, sizeof(text) - 1, "text", &config, &test_err);
         code = code != LC_OK ? code : lc_weight_files_open(dir.path, &files, &test_err);
         code = code != LC_OK ? code
-                             : lc_weights_load(&config, &spec, files, &device, &weights, &test_err);
+                             : lc_weights_load(&config, &spec, files, device, &loaded, &test_err);
         is_done = lc_fault_count(LC_FAULT_ALLOC) < at;
         lc_fault_set(LC_FAULT_NONE, 0, 0, false);
         lc_weight_files_close(files);
@@ -610,6 +662,10 @@ static int finish(void **state)
     release_dir();
     lc_arena_release(&arena);
     free(block);
+    device->ops->free(device, device_block);
+    if (device != &fake) {
+        device->ops->close(device);
+    }
     return 0;
 }
 
@@ -626,5 +682,5 @@ int main(void)
     };
     test_seed();
     lc_arena_init(&arena, "test");
-    return cmocka_run_group_tests(tests, NULL, finish);
+    return cmocka_run_group_tests(tests, open_device, finish);
 }
