@@ -54,6 +54,7 @@ typedef struct lc_memory_rules {
      * function that fills them in host memory, from which the caller uploads them. 0: nothing. */
     size_t (*layout_bytes)(int64_t tokens);
     void (*lay_out)(const lc_documents *documents, int64_t tokens, void *layout);
+    int64_t pinned_bytes; /* host memory that the device itself keeps, for upload_mat */
 } lc_memory_rules;
 
 /* out[n,:] = table[ids[n],:] */

@@ -86,4 +86,5 @@ void emu_counters_clear(void)
         zero.name = entry.second.name;
         entry.second = zero;
     }
+    emu::clear_memory_peaks();
 }

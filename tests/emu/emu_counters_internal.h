@@ -12,4 +12,6 @@ void count_launch(const char *name);
 // Global memory moved by a kernel, or by a library operation (distinct bytes then equal all bytes).
 void count_traffic(const char *name, const Traffic &traffic);
 void count_operands(const char *name, uint64_t read_bytes, uint64_t written_bytes);
+// emu_memory.cpp: the most memory so far is what is in use now.
+void clear_memory_peaks();
 } // namespace emu

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "emu_config.h"
+#include "emu_counters.h"
 #include "emu_stream.h"
 
 #include <condition_variable>
@@ -107,6 +108,7 @@ struct Runtime {
     // Dynamic shared memory allowed, by kernel, where cudaFuncSetAttribute raised it.
     std::map<const void *, size_t> dynamic_limits;
     std::vector<size_t> used_bytes; // by device
+    emu_memory_use in_use = {};
     char *guarded_arena = nullptr;  // EMU_GUARD
     size_t guarded_bytes = 0;
     std::multimap<size_t, char *> guarded_free;

@@ -8,8 +8,6 @@
 #define MODEL_SEED  7
 #define LARGEST     0.2 /* of a weight */
 
-const lc_backend *lc_backend_entry(void); /* of the backend that the program is linked with */
-
 /* The same numbers for the same seed, whatever ran before. */
 typedef struct numbers {
     uint64_t state;

@@ -11,6 +11,8 @@
 #include "model/model.h"
 #include "testing.h"
 
+const lc_backend *lc_backend_entry(void); /* of the backend that the program is linked with */
+
 typedef struct random_shape {
     const char *family; /* as config.json spells it: llama, qwen2 (biases), qwen3 (q/k norm) */
     int32_t layers, width, mlp, heads, kv_heads, head_dim, vocab;
