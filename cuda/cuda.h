@@ -35,7 +35,7 @@ typedef struct lc_cuda {
     lc_device device;
     int index;
     cudaStream_t stream;
-    cudaEvent_t host_slots[LC_HOST_SLOTS]; /* recorded after each queued upload */
+    cudaEvent_t copy_slots[LC_COPY_SLOTS]; /* recorded after each queued copy */
     cudaEvent_t timer[2];                  /* begin and end of a measurement */
     lc_cuda_reader readers[LC_CUDA_READERS];
     void *converted; /* owned pinned memory of the readers */
@@ -70,6 +70,8 @@ lc_code lc_cuda_host_alloc(lc_device *device, size_t bytes, void **out, lc_err *
 void lc_cuda_host_free(lc_device *device, void *memory);
 lc_code lc_cuda_upload_queued(lc_device *device, void *to, const void *from, size_t bytes, int slot,
                               lc_err *err);
+lc_code lc_cuda_download_queued(lc_device *device, void *to, const void *from, size_t bytes,
+                                int slot, lc_err *err);
 lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err);
 void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
 lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);

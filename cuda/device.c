@@ -104,23 +104,35 @@ lc_code lc_cuda_download(lc_device *device, void *to, const void *from, size_t b
     return move(device, to, from, bytes, cudaMemcpyDeviceToHost, err);
 }
 
-lc_code lc_cuda_upload_queued(lc_device *device, void *to, const void *from, size_t bytes, int slot,
-                              lc_err *err)
+static lc_code move_queued(lc_device *device, void *to, const void *from, size_t bytes,
+                           enum cudaMemcpyKind kind, int slot, lc_err *err)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     LC_TRY(check_move(to, from, bytes, err));
-    CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda->stream));
-    CUDA_TRY(cudaEventRecord(cuda->host_slots[slot], cuda->stream));
+    CUDA_TRY(cudaMemcpyAsync(to, from, bytes, kind, cuda->stream));
+    CUDA_TRY(cudaEventRecord(cuda->copy_slots[slot], cuda->stream));
     return LC_OK;
+}
+
+lc_code lc_cuda_upload_queued(lc_device *device, void *to, const void *from, size_t bytes, int slot,
+                              lc_err *err)
+{
+    return move_queued(device, to, from, bytes, cudaMemcpyHostToDevice, slot, err);
+}
+
+lc_code lc_cuda_download_queued(lc_device *device, void *to, const void *from, size_t bytes,
+                                int slot, lc_err *err)
+{
+    return move_queued(device, to, from, bytes, cudaMemcpyDeviceToHost, slot, err);
 }
 
 lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     if (cuda->comm != NULL) {
-        return lc_cuda_comm_wait(cuda->comm, cuda->host_slots[slot], err);
+        return lc_cuda_comm_wait(cuda->comm, cuda->copy_slots[slot], err);
     }
-    CUDA_TRY(cudaEventSynchronize(cuda->host_slots[slot]));
+    CUDA_TRY(cudaEventSynchronize(cuda->copy_slots[slot]));
     return LC_OK;
 }
 
@@ -313,8 +325,8 @@ static lc_code open_readers(lc_cuda *cuda, lc_err *err)
 static lc_code open_streams(lc_cuda *cuda, lc_err *err)
 {
     CUDA_TRY(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-    for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
-        CUDA_TRY(cudaEventCreateWithFlags(&cuda->host_slots[slot], cudaEventDisableTiming));
+    for (int slot = 0; slot < LC_COPY_SLOTS; slot++) {
+        CUDA_TRY(cudaEventCreateWithFlags(&cuda->copy_slots[slot], cudaEventDisableTiming));
     }
     for (int i = 0; i < 2; i++) {
         CUDA_TRY(cudaEventCreate(&cuda->timer[i]));
@@ -364,9 +376,9 @@ void lc_cuda_close(lc_device *device)
         (void)pthread_mutex_destroy(&reader->mutex);
     }
     (void)cudaFreeHost(cuda->converted);
-    for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
-        if (cuda->host_slots[slot] != NULL) {
-            (void)cudaEventDestroy(cuda->host_slots[slot]);
+    for (int slot = 0; slot < LC_COPY_SLOTS; slot++) {
+        if (cuda->copy_slots[slot] != NULL) {
+            (void)cudaEventDestroy(cuda->copy_slots[slot]);
         }
     }
     for (int i = 0; i < 2; i++) {

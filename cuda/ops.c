@@ -390,6 +390,7 @@ const lc_ops lc_cuda_ops = {
     .host_alloc = lc_cuda_host_alloc,
     .host_free = lc_cuda_host_free,
     .upload_queued = lc_cuda_upload_queued,
+    .download_queued = lc_cuda_download_queued,
     .host_wait = lc_cuda_host_wait,
     .set_workspace = lc_cuda_set_workspace,
     .record_begin = lc_cuda_record_begin,

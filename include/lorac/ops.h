@@ -414,9 +414,13 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*host_alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
     void (*host_free)(lc_device *device, void *memory);
     /* Queues a copy from such memory, which may be changed again once host_wait(slot) has returned.
-     * Two slots, so that one can be filled while the other is on its way. */
+     * Several slots, so that one can be filled while another is on its way. */
     LC_WARN_UNUSED lc_code (*upload_queued)(lc_device *device, void *to, const void *from,
                                             size_t bytes, int slot, lc_err *err);
+    /* Queues a copy into such memory, which is there once host_wait(slot) has returned. */
+    LC_WARN_UNUSED lc_code (*download_queued)(lc_device *device, void *to, const void *from,
+                                              size_t bytes, int slot, lc_err *err);
+    /* Waits for the last copy of a slot alone: 0..LC_COPY_SLOTS-1. */
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
     /* Borrowed until the device is closed or another one is set. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
@@ -493,7 +497,8 @@ struct lc_device {
     void *state;                  /* owned by the backend */
 };
 
-#define LC_HOST_SLOTS 2
+#define LC_HOST_SLOTS 2                   /* in turn, each way */
+#define LC_COPY_SLOTS (2 * LC_HOST_SLOTS) /* there, and back */
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))

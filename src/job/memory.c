@@ -59,6 +59,8 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
     if (is_gpu) { /* pinned; of mirrors there are LC_HOST_SLOTS */
         LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8, plan->class_bytes[LC_PLAN_DATA],
                            LC_HOST_SLOTS, err, "mirrors of the batch"));
+        LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8, sizeof(lc_results), LC_HOST_SLOTS, err,
+                           "results of steps"));
         LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8,
                            lc_memory_rules_of(job->resolved->device)->pinned_bytes, 1, err,
                            "weights on their way"));

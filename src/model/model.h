@@ -26,6 +26,12 @@ typedef struct lc_layer_activations {
     float *rstd1, *rstd2, *rstd_qk, *lse;
 } lc_layer_activations;
 
+/* What a step did. */
+typedef struct lc_results {
+    lc_sums sums;
+    lc_update update;
+} lc_results;
+
 typedef struct lc_model {
     lc_model_config config;
     lc_adapter_spec spec;
@@ -75,8 +81,10 @@ typedef struct lc_model {
     int32_t *read_positions;
     void *host_data[LC_HOST_SLOTS]; /* owned mirrors of the block; NULL where it is host memory */
     int host_slot;                  /* the mirror in use */
-    int64_t rows;                   /* of the batch, as the device runs it (round_rows) */
-    int64_t read_count;             /* rows listed in target_rows: all that is read of the last
+    lc_results *host_results;       /* owned, LC_HOST_SLOTS; with training only */
+    int64_t results_queued, results_taken;
+    int64_t rows;       /* of the batch, as the device runs it (round_rows) */
+    int64_t read_count; /* rows listed in target_rows: all that is read of the last
                                        layer; rounded alike */
 
     /* KV cache of generation: per layer (slots*rows) x K*D */
@@ -135,8 +143,11 @@ typedef struct lc_update_options {
 /* Divides the summed gradient by `weight`, clips, updates the masters, publishes them. Queued. */
 LC_WARN_UNUSED lc_code lc_model_update(lc_model *model, const lc_update_options *options,
                                        double weight, double learning_rate, lc_err *err);
-/* What the last update did; waits for it. */
-LC_WARN_UNUSED lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err);
+/* Queues the way of sums and update to host memory; LC_HOST_SLOTS at most may be on it. */
+LC_WARN_UNUSED lc_code lc_model_queue_results(lc_model *model, lc_err *err);
+/* The oldest of those that were queued. Waits for them alone: the device goes on with what was
+ * queued behind. */
+LC_WARN_UNUSED lc_code lc_model_take_results(lc_model *model, lc_results *results, lc_err *err);
 /* The number of updates that the optimizer's state has seen. */
 LC_WARN_UNUSED lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err);
 

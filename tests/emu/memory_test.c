@@ -77,7 +77,8 @@ static void make_plan(const random_options *options, lc_arena *arena, lc_plan *p
 /* Bytes of host memory in the plan that are pinned: of jobs only. */
 static int64_t pinned_in(const lc_plan *plan)
 {
-    static const char *const names[] = {"mirrors of the batch", "weights on their way"};
+    static const char *const names[] = {"mirrors of the batch", "results of steps",
+                                        "weights on their way"};
     int64_t bytes = 0;
     for (int32_t i = 0; i < plan->count; i++) {
         for (size_t j = 0; j < sizeof names / sizeof names[0]; j++) {
