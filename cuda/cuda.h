@@ -11,6 +11,7 @@
 #include "kernels.h"
 #include "lorac/backend.h"
 #include "lorac/ops_check.h"
+#include "memory_rules.h"
 
 #define LC_CUDA_GRAPHS 32 /* recorded sequences; further ones are queued launch by launch */
 
@@ -21,14 +22,11 @@ typedef struct lc_cuda_graph {
     cudaGraphExec_t exec; /* owned; NULL until recorded */
 } lc_cuda_graph;
 
-#define LC_CUDA_READERS 8 /* threads that fill device memory at once, each with a stream */
-
 /* One thread's way to fill device memory. */
 typedef struct lc_cuda_reader {
     pthread_mutex_t mutex;
     cudaStream_t stream;
-    void *converted; /* owned pinned memory for rows of another type; grown as needed */
-    size_t converted_bytes;
+    void *converted; /* LC_CUDA_CONVERT_BYTES of lc_cuda.converted, for rows of another type */
 } lc_cuda_reader;
 
 typedef struct lc_cuda_comm lc_cuda_comm; /* comm.c */
@@ -37,9 +35,10 @@ typedef struct lc_cuda {
     lc_device device;
     int index;
     cudaStream_t stream;
-    cudaEvent_t host_slots[LC_HOST_SLOTS + LC_READ_SLOTS]; /* recorded after each queued copy */
-    cudaEvent_t timer[2];                                  /* begin and end of a measurement */
+    cudaEvent_t copy_slots[LC_COPY_SLOTS]; /* recorded after each queued copy */
+    cudaEvent_t timer[2];                  /* begin and end of a measurement */
     lc_cuda_reader readers[LC_CUDA_READERS];
+    void *converted; /* owned pinned memory of the readers */
     lc_cuda_gemms gemms;
     lc_cuda_graph graphs[LC_CUDA_GRAPHS];
     lc_cuda_graph *recording; /* NULL: nothing is being recorded */

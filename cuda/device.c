@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "libraries.h"
-#include "memory_rules.h"
 #include "tuning.h"
 
 #ifdef LORAC_EMULATED
@@ -111,7 +110,7 @@ static lc_code move_queued(lc_device *device, void *to, const void *from, size_t
     lc_cuda *cuda = lc_cuda_of(device);
     LC_TRY(check_move(to, from, bytes, err));
     CUDA_TRY(cudaMemcpyAsync(to, from, bytes, kind, cuda->stream));
-    CUDA_TRY(cudaEventRecord(cuda->host_slots[slot], cuda->stream));
+    CUDA_TRY(cudaEventRecord(cuda->copy_slots[slot], cuda->stream));
     return LC_OK;
 }
 
@@ -131,9 +130,9 @@ lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     if (cuda->comm != NULL) {
-        return lc_cuda_comm_wait(cuda->comm, cuda->host_slots[slot], err);
+        return lc_cuda_comm_wait(cuda->comm, cuda->copy_slots[slot], err);
     }
-    CUDA_TRY(cudaEventSynchronize(cuda->host_slots[slot]));
+    CUDA_TRY(cudaEventSynchronize(cuda->copy_slots[slot]));
     return LC_OK;
 }
 
@@ -210,17 +209,9 @@ static lc_cuda_reader *take_reader(lc_cuda *cuda)
     return &cuda->readers[0];
 }
 
-/* `from` in the element type of `to`, in the reader's own memory. */
-static lc_code convert(lc_cuda_reader *reader, lc_dtype dtype, lc_mat *from, lc_err *err)
+/* `from` in another element type, in the reader's own memory, where it fits. */
+static lc_code convert(const lc_cuda_reader *reader, lc_dtype dtype, lc_mat *from, lc_err *err)
 {
-    const size_t bytes = (size_t)(from->rows * from->cols) * lc_dtype_bytes(dtype);
-    if (reader->converted_bytes < bytes) {
-        (void)cudaFreeHost(reader->converted);
-        reader->converted = NULL;
-        reader->converted_bytes = 0;
-        CUDA_TRY(cudaHostAlloc(&reader->converted, bytes, cudaHostAllocDefault));
-        reader->converted_bytes = bytes;
-    }
     const size_t row_bytes = (size_t)from->cols * lc_dtype_bytes(dtype);
     for (int64_t i = 0; i < from->rows; i++) {
         const char *source =
@@ -235,7 +226,8 @@ static lc_code convert(lc_cuda_reader *reader, lc_dtype dtype, lc_mat *from, lc_
     return LC_OK;
 }
 
-static lc_code copy_rows(lc_cuda_reader *reader, lc_mat to, lc_mat from, lc_err *err)
+/* One piece, waited for. */
+static lc_code copy_rows(const lc_cuda_reader *reader, lc_mat to, lc_mat from, lc_err *err)
 {
     const size_t size = lc_dtype_bytes(to.dtype);
     if (to.dtype != from.dtype) {
@@ -248,16 +240,39 @@ static lc_code copy_rows(lc_cuda_reader *reader, lc_mat to, lc_mat from, lc_err 
     return LC_OK;
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* As a whole, or, where it must be converted, in pieces that fit the reader's memory. */
+static lc_code copy_pieces(const lc_cuda_reader *reader, lc_mat to, lc_mat from, lc_err *err)
+{
+    if (to.dtype == from.dtype) {
+        return copy_rows(reader, to, from, err);
+    }
+    const int64_t fits = (int64_t)(LC_CUDA_CONVERT_BYTES / lc_dtype_bytes(to.dtype));
+    const int64_t cols = least(to.cols, fits), rows = fits / cols;
+    for (int64_t row = 0; row < to.rows; row += rows) {
+        for (int64_t col = 0; col < to.cols; col += cols) {
+            const int64_t height = least(rows, to.rows - row), width = least(cols, to.cols - col);
+            LC_TRY(copy_rows(reader, lc_mat_view(to, row, col, height, width),
+                             lc_mat_view(from, row, col, height, width), err));
+        }
+    }
+    return LC_OK;
+}
+
 lc_code lc_cuda_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     LC_TRY(lc_copy_check(to, from, err));
-    if (to.rows == 0) {
+    if (to.rows == 0 || to.cols == 0) {
         return LC_OK;
     }
     CUDA_TRY(cudaSetDevice(cuda->index)); /* of this thread */
     lc_cuda_reader *reader = take_reader(cuda);
-    const lc_code code = copy_rows(reader, to, from, err);
+    const lc_code code = copy_pieces(reader, to, from, err);
     (void)pthread_mutex_unlock(&reader->mutex);
     return code;
 }
@@ -295,17 +310,26 @@ static lc_code choose_device(lc_cuda *cuda, int index, lc_err *err)
     return LC_OK;
 }
 
+static lc_code open_readers(lc_cuda *cuda, lc_err *err)
+{
+    CUDA_TRY(cudaHostAlloc(&cuda->converted, LC_CUDA_READERS * LC_CUDA_CONVERT_BYTES,
+                           cudaHostAllocDefault));
+    for (int i = 0; i < LC_CUDA_READERS; i++) {
+        lc_cuda_reader *reader = &cuda->readers[i];
+        reader->converted = (char *)cuda->converted + (size_t)i * LC_CUDA_CONVERT_BYTES;
+        CUDA_TRY(cudaStreamCreateWithFlags(&reader->stream, cudaStreamNonBlocking));
+    }
+    return LC_OK;
+}
+
 static lc_code open_streams(lc_cuda *cuda, lc_err *err)
 {
     CUDA_TRY(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-    for (int slot = 0; slot < LC_HOST_SLOTS + LC_READ_SLOTS; slot++) {
-        CUDA_TRY(cudaEventCreateWithFlags(&cuda->host_slots[slot], cudaEventDisableTiming));
+    for (int slot = 0; slot < LC_COPY_SLOTS; slot++) {
+        CUDA_TRY(cudaEventCreateWithFlags(&cuda->copy_slots[slot], cudaEventDisableTiming));
     }
     for (int i = 0; i < 2; i++) {
         CUDA_TRY(cudaEventCreate(&cuda->timer[i]));
-    }
-    for (int i = 0; i < LC_CUDA_READERS; i++) {
-        CUDA_TRY(cudaStreamCreateWithFlags(&cuda->readers[i].stream, cudaStreamNonBlocking));
     }
     return LC_OK;
 }
@@ -328,6 +352,7 @@ lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *
                                .state = cuda};
     LC_TRY_GOTO(choose_device(cuda, options->index, err));
     LC_TRY_GOTO(open_streams(cuda, err));
+    LC_TRY_GOTO(open_readers(cuda, err));
     LC_TRY_GOTO(lc_cuda_gemms_open(&cuda->gemms, err));
     LC_TRY_GOTO(lc_cuda_result(lc_cuda_lora_prepare(), "shared memory of the LoRA kernels", err));
     LC_TRY_GOTO(
@@ -348,12 +373,12 @@ void lc_cuda_close(lc_device *device)
         if (reader->stream != NULL) {
             (void)cudaStreamDestroy(reader->stream);
         }
-        (void)cudaFreeHost(reader->converted);
         (void)pthread_mutex_destroy(&reader->mutex);
     }
-    for (int slot = 0; slot < LC_HOST_SLOTS + LC_READ_SLOTS; slot++) {
-        if (cuda->host_slots[slot] != NULL) {
-            (void)cudaEventDestroy(cuda->host_slots[slot]);
+    (void)cudaFreeHost(cuda->converted);
+    for (int slot = 0; slot < LC_COPY_SLOTS; slot++) {
+        if (cuda->copy_slots[slot] != NULL) {
+            (void)cudaEventDestroy(cuda->copy_slots[slot]);
         }
     }
     for (int i = 0; i < 2; i++) {

@@ -101,4 +101,6 @@ const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .workspace_bytes = workspace_bytes,
                                         .comm_bytes = comm_bytes,
                                         .layout_bytes = lc_cuda_layout_bytes,
-                                        .lay_out = lc_cuda_lay_out};
+                                        .lay_out = lc_cuda_lay_out,
+                                        .pinned_bytes =
+                                            LC_CUDA_READERS * (int64_t)LC_CUDA_CONVERT_BYTES};

@@ -5,6 +5,9 @@
 
 #include "lorac/ops.h"
 
+#define LC_CUDA_READERS       8                 /* threads that fill device memory at once */
+#define LC_CUDA_CONVERT_BYTES ((size_t)1 << 18) /* of pinned memory of each, to convert in */
+
 /* The first bytes of a workspace belong to the matrix products, the rest to the kernels. */
 size_t lc_cuda_product_workspace(size_t workspace_bytes);
 

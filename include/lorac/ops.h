@@ -57,6 +57,7 @@ typedef struct lc_memory_rules {
      * function that fills them in host memory, from which the caller uploads them. 0: nothing. */
     size_t (*layout_bytes)(int64_t tokens);
     void (*lay_out)(const lc_documents *documents, int64_t tokens, void *layout);
+    int64_t pinned_bytes; /* host memory that the device itself keeps, for upload_mat */
 } lc_memory_rules;
 
 /* out[n,:] = table[ids[n],:] */
@@ -472,13 +473,13 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*host_alloc)(lc_device *device, size_t bytes, void **out, lc_err *err);
     void (*host_free)(lc_device *device, void *memory);
     /* Queues a copy from such memory, which may be changed again once host_wait(slot) has returned.
-     * Two slots, so that one can be filled while the other is on its way. */
+     * Several slots, so that one can be filled while another is on its way. */
     LC_WARN_UNUSED lc_code (*upload_queued)(lc_device *device, void *to, const void *from,
                                             size_t bytes, int slot, lc_err *err);
-    /* Queues a copy into such memory, which holds it once host_wait(slot) has returned; slots from
-     * LC_HOST_SLOTS on. */
+    /* Queues a copy into such memory, which is there once host_wait(slot) has returned. */
     LC_WARN_UNUSED lc_code (*download_queued)(lc_device *device, void *to, const void *from,
                                               size_t bytes, int slot, lc_err *err);
+    /* Waits for the last copy of a slot alone: 0..LC_COPY_SLOTS-1. */
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
     /* Borrowed until the device is closed or another one is set. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
@@ -557,8 +558,8 @@ struct lc_device {
     void *state;                  /* owned by the backend */
 };
 
-#define LC_HOST_SLOTS 2 /* of queued uploads */
-#define LC_READ_SLOTS 2 /* of queued downloads, numbered behind them */
+#define LC_HOST_SLOTS 2                   /* in turn, each way */
+#define LC_COPY_SLOTS (2 * LC_HOST_SLOTS) /* there, and back */
 
 /* Calls an op of a device: LC_OP(device, rmsnorm, {.x = ..., .y = ...}, err). */
 #define LC_OP(device, op, ...) ((device)->ops->op((device), &(const lc_##op##_args)__VA_ARGS__))

@@ -40,7 +40,7 @@ struct lc_generator {
     int32_t *want;                                              /* cache_slots */
     lc_sample_row *how;                                         /* cache_slots */
     lc_generated *tokens;                                       /* cache_slots */
-    pass passes[LC_READ_SLOTS];
+    pass passes[LC_HOST_SLOTS];
     uint64_t queued, read; /* passes so far */
     uint64_t serial;       /* of the last sequence */
     lc_arena arena;
@@ -73,7 +73,7 @@ static lc_code allocate(lc_generator *g, lc_err *err)
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->how, &g->how, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
-    for (int i = 0; i < LC_READ_SLOTS; i++) {
+    for (int i = 0; i < LC_HOST_SLOTS; i++) {
         LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->passes[i].slots, err));
         LC_TRY(new_array(&g->arena, slots, sizeof(uint64_t), &g->passes[i].serials, err));
     }
@@ -219,7 +219,7 @@ static int64_t pending_of(const lc_sequence *sequence)
 
 static pass *pass_at(lc_generator *g, uint64_t index)
 {
-    return &g->passes[index % LC_READ_SLOTS];
+    return &g->passes[index % LC_HOST_SLOTS];
 }
 
 /* Lays out the rows of one pass and moves `cached` on. Returns the row count; the sequences whose
@@ -346,7 +346,7 @@ static bool can_run_ahead(lc_generator *g)
 {
     const pass *last = pass_at(g, g->queued - 1);
     if (!lc_model_can_run_ahead(g->model) || g->queued == g->read ||
-        g->queued - g->read == LC_READ_SLOTS || last->count != g->active) {
+        g->queued - g->read == LC_HOST_SLOTS || last->count != g->active) {
         return false;
     }
     for (int32_t i = 0; i < last->count; i++) {

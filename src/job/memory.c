@@ -56,9 +56,14 @@ static lc_code add_host_buffers(const lc_job_extent *job, int64_t micro_batch_to
     const bool is_gpu = lc_device_kind_is_gpu(job->resolved->device);
     const lc_plan_class data_class = is_gpu ? LC_PLAN_HOST : LC_PLAN_DATA,
                         adapter_class = is_gpu ? LC_PLAN_HOST : LC_PLAN_ADAPTER;
-    if (is_gpu) { /* pinned, LC_HOST_SLOTS of them */
+    if (is_gpu) { /* pinned; of mirrors there are LC_HOST_SLOTS */
         LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8, plan->class_bytes[LC_PLAN_DATA],
                            LC_HOST_SLOTS, err, "mirrors of the batch"));
+        LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8, sizeof(lc_results), LC_HOST_SLOTS, err,
+                           "results of steps"));
+        LC_TRY(lc_plan_add(plan, LC_PLAN_HOST, LC_U8,
+                           lc_memory_rules_of(job->resolved->device)->pinned_bytes, 1, err,
+                           "weights on their way"));
     }
     LC_TRY(add_data_set(plan, data_class, "training", &job->training, err));
     if (job->training.examples > 0) {

@@ -37,7 +37,7 @@ fail:
 
 lc_code lc_open_generation(lc_model *model, lc_err *err)
 {
-    for (int slot = 0; slot < LC_READ_SLOTS; slot++) {
+    for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         void *memory = NULL;
         LC_TRY(model->device->ops->host_alloc(
             model->device, (size_t)model->cache_slots * sizeof(int32_t), &memory, err));
@@ -48,7 +48,7 @@ lc_code lc_open_generation(lc_model *model, lc_err *err)
 
 void lc_close_generation(lc_model *model)
 {
-    for (int slot = 0; slot < LC_READ_SLOTS; slot++) {
+    for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         if (model->host_chosen[slot] != NULL) {
             model->device->ops->host_free(model->device, model->host_chosen[slot]);
             model->host_chosen[slot] = NULL;
@@ -187,7 +187,7 @@ static lc_code run_step(lc_model *model, lc_err *err)
 /* Sends the chosen tokens on their way to the host. */
 static lc_code send_chosen(lc_model *model, lc_err *err)
 {
-    const int slot = (int)(model->passes_chosen % LC_READ_SLOTS);
+    const int slot = (int)(model->passes_chosen % LC_HOST_SLOTS);
     LC_TRY(model->device->ops->download_queued(
         model->device, model->host_chosen[slot], model->chosen,
         (size_t)model->sequence_count * sizeof(int32_t), LC_HOST_SLOTS + slot, err));
@@ -212,7 +212,7 @@ static lc_code download_logits(lc_model *model, int32_t index, float *to, lc_err
 static lc_code check_pass(const lc_model *model, int64_t rows, int64_t count, bool chooses,
                           lc_err *err)
 {
-    const bool is_full = model->passes_chosen - model->passes_read >= LC_READ_SLOTS;
+    const bool is_full = model->passes_chosen - model->passes_read >= LC_HOST_SLOTS;
     if (rows < 1 || rows > model->tokens || count > model->head_rows || model->cache_slots < 1 ||
         (chooses && (count > model->cache_slots || is_full))) {
         return lc_fail(err, LC_ERR_INTERNAL,
@@ -258,7 +258,7 @@ lc_code lc_model_decode_next(lc_model *model, lc_err *err)
 
 lc_code lc_model_read_chosen(lc_model *model, const int32_t **ids, lc_err *err)
 {
-    const int slot = (int)(model->passes_read % LC_READ_SLOTS);
+    const int slot = (int)(model->passes_read % LC_HOST_SLOTS);
     if (model->passes_read == model->passes_chosen) {
         return lc_fail(err, LC_ERR_INTERNAL, "there is no pass to read tokens of");
     }

@@ -91,13 +91,20 @@ static lc_code allocate_blocks(lc_model *model, lc_err *err)
     return LC_OK;
 }
 
-/* Host memory: mirrors of the batch, where the device cannot read ours; a row of logits. */
+/* Host memory: mirrors of the batch, where the device cannot read ours; what steps report; a row of
+ * logits. */
 static lc_code allocate_staging(lc_model *model, lc_err *err)
 {
     lc_device *device = model->device;
     for (int slot = 0; slot < LC_HOST_SLOTS && !device->is_host; slot++) {
         LC_TRY(device->ops->host_alloc(device, (size_t)model->plan.class_bytes[LC_PLAN_DATA],
                                        &model->host_data[slot], err));
+    }
+    if (model->training) {
+        void *memory = NULL;
+        LC_TRY(device->ops->host_alloc(device, LC_HOST_SLOTS * sizeof *model->host_results, &memory,
+                                       err));
+        model->host_results = memory;
     }
     if (model->activation != LC_F32) {
         LC_TRY(lc_arena_alloc(&model->arena, (size_t)model->config.vocab,
@@ -183,6 +190,10 @@ void lc_model_close(lc_model *model)
             model->device->ops->host_free(model->device, model->host_data[slot]);
             model->host_data[slot] = NULL;
         }
+    }
+    if (model->host_results != NULL) {
+        model->device->ops->host_free(model->device, model->host_results);
+        model->host_results = NULL;
     }
     for (int i = 0; i < LC_PLAN_CLASS_COUNT; i++) {
         if (model->blocks[i] != NULL) {
@@ -433,9 +444,32 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
     return code;
 }
 
-lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err)
+lc_code lc_model_queue_results(lc_model *model, lc_err *err)
 {
-    return model->device->ops->download(model->device, update, model->update, sizeof *update, err);
+    lc_device *device = model->device;
+    const int place = (int)(model->results_queued % LC_HOST_SLOTS), slot = LC_HOST_SLOTS + place;
+    lc_results *to = &model->host_results[place];
+    if (model->results_queued - model->results_taken >= LC_HOST_SLOTS) {
+        return lc_fail(err, LC_ERR_INTERNAL, "more than %d results on their way", LC_HOST_SLOTS);
+    }
+    LC_TRY(
+        device->ops->download_queued(device, &to->sums, model->sums, sizeof to->sums, slot, err));
+    LC_TRY(device->ops->download_queued(device, &to->update, model->update, sizeof to->update, slot,
+                                        err));
+    model->results_queued++;
+    return LC_OK;
+}
+
+lc_code lc_model_take_results(lc_model *model, lc_results *results, lc_err *err)
+{
+    const int place = (int)(model->results_taken % LC_HOST_SLOTS);
+    if (model->results_taken == model->results_queued) {
+        return lc_fail(err, LC_ERR_INTERNAL, "no results are on their way");
+    }
+    LC_TRY(model->device->ops->host_wait(model->device, LC_HOST_SLOTS + place, err));
+    *results = model->host_results[place];
+    model->results_taken++;
+    return LC_OK;
 }
 
 lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err)

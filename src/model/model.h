@@ -26,6 +26,12 @@ typedef struct lc_layer_activations {
     float *rstd1, *rstd2, *rstd_qk, *lse;
 } lc_layer_activations;
 
+/* What a step did. */
+typedef struct lc_results {
+    lc_sums sums;
+    lc_update update;
+} lc_results;
+
 typedef struct lc_model {
     lc_model_config config;
     lc_adapter_spec spec;
@@ -76,8 +82,10 @@ typedef struct lc_model {
     int32_t *read_positions;
     void *host_data[LC_HOST_SLOTS]; /* owned mirrors of the block; NULL where it is host memory */
     int host_slot;                  /* the mirror in use */
-    int64_t rows;                   /* of the batch, as the device runs it (round_rows) */
-    int64_t read_count;             /* rows listed in target_rows: all that is read of the last
+    lc_results *host_results;       /* owned, LC_HOST_SLOTS; with training only */
+    int64_t results_queued, results_taken;
+    int64_t rows;       /* of the batch, as the device runs it (round_rows) */
+    int64_t read_count; /* rows listed in target_rows: all that is read of the last
                                        layer; rounded alike */
 
     /* KV cache of generation: per layer (slots*rows) x K*D */
@@ -90,7 +98,7 @@ typedef struct lc_model {
     int32_t *chosen_positions, *chosen_slots; /* [slots] of these, and of their sequences */
     lc_sample_row *chosen_how;                /* [slots] */
     float *cos_by_position, *sin_by_position; /* cache_rows x D/2; NULL: cannot run ahead */
-    int32_t *host_chosen[LC_READ_SLOTS];      /* owned: tokens on their way to the host */
+    int32_t *host_chosen[LC_HOST_SLOTS];      /* owned: tokens on their way to the host */
     int32_t sequence_count;                   /* of the last pass */
     uint64_t passes_chosen, passes_read;      /* how many */
 
@@ -160,8 +168,11 @@ typedef struct lc_update_options {
 /* Divides the summed gradient by `weight`, clips, updates the masters, publishes them. Queued. */
 LC_WARN_UNUSED lc_code lc_model_update(lc_model *model, const lc_update_options *options,
                                        double weight, double learning_rate, lc_err *err);
-/* What the last update did; waits for it. */
-LC_WARN_UNUSED lc_code lc_model_read_update(lc_model *model, lc_update *update, lc_err *err);
+/* Queues the way of sums and update to host memory; LC_HOST_SLOTS at most may be on it. */
+LC_WARN_UNUSED lc_code lc_model_queue_results(lc_model *model, lc_err *err);
+/* The oldest of those that were queued. Waits for them alone: the device goes on with what was
+ * queued behind. */
+LC_WARN_UNUSED lc_code lc_model_take_results(lc_model *model, lc_results *results, lc_err *err);
 /* The number of updates that the optimizer's state has seen. */
 LC_WARN_UNUSED lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err);
 
@@ -190,7 +201,7 @@ LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *ar
 bool lc_model_can_run_ahead(const lc_model *model);
 /* Another pass: a row of each sequence for which the last one has chosen a token, which is that
  * row's token, with no other pass in between. Queued as one recorded sequence; nothing is uploaded.
- * No more than LC_READ_SLOTS passes may wait to be read. */
+ * No more than LC_HOST_SLOTS passes may wait to be read. */
 LC_WARN_UNUSED lc_code lc_model_decode_next(lc_model *model, lc_err *err);
 /* Waits for the oldest pass that has chosen and was not read: *ids, in the order of `want`, -1
  * where logits were not finite. Borrowed until another pass is queued. */

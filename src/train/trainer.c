@@ -193,6 +193,18 @@ static bool is_epoch_end(const lc_trainer *trainer, int64_t steps_done)
     return steps_done % trainer->options.steps_per_epoch == 0;
 }
 
+static bool is_measured(const lc_trainer *trainer, int64_t steps_done)
+{
+    return trainer->validation != NULL && (is_epoch_end(trainer, steps_done) ||
+                                           steps_done % trainer->options.eval_every_steps == 0);
+}
+
+static bool is_saved(const lc_trainer *trainer, int64_t steps_done)
+{
+    return is_epoch_end(trainer, steps_done) ||
+           steps_done % trainer->options.checkpoint_every_steps == 0;
+}
+
 static lc_code measure(lc_trainer *trainer, lc_metrics *metrics, lc_err *err)
 {
     const lc_train_state *state = &trainer->state;
@@ -200,7 +212,7 @@ static lc_code measure(lc_trainer *trainer, lc_metrics *metrics, lc_err *err)
     const lc_metrics unmeasured = {done, state->train_loss, state->train_accuracy, NAN, NAN, NAN,
                                    NAN};
     *metrics = unmeasured;
-    if (trainer->validation == NULL) {
+    if (!is_measured(trainer, done)) {
         return LC_OK;
     }
     if (is_epoch_end(trainer, done)) {
@@ -226,7 +238,7 @@ static void report_progress(lc_trainer *trainer, double began, lc_progress *prog
     const lc_train_state *state = &trainer->state;
     const int64_t slot = trainer->run_steps % LC_RATE_STEPS;
     trainer->rate_started[slot] = began;
-    trainer->rate_tokens[slot] = trainer->step.tokens;
+    trainer->rate_tokens[slot] = trainer->step.known.tokens;
     trainer->run_steps++;
     const int64_t known = trainer->run_steps < LC_RATE_STEPS ? trainer->run_steps : LC_RATE_STEPS;
     const int64_t oldest = (trainer->run_steps - known) % LC_RATE_STEPS;
@@ -241,7 +253,7 @@ static void report_progress(lc_trainer *trainer, double began, lc_progress *prog
                                 .tokens_per_second = seconds > 0.0 ? (double)tokens / seconds : 0.0,
                                 .eta_seconds = seconds / (double)known *
                                                (double)(trainer->options.total_steps - state->step),
-                                .learning_rate = trainer->step.learning_rate,
+                                .learning_rate = trainer->step.known.learning_rate,
                                 .grad_norm = trainer->step.grad_norm,
                                 .nonfinite_steps = state->nonfinite_steps};
     *progress = filled;
@@ -264,7 +276,7 @@ static lc_code note_skipped(lc_trainer *trainer, lc_err *err)
                        "%lld (learning rate "
                        "%g): lower the learning rate, or check the base model and the data",
                        LC_MAX_NONFINITE_STEPS, (long long)trainer->state.step,
-                       trainer->step.learning_rate);
+                       trainer->step.known.learning_rate);
     }
     return LC_OK;
 }
@@ -289,17 +301,32 @@ static lc_code close_step(lc_trainer *trainer, const lc_train_hooks *hooks, doub
     report_progress(trainer, began, &progress);
     LC_TRY(hooks->on_step(hooks->context, &metrics, &progress, err));
     state->is_open = 0;
-    const bool epoch_end = is_epoch_end(trainer, state->step);
-    if (epoch_end && hooks->on_epoch != NULL) {
+    if (is_epoch_end(trainer, state->step) && hooks->on_epoch != NULL) {
         const float *master = NULL;
         LC_TRY(lc_trainer_masters(trainer, &master, err));
         LC_TRY(hooks->on_epoch(hooks->context, state->step / trainer->options.steps_per_epoch,
                                &metrics, master, err));
     }
-    if (epoch_end || state->step % trainer->options.checkpoint_every_steps == 0) {
+    if (is_saved(trainer, state->step)) {
         LC_TRY(save(trainer, hooks, err));
     }
     return LC_OK;
+}
+
+/* Several ranks stop after the step in whose sums they have told each other. */
+static bool is_stopping(const lc_trainer *trainer)
+{
+    return trainer->step.comm->world_size > 1 ? trainer->step.sums.stops > 0.0
+                                              : lc_step_is_asked_to_stop(&trainer->step);
+}
+
+/* The step after the next may be queued before the host knows what the next one did: nothing has to
+ * be read off the device in between. A host that computes itself would only report late. */
+static bool may_run_ahead(const lc_trainer *trainer)
+{
+    const int64_t done = trainer->state.step + 1;
+    return !trainer->model->device->is_host && done < trainer->options.total_steps &&
+           !is_measured(trainer, done) && !is_saved(trainer, done) && !is_stopping(trainer);
 }
 
 /* One step and everything around it. */
@@ -308,10 +335,10 @@ static lc_code run_step(lc_trainer *trainer, const lc_train_hooks *hooks, lc_err
     const lc_step *step = &trainer->step;
     lc_train_state *state = &trainer->state;
     const double began = lc_monotonic_seconds();
-    LC_TRY(lc_step_run(&trainer->step, state->step, err));
+    LC_TRY(lc_step_run(&trainer->step, state->step, may_run_ahead(trainer), err));
     state->step++;
     state->updates = step->updates;
-    state->trained_tokens += step->tokens;
+    state->trained_tokens += step->known.tokens;
     state->train_loss = step->is_skipped ? NAN : step->sums.loss / step->sums.weight;
     state->train_accuracy = step->is_skipped ? NAN : step->sums.correct / step->sums.targets;
     state->is_open = 1;
@@ -331,13 +358,6 @@ static lc_code save_interrupted(lc_trainer *trainer, const lc_train_hooks *hooks
                    (long long)state->step, (long long)trainer->options.total_steps);
 }
 
-/* Several ranks stop after the step in whose sums they have told each other. */
-static bool is_stopping(const lc_trainer *trainer)
-{
-    return trainer->step.comm->world_size > 1 ? trainer->step.sums.stops > 0.0
-                                              : lc_step_is_asked_to_stop(&trainer->step);
-}
-
 lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const atomic_int *stop,
                        lc_err *err)
 {
@@ -345,7 +365,7 @@ lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks, const a
     const lc_train_state *state = &trainer->state;
     while (state->step < trainer->options.total_steps || state->is_open != 0) {
         lc_code code = LC_ERR_INTERRUPTED;
-        if (!is_stopping(trainer)) {
+        if (trainer->step.queued_count > 0 || !is_stopping(trainer)) {
             code = state->is_open != 0 ? close_step(trainer, hooks, lc_monotonic_seconds(), err)
                                        : run_step(trainer, hooks, err);
         }

@@ -38,7 +38,8 @@ typedef struct lc_train_options {
 } lc_train_options;
 
 /* Called in this order within a step: on_step, then (epoch end) on_epoch, then on_checkpoint. The
- * last two may be NULL: this rank writes nothing. */
+ * last two may be NULL: this rank writes nothing. The device may be in the next step already while
+ * on_step is called for one that is neither evaluated nor checkpointed. */
 typedef struct lc_train_hooks {
     void *context;
     LC_WARN_UNUSED lc_code (*on_step)(void *context, const lc_metrics *metrics,
@@ -67,8 +68,9 @@ lc_train_state *lc_trainer_state(lc_trainer *trainer);
 LC_WARN_UNUSED lc_code lc_trainer_restore(lc_trainer *trainer, lc_err *err);
 
 /* Runs from the state's step to the end. *stop set (by a signal handler): the current micro-batch
- * is finished, the last whole step is checkpointed through on_checkpoint, LC_ERR_INTERRUPTED. Of
- * several ranks any may be asked: all finish the step, and none returns before rank 0 has saved. */
+ * is finished, and a step that a GPU has queued; the last whole step is checkpointed through
+ * on_checkpoint, LC_ERR_INTERRUPTED. Of several ranks any may be asked: all finish the step, and
+ * none returns before rank 0 has saved. */
 LC_WARN_UNUSED lc_code lc_trainer_run(lc_trainer *trainer, const lc_train_hooks *hooks,
                                       const atomic_int *stop, lc_err *err);
 

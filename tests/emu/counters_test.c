@@ -41,6 +41,15 @@ int main(void)
     check_kernel(counters[1], 2);
     check_kernel(emu_counters_find("staged_add"), 2);
     EXPECT(emu_counters_find("nothing").launches == 0);
+    // Calls that cost the host; a wait for nothing is not blocked.
+    emu_call calls[4];
+    OK(cudaStreamSynchronize(stream));
+    EXPECT(emu_calls_get(calls, 4) == 1 && strcmp(calls[0].name, "cudaStreamSynchronize") == 0);
+    EXPECT(calls[0].count == 2 && calls[0].drained == 2 && calls[0].blocked <= 1);
+    EXPECT(emu_calls_find("cudaMalloc").count == 0);
+    EXPECT(emu_memory_in_use().device_bytes == 2 * BYTES);
+    EXPECT(emu_memory_in_use().device_peak_bytes == 2 * BYTES);
+    EXPECT(emu_memory_in_use().pinned_peak_bytes == 0);
     // A captured launch counts when the graph runs.
     cudaGraph_t graph;
     cudaGraphExec_t exec;

@@ -15,6 +15,7 @@ namespace
 struct Table {
     std::mutex mutex;
     std::map<std::string, emu_counter> counters; // entries stay, since their names are handed out
+    std::map<std::string, emu_call> calls;
 };
 
 Table *table()
@@ -32,7 +33,28 @@ emu_counter *find(std::string name)
     entry->second.name = entry->first.c_str();
     return &entry->second;
 }
+emu_call *find_call(const char *name)
+{
+    auto entry = table()->calls.emplace(name, emu_call{}).first;
+    entry->second.name = entry->first.c_str();
+    return &entry->second;
+}
 } // namespace
+
+void count_call(const char *name)
+{
+    std::lock_guard<std::mutex> lock(table()->mutex);
+    find_call(name)->count++;
+}
+
+void count_wait(const char *name, bool is_blocked, bool is_drained)
+{
+    std::lock_guard<std::mutex> lock(table()->mutex);
+    emu_call *call = find_call(name);
+    call->count++;
+    call->blocked += is_blocked;
+    call->drained += is_drained;
+}
 
 void count_launch(const char *name)
 {
@@ -58,18 +80,41 @@ void count_operands(const char *name, uint64_t read_bytes, uint64_t written_byte
 }
 } // namespace emu
 
-size_t emu_counters_get(emu_counter *counters, size_t capacity)
+namespace
 {
-    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+// Of those that counted something, up to `capacity`; how many there are.
+template <class Entry>
+size_t list(const std::map<std::string, Entry> &from, uint64_t Entry::*number, Entry *to,
+            size_t capacity)
+{
     size_t count = 0;
-    for (const auto &entry : emu::table()->counters) {
-        if (entry.second.launches == 0)
+    for (const auto &entry : from) {
+        if (entry.second.*number == 0)
             continue;
         if (count < capacity)
-            counters[count] = entry.second;
+            to[count] = entry.second;
         count++;
     }
     return count;
+}
+} // namespace
+
+size_t emu_counters_get(emu_counter *counters, size_t capacity)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    return list(emu::table()->counters, &emu_counter::launches, counters, capacity);
+}
+
+size_t emu_calls_get(emu_call *calls, size_t capacity)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    return list(emu::table()->calls, &emu_call::count, calls, capacity);
+}
+
+emu_call emu_calls_find(const char *name)
+{
+    std::lock_guard<std::mutex> lock(emu::table()->mutex);
+    return *emu::find_call(name);
 }
 
 emu_counter emu_counters_find(const char *name)
@@ -86,4 +131,7 @@ void emu_counters_clear(void)
         zero.name = entry.second.name;
         entry.second = zero;
     }
+    for (auto &entry : emu::table()->calls)
+        entry.second = {entry.first.c_str(), 0, 0, 0};
+    emu::clear_memory_peaks();
 }

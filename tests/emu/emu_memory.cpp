@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "emu_counters_internal.h"
 #include "emu_internal.h"
 #include "emu_memory.h"
 #include "emu_runtime.h"
@@ -59,9 +60,22 @@ char *guarded_alloc(size_t bytes)
     return p;
 }
 
+// `bytes` more of what the runtime has handed out, or less.
+void count_use(cudaMemoryType type, ptrdiff_t bytes)
+{
+    emu_memory_use *use = &runtime()->in_use;
+    bool is_device = type == cudaMemoryTypeDevice;
+    size_t *now = is_device ? &use->device_bytes : &use->pinned_bytes;
+    size_t *peak = is_device ? &use->device_peak_bytes : &use->pinned_peak_bytes;
+    *now += size_t(bytes);
+    *peak = std::max(*peak, *now);
+}
+
 void add(char *p, size_t bytes, cudaMemoryType type, int device, bool is_registered)
 {
     runtime()->allocations[p] = {bytes, device, type, is_registered};
+    if (!is_registered)
+        count_use(type, ptrdiff_t(bytes));
     if (hooks.memory_alloc)
         hooks.memory_alloc(p, bytes);
 }
@@ -76,6 +90,8 @@ bool take(void *p, cudaMemoryType type, bool is_registered, Allocation *taken)
         return false;
     *taken = found->second;
     r->allocations.erase(found);
+    if (!is_registered)
+        count_use(type, -ptrdiff_t(taken->bytes));
     if (hooks.memory_free)
         hooks.memory_free(p);
     return true;
@@ -194,7 +210,21 @@ cudaError_t host_unregister(void *p)
     return take(p, cudaMemoryTypeHost, true, &taken) ? cudaSuccess
                                                      : cudaErrorHostMemoryNotRegistered;
 }
+
+void clear_memory_peaks()
+{
+    Lock lock(runtime()->mutex);
+    emu_memory_use *use = &runtime()->in_use;
+    use->device_peak_bytes = use->device_bytes;
+    use->pinned_peak_bytes = use->pinned_bytes;
+}
 } // namespace emu
+
+emu_memory_use emu_memory_in_use(void)
+{
+    emu::Lock lock(emu::runtime()->mutex);
+    return emu::runtime()->in_use;
+}
 
 void emu_memory_hide(void *p, size_t bytes)
 {

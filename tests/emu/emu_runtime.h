@@ -4,6 +4,7 @@
 #pragma once
 
 #include "emu_config.h"
+#include "emu_counters.h"
 #include "emu_stream.h"
 
 #include <condition_variable>
@@ -107,6 +108,7 @@ struct Runtime {
     // Dynamic shared memory allowed, by kernel, where cudaFuncSetAttribute raised it.
     std::map<const void *, size_t> dynamic_limits;
     std::vector<size_t> used_bytes; // by device
+    emu_memory_use in_use = {};
     char *guarded_arena = nullptr;  // EMU_GUARD
     size_t guarded_bytes = 0;
     std::multimap<size_t, char *> guarded_free;
@@ -132,8 +134,12 @@ void drain(Lock *lock, const std::function<bool()> &done, CUstream_st *preferred
 void drain_device(Lock *lock, int device);
 // Runs at most one operation of the stream, unless eager order has run it already.
 void poll(Lock *lock, CUstream_st *stream);
-// Nothing queued and nothing running.
+// drain() for a call of the host that waits until done() holds; counts it.
+void wait_for(Lock *lock, const char *call, const std::function<bool()> &done,
+              CUstream_st *preferred);
+// Nothing queued and nothing running, on a stream or on all of a device.
 bool is_idle(const CUstream_st *stream);
+bool is_idle(int device);
 // Queues an operation and gives it its place in the order of arrival; eager order runs it.
 void push_op(Lock *lock, CUstream_st *stream, Op op);
 

@@ -257,16 +257,27 @@ void drain(Lock *lock, const std::function<bool()> &done, CUstream_st *preferred
     }
 }
 
+bool is_idle(int device)
+{
+    for (const CUstream_st *stream : runtime()->streams) {
+        if (stream->device == device && !is_idle(stream))
+            return false;
+    }
+    return true;
+}
+
 void drain_device(Lock *lock, int device)
 {
-    auto is_done = [device] {
-        for (const CUstream_st *stream : runtime()->streams) {
-            if (stream->device == device && !is_idle(stream))
-                return false;
-        }
-        return true;
-    };
-    drain(lock, is_done, nullptr);
+    drain(
+        lock, [device] { return is_idle(device); }, nullptr);
+}
+
+void wait_for(Lock *lock, const char *call, const std::function<bool()> &done,
+              CUstream_st *preferred)
+{
+    bool is_blocked = !done();
+    drain(lock, done, preferred);
+    count_wait(call, is_blocked, is_idle(current_device()));
 }
 
 void poll(Lock *lock, CUstream_st *stream)

@@ -387,6 +387,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulHeuristicResult_t results[],
                                               int *returned)
 {
+    count_call(__func__);
     Problem p;
     *returned = 0;
     if (requested <= 0)

@@ -269,7 +269,8 @@ cudaError_t cudaDeviceSynchronize(void)
         if (error != cudaSuccess)
             return fail(error);
     }
-    drain_device(&lock, device);
+    wait_for(
+        &lock, __func__, [device] { return is_idle(device); }, nullptr);
     return cudaSuccess;
 }
 

@@ -106,6 +106,7 @@ cudaError_t finish(cudaError_t error)
 extern "C" {
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     return fail(error != cudaSuccess ? error : memory_alloc(p, bytes, current_device()));
@@ -113,6 +114,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     if (error != cudaSuccess)
@@ -130,6 +132,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     return fail(error != cudaSuccess ? error : host_alloc(p, bytes));
@@ -137,6 +140,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     return fail(error != cudaSuccess ? error : host_free(p));
@@ -144,6 +148,7 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     return fail(error != cudaSuccess ? error : host_register(p, bytes));
@@ -151,6 +156,7 @@ cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned)
 
 cudaError_t cudaHostUnregister(void *p)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_while_capturing();
     return fail(error != cudaSuccess ? error : host_unregister(p));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <stdio.h>
 
+#include "emu_counters_internal.h"
 #include "emu_internal.h"
 #include "emu_runtime.h"
 
@@ -128,6 +129,7 @@ extern "C" {
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     *stream = new CUstream_st;
     (*stream)->device = current_device();
@@ -175,8 +177,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle)
     cudaError_t error = refuse_wait(stream);
     if (error != cudaSuccess)
         return fail(error);
-    drain(
-        &lock, [stream] { return is_idle(stream); }, stream);
+    wait_for(
+        &lock, __func__, [stream] { return is_idle(stream); }, stream);
     return cudaSuccess;
 }
 
@@ -193,6 +195,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     cudaError_t error = refuse_wait(stream);
     if (error != cudaSuccess)
@@ -219,6 +222,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
+    count_call(__func__);
     *event = new CUevent_st{std::make_shared<EventState>(), !(flags & cudaEventDisableTiming)};
     return cudaSuccess;
 }
@@ -230,6 +234,7 @@ cudaError_t cudaEventCreate(cudaEvent_t *event)
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    count_call(__func__);
     delete event;
     return cudaSuccess;
 }
@@ -252,8 +257,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (error != cudaSuccess)
         return fail(error);
     uint64_t number = state->recorded;
-    drain(
-        &lock, [=] { return state->completed >= number; }, state->stream);
+    wait_for(
+        &lock, __func__, [=] { return state->completed >= number; }, state->stream);
     return cudaSuccess;
 }
 
@@ -285,6 +290,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
 {
+    count_call(__func__);
     Lock lock(runtime()->mutex);
     return fail(capture_begin(resolve(stream), mode));
 }
@@ -358,6 +364,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
+    count_call(__func__);
     *exec = new CUgraphExec_st{graph->nodes, nullptr};
     return cudaSuccess;
 }
@@ -392,6 +399,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
+    count_call(__func__);
     delete exec;
     return cudaSuccess;
 }

@@ -168,7 +168,7 @@ stopped) # SIGTERM at one rank stops all after the same step; the resume goes on
     ;;
 memory) # what lorac plan says for two ranks is enough, and less is refused by both before the model is loaded
     job memory 12 1 6 7
-    sed -i 's/"rank": 4/"rank": 64/' "$scratch/memory.json"
+    sed -i 's/"rank": 4/"rank": 64, "recompute": "none"/' "$scratch/memory.json"
     mib() { # RANKS
         "$lorac" plan "$scratch/memory.json" --ranks "$1" --json >"$scratch/plan"
         echo $(($(sed -n 's/.*"total_bytes": \([0-9]*\).*/\1/p' "$scratch/plan") / 1048576))

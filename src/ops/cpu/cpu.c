@@ -165,7 +165,8 @@ static lc_code cpu_move(lc_device *device, void *to, const void *from, size_t by
     return LC_OK;
 }
 
-static lc_code cpu_move_queued(lc_device *device, void *to, const void *from, size_t bytes,
+/* Either way. */
+static lc_code cpu_copy_queued(lc_device *device, void *to, const void *from, size_t bytes,
                                int slot, lc_err *err)
 {
     (void)slot;
@@ -340,8 +341,8 @@ static const lc_ops cpu_ops = {
     .download = cpu_move,
     .host_alloc = cpu_host_alloc,
     .host_free = cpu_free,
-    .upload_queued = cpu_move_queued,
-    .download_queued = cpu_move_queued,
+    .upload_queued = cpu_copy_queued,
+    .download_queued = cpu_copy_queued,
     .host_wait = cpu_host_wait,
     .set_workspace = cpu_set_workspace,
     .record_begin = cpu_record_begin,
