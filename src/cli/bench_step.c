@@ -44,6 +44,8 @@ typedef struct lc_step_bench {
     lc_step step;
     lc_arena arena;
     double began, start_seconds;   /* of the command; until step 1 begins */
+    double load_seconds;           /* of that, memory for the model and its weights */
+    int64_t load_bytes;            /* of the weights, as in the files */
     int64_t memory_before, memory; /* of the device */
     double seconds[MAX_STEPS], losses[MAX_STEPS], grad_norms[MAX_STEPS];
 } lc_step_bench;
@@ -126,9 +128,12 @@ static lc_code open_model(lc_step_bench *bench, lc_err *err)
     const lc_model_options model = {
         .dtype = is_bf16 ? LC_BF16 : LC_F32, .training = true, .tokens = options->tokens};
     lc_weight_files *files = NULL;
+    const double began = lc_monotonic_seconds();
     LC_TRY(lc_weight_files_open(options->model, &files, err));
     const lc_code code = lc_model_open(&bench->config, &bench->spec, files, &model, bench->device,
                                        &bench->model, err);
+    bench->load_seconds = lc_monotonic_seconds() - began;
+    bench->load_bytes = lc_weight_files_bytes(files);
     bench->is_model_open = code == LC_OK;
     lc_weight_files_close(files);
     LC_TRY(code);
@@ -270,6 +275,12 @@ static double median_seconds(const lc_step_bench *bench)
 
 /* ---- results ---- */
 
+/* Bytes of weights a second, memory for the model included. */
+static double load_rate(const lc_step_bench *bench)
+{
+    return (double)bench->load_bytes / bench->load_seconds;
+}
+
 static void add_numbers(lc_text *text, const char *name, const double *values, int64_t count)
 {
     lc_text_addf(text, ", \"%s\": [", name);
@@ -293,12 +304,13 @@ static lc_code print_json(const lc_step_bench *bench, double seconds, lc_err *er
                  ", \"dtype\": \"%s\", \"micro_batch_tokens\": %lld, \"seq\": %lld, "
                  "\"tokens_per_step\": %lld, \"trained_parameters\": %lld, \"tokens_per_s\": %.3f, "
                  "\"ms_per_step\": %.4f, \"memory\": %lld, \"plan_bytes\": %lld, "
-                 "\"start_seconds\": %.4f",
+                 "\"start_seconds\": %.4f, \"load_seconds\": %.4f, \"load_gb_per_s\": %.3f",
                  lc_dtype_name(bench->model.dtype), (long long)options->tokens,
                  (long long)options->length, (long long)bench->step.known.tokens,
                  (long long)bench->spec.parameter_count, (double)bench->step.known.tokens / seconds,
                  seconds * 1e3, (long long)bench->memory,
-                 (long long)lc_plan_total(&bench->model.plan), bench->start_seconds);
+                 (long long)lc_plan_total(&bench->model.plan), bench->start_seconds,
+                 bench->load_seconds, load_rate(bench) * 1e-9);
     add_numbers(&text, "losses", bench->losses, options->steps);
     add_numbers(&text, "grad_norms", bench->grad_norms, options->steps);
     add_numbers(&text, "step_seconds", bench->seconds, options->steps);
@@ -310,11 +322,12 @@ static void print_for_people(const lc_step_bench *bench, double seconds)
 {
     char memory[LC_FORMAT_BYTES], rate[LC_FORMAT_BYTES];
     printf("%s\n%lld tokens a step, rows of %lld: %s tokens/s, %.1f ms a step (median), %s of "
-           "memory, step 1 after %.2f s\n",
+           "memory, step 1 after %.2f s, of which the weights took %.2f s (%.2f GB/s)\n",
            bench->device->description, (long long)bench->step.known.tokens,
            (long long)bench->options.length,
            lc_format_count((double)bench->step.known.tokens / seconds, rate), seconds * 1e3,
-           lc_format_size(bench->memory, memory), bench->start_seconds);
+           lc_format_size(bench->memory, memory), bench->start_seconds, bench->load_seconds,
+           load_rate(bench) * 1e-9);
 }
 
 static lc_code run(lc_step_bench *bench, lc_err *err)

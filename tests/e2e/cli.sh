@@ -167,6 +167,7 @@ mkdir "$scratch/gradients"
 run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --gradients "$scratch/gradients" --json
 out_has '{"event": "begin"}'
 out_has '"tokens_per_step": 16'
+out_has '"load_gb_per_s": '
 [ -s "$scratch/gradients/adapter_model.safetensors" ] || fail "bench step --gradients"
 run 0 bench step --model $golden/model --device cpu --tokens 16 --seq 8 --steps 2 --micro-batches 2
 out_has '32 tokens a step'
