@@ -34,11 +34,12 @@ typedef struct lc_cuda_gemm_key {
     uint8_t unused[5];
 } lc_cuda_gemm_key;
 
-/* The algorithm of a class of products. */
+/* The algorithm of a class of products, or the place of one of attention's choices. */
 typedef struct lc_cuda_choice {
     lc_cuda_gemm_key key;
     cublasLtMatmulAlgo_t algorithm;
     bool is_measured;
+    int attention; /* 1 + index into the choices of attention_paths.h, the rest is zero; 0: none */
 } lc_cuda_choice;
 
 /* All choices of a device, in the order in which they came. */

@@ -133,6 +133,8 @@ struct lc_workspace_extent {
     int64_t tokens; /* rows of a micro-batch */
     int64_t width, mlp;
     int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
+    int32_t heads, kv_heads, head_dim;
+    bool may_use_cudnn; /* the activations are BF16 and LORAC_ATTENTION does not forbid it */
     lc_lora_parts qkv, o, gate_up, down;
     int64_t masters; /* floats of all adapters; 0: no training */
 };
@@ -425,6 +427,9 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, uint64_t key, bool *replayed,
                                            lc_err *err);
     LC_WARN_UNUSED lc_code (*record_end)(lc_device *device, bool is_whole, lc_err *err);
+    /* What attention over these documents, in a batch of `rows` rows, makes of a recorded sequence
+     * beyond its sizes: a number below 256 that goes into the key. */
+    uint32_t (*layout_key)(lc_device *device, const lc_documents *documents, int64_t rows);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
     LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from,
                                    lc_err *err); /* same shape, may convert */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "ops/backend.h"
+
 /* State of one walk. */
 typedef struct layout {
     lc_model *model;
@@ -221,6 +223,12 @@ static lc_code place_workspace(layout *walk)
                                         .mlp = c->mlp,
                                         .q_width = q_width,
                                         .qkv_width = q_width + 2 * kv_width,
+                                        .heads = c->heads,
+                                        .kv_heads = c->kv_heads,
+                                        .head_dim = c->head_dim,
+                                        .may_use_cudnn =
+                                            model->activation == LC_BF16 &&
+                                            lc_attention_path_asked() != LC_ATTENTION_LORAC,
                                         .qkv = widest_parts(model, LC_GROUP_QKV),
                                         .o = widest_parts(model, LC_GROUP_O),
                                         .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
