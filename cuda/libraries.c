@@ -164,7 +164,7 @@ void *lc_cuda_cudnn_library(char why[LC_CUDNN_TEXT_BYTES])
     static bool is_loaded;
     lc_err err = {.code = LC_OK};
     if (load_once(&is_loaded, load_cudnn, &err) != LC_OK) {
-        (void)snprintf(why, LC_CUDNN_TEXT_BYTES, "%s", err.message);
+        (void)snprintf(why, LC_CUDNN_TEXT_BYTES, "%.*s", LC_CUDNN_TEXT_BYTES - 1, err.message);
         return NULL;
     }
     return cudnn;
