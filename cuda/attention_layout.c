@@ -16,7 +16,7 @@ size_t lc_cuda_layout_bytes(int64_t tokens)
 {
     const int64_t tiles = tile_count(tokens, LC_WIDE_TILE) + 2 * tile_count(tokens, LC_TILE);
     return sizeof(lc_attention_layout) + (size_t)tokens * sizeof(lc_attention_row) +
-           (size_t)tiles * sizeof(lc_attention_tile);
+           (size_t)tiles * sizeof(lc_attention_tile) + (LC_CUDNN_DOCUMENTS + 2) * sizeof(int32_t);
 }
 
 /* Rows past the batch are documents of their own. */
@@ -89,14 +89,64 @@ void lc_cuda_lay_out(const lc_documents *documents, int64_t tokens, void *layout
     lc_attention_tile *wide_queries = (lc_attention_tile *)(rows + tokens);
     lc_attention_tile *queries = wide_queries + tile_count(tokens, LC_WIDE_TILE);
     lc_attention_tile *keys = queries + tile_count(tokens, LC_TILE);
+    int32_t *begins = (int32_t *)(keys + tile_count(tokens, LC_TILE));
     *head = (lc_attention_layout){
         .wide_queries = (char *)wide_queries - (char *)layout,
         .queries = (char *)queries - (char *)layout,
         .keys = (char *)keys - (char *)layout,
+        .begins = (char *)begins - (char *)layout,
+        .used_rows = documents->cu_seqlens[documents->count],
         .shared_rows = documents->shared_rows,
     };
     fill_rows(documents, (int32_t)tokens, rows);
     fill_order(documents, (int32_t)tokens, rows, LC_WIDE_TILE, query_work, wide_queries);
     fill_order(documents, (int32_t)tokens, rows, LC_TILE, query_work, queries);
     fill_order(documents, (int32_t)tokens, rows, LC_TILE, key_work, keys);
+    for (int32_t i = 0; i <= LC_CUDNN_DOCUMENTS; i++) {
+        begins[i] = documents->cu_seqlens[i < documents->count ? i : documents->count];
+    }
+}
+
+/* ---- buckets ---- */
+
+/* Rows of a bucket's documents, were all as long as they may be, for each row that there is. */
+#define MOST_EMPTY 16
+#define FREE_ROWS  4096 /* small batches are quick in any bucket */
+
+lc_attention_bucket lc_cuda_attention_bucket(const lc_documents *documents, int64_t rows)
+{
+    lc_attention_bucket bucket = {1, LC_CUDNN_LONGEST};
+    const lc_attention_bucket none = {0, 0};
+    int32_t longest = 0;
+    if (documents->shared_rows > 0 || documents->count < 1 ||
+        documents->count > LC_CUDNN_DOCUMENTS) {
+        return none;
+    }
+    for (int32_t i = 0; i < documents->count; i++) {
+        const int32_t length = documents->cu_seqlens[i + 1] - documents->cu_seqlens[i];
+        longest = length > longest ? length : longest;
+    }
+    while (bucket.documents < documents->count) {
+        bucket.documents *= 4;
+    }
+    while (bucket.longest < longest) {
+        bucket.longest *= 2;
+    }
+    return (int64_t)bucket.documents * bucket.longest <= MOST_EMPTY * rows + FREE_ROWS ? bucket
+                                                                                       : none;
+}
+
+uint32_t lc_cuda_attention_bucket_key(lc_attention_bucket bucket)
+{
+    uint32_t key = 1;
+    if (bucket.documents == 0) {
+        return 0;
+    }
+    for (int32_t documents = bucket.documents; documents > 1; documents /= 4) {
+        key += 32;
+    }
+    for (int32_t longest = bucket.longest; longest > LC_CUDNN_LONGEST; longest /= 2) {
+        key++;
+    }
+    return key;
 }

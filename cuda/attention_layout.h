@@ -31,8 +31,22 @@ typedef struct lc_attention_layout {
     int64_t wide_queries; /* tiles of LC_WIDE_TILE rows and the keys they see */
     int64_t queries;      /* the same for LC_TILE rows */
     int64_t keys;         /* tiles of LC_TILE keys and the rows that see them */
+    int64_t begins;       /* int32: the first row of each of LC_CUDNN_DOCUMENTS documents, and the
+                             end of the last; those that there are not begin and end there */
     int64_t shared_rows;
+    int64_t used_rows; /* the end of the last document */
 } lc_attention_layout;
+
+/* Documents that cuDNN is given at most, and the least that "the longest" is rounded up to. */
+#define LC_CUDNN_DOCUMENTS 256
+#define LC_CUDNN_LONGEST   128
+
+/* What a plan of cuDNN, and a recorded launch of it, is good for: up to `documents` documents (a
+ * power of four) of up to `longest` rows (a power of two). Its grids go by their product, not by
+ * the batch's rows. */
+typedef struct lc_attention_bucket {
+    int32_t documents, longest; /* 0, 0: not for cuDNN */
+} lc_attention_bucket;
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,6 +55,12 @@ extern "C" {
 /* As lc_memory_rules has them. */
 size_t lc_cuda_layout_bytes(int64_t tokens);
 void lc_cuda_lay_out(const lc_documents *documents, int64_t tokens, void *layout);
+
+/* The bucket of a batch of `rows` rows. None with a common beginning, with too many documents, or
+ * where most of its tiles would be empty. */
+lc_attention_bucket lc_cuda_attention_bucket(const lc_documents *documents, int64_t rows);
+/* A number below 256 that tells buckets apart; 0: none. */
+uint32_t lc_cuda_attention_bucket_key(lc_attention_bucket bucket);
 
 #ifdef __cplusplus
 }

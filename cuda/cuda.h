@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "attention_paths.h"
 #include "gemm.h"
 #include "kernels.h"
 #include "lorac/backend.h"
@@ -31,7 +32,7 @@ typedef struct lc_cuda_reader {
 
 typedef struct lc_cuda_comm lc_cuda_comm; /* comm.c */
 
-typedef struct lc_cuda {
+struct lc_cuda {
     lc_device device;
     int index;
     cudaStream_t stream;
@@ -45,8 +46,9 @@ typedef struct lc_cuda {
     void *scratch;            /* borrowed: the workspace behind the products' part */
     size_t scratch_bytes;
     lc_cuda_comm *comm; /* borrowed: the ranks that queued work may wait for; NULL: none */
+    lc_cuda_attention_paths attention;
     char description[160];
-} lc_cuda;
+};
 
 static inline lc_cuda *lc_cuda_of(lc_device *device)
 {

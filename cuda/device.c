@@ -354,6 +354,7 @@ lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *
     LC_TRY_GOTO(open_streams(cuda, err));
     LC_TRY_GOTO(open_readers(cuda, err));
     LC_TRY_GOTO(lc_cuda_gemms_open(&cuda->gemms, err));
+    LC_TRY_GOTO(lc_cuda_attention_open(cuda, options, err)); /* needs cuBLASLt loaded */
     LC_TRY_GOTO(lc_cuda_result(lc_cuda_lora_prepare(), "shared memory of the LoRA kernels", err));
     LC_TRY_GOTO(
         lc_cuda_result(lc_cuda_attention_prepare(), "shared memory of the attention kernels", err));
@@ -386,6 +387,7 @@ void lc_cuda_close(lc_device *device)
             (void)cudaEventDestroy(cuda->timer[i]);
         }
     }
+    lc_cuda_attention_close(cuda);
     lc_cuda_gemms_close(&cuda->gemms);
     if (cuda->stream != NULL) {
         (void)cudaStreamDestroy(cuda->stream);
@@ -447,6 +449,7 @@ const lc_backend *lc_backend_entry(void)
                                        .memory = &lc_cuda_memory,
                                        .open = lc_cuda_open,
                                        .comm_open = lc_cuda_comm_open,
-                                       .describe = describe};
+                                       .describe = describe,
+                                       .describe_attention = lc_cuda_describe_attention};
     return &backend;
 }

@@ -34,13 +34,15 @@ typedef struct lc_cuda_gemm_key {
     uint8_t unused[5];
 } lc_cuda_gemm_key;
 
-/* The algorithm of a class of products, or the way of a class of ops; the other's key is zeros. */
+/* The algorithm of a class of products, the way of a class of ops, or the place of one of attention's
+ * choices; what belongs to the others is zeros. */
 typedef struct lc_cuda_choice {
     lc_cuda_gemm_key key;
     cublasLtMatmulAlgo_t algorithm;
     lc_cuda_way_key site;
     lc_cuda_way way;
     bool is_measured;
+    int attention; /* 1 + index into the choices of attention_paths.h, the rest is zero; 0: none */
 } lc_cuda_choice;
 
 /* All choices of a device, in the order in which they came. */

@@ -10,6 +10,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "attention_cudnn.h"
 #include "lorac/ops.h"
 #include "scratch.h"
 
@@ -58,6 +59,20 @@ cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream
 cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, void *scratch,
                                      cudaStream_t stream);
+
+/* ---- attention_ragged.cu: beside cuDNN. `layout` is the batch's; matrices are BF16 ---- */
+typedef struct lc_ragged_strides {
+    int64_t of[LC_CUDNN_OFFSETS]; /* elements from row to row of each tensor */
+} lc_ragged_strides;
+/* lengths: `documents`; offsets: LC_CUDNN_OFFSETS arrays of documents + 1. */
+cudaError_t lc_cuda_ragged_offsets(const void *layout, int32_t documents, lc_ragged_strides strides,
+                                   int32_t *lengths, int64_t *offsets, cudaStream_t stream);
+/* Zeros in the rows behind the last document; lse: rows x heads. */
+cudaError_t lc_cuda_ragged_clear(const void *layout, lc_mat out, float *lse, int32_t heads,
+                                 cudaStream_t stream);
+/* Dense rows to their places, zeros behind the last document. All have the same rows. */
+cudaError_t lc_cuda_ragged_pack(const void *layout, const lc_mat to[3], const void *const from[3],
+                                cudaStream_t stream);
 
 /* ---- loss.cu, sample.cu, optimizer.cu ---- */
 cudaError_t lc_cuda_cross_entropy(const lc_cross_entropy_args *args, cudaStream_t stream);

@@ -1,6 +1,8 @@
 /* Finding NVIDIA's libraries; see libraries.h. */
 #include "libraries.h"
 
+#include "attention_cudnn.h"
+
 #ifdef LORAC_EMULATED
 
 lc_code lc_cuda_load_cublaslt(lc_err *err)
@@ -140,6 +142,32 @@ lc_code lc_cuda_load_cublaslt(lc_err *err)
 lc_code lc_cuda_load_nccl(lc_err *err)
 {
     return load_once(&is_nccl_loaded, load_nccl, err);
+}
+
+/* ---- cuDNN, for cudnn/attention_cudnn.cpp ---- */
+
+/* Its frontend looks for the CUDA runtime by this name, and would take an older one. */
+static const char runtime_file[] = "libcudart.so.13";
+static void *cudnn;
+
+static lc_code load_cudnn(lc_err *err)
+{
+    void *runtime = NULL;
+    LC_TRY(open_wanted(runtime_file, "the runtime of CUDA 13", &runtime, err));
+    LC_TRY(open_wanted("libcudnn.so.9", "cuDNN 9 for CUDA 13", &cudnn, err));
+    (void)setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", runtime_file, 0);
+    return LC_OK;
+}
+
+void *lc_cuda_cudnn_library(char why[LC_CUDNN_TEXT_BYTES])
+{
+    static bool is_loaded;
+    lc_err err = {.code = LC_OK};
+    if (load_once(&is_loaded, load_cudnn, &err) != LC_OK) {
+        (void)snprintf(why, LC_CUDNN_TEXT_BYTES, "%.*s", LC_CUDNN_TEXT_BYTES - 1, err.message);
+        return NULL;
+    }
+    return cudnn;
 }
 
 #endif

@@ -62,6 +62,9 @@ static size_t scratch_bytes(const lc_workspace_extent *e)
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->width, rank_of(&e->gate_up)));
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->q_width, rank_of(&e->o)));
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->mlp, rank_of(&e->down)));
+    if (e->may_use_cudnn && lc_cudnn_takes(e->head_dim)) {
+        most = max_size(most, lc_cudnn_scratch(e->tokens, e->heads, e->kv_heads, e->head_dim));
+    }
     return max_size(most, lc_cuda_swiglu_backward_lora_scratch(e->tokens, e->mlp, rank_of(&e->down),
                                                                &e->gate_up));
 }

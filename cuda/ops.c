@@ -39,13 +39,26 @@ LAUNCHED(rmsnorm, x)
 LAUNCHED(rmsnorm_backward, dy)
 LAUNCHED(qk_rope, x)
 LAUNCHED(qk_rope_backward, dy)
-LAUNCHED(attention, q)
-LAUNCHED(attention_backward, q)
 LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
 LAUNCHED(scatter_rows, x)
 LAUNCHED(cross_entropy, logits)
 LAUNCHED(sample, logits)
+
+static lc_code cuda_attention(lc_device *device, const lc_attention_args *args, lc_err *err)
+{
+    LC_RANGE("attention");
+    LC_TRY(lc_attention_check(args, lc_cuda_rules_of(args->q.dtype), err));
+    return lc_cuda_attention_forward(lc_cuda_of(device), args, err);
+}
+
+static lc_code cuda_attention_backward(lc_device *device, const lc_attention_backward_args *args,
+                                       lc_err *err)
+{
+    LC_RANGE("attention_backward");
+    LC_TRY(lc_attention_backward_check(args, lc_cuda_rules_of(args->q.dtype), err));
+    return lc_cuda_attention_back(lc_cuda_of(device), args, err);
+}
 
 /* ---- swiglu ---- */
 
@@ -176,6 +189,7 @@ const lc_ops lc_cuda_ops = {
     .set_workspace = lc_cuda_set_workspace,
     .record_begin = lc_cuda_record_begin,
     .record_end = lc_cuda_record_end,
+    .layout_key = lc_cuda_attention_key,
     .zero = lc_cuda_zero,
     .copy = cuda_copy,
     .sync = lc_cuda_sync,

@@ -96,3 +96,28 @@ size_t lc_cuda_attention_cached_scratch(int64_t rows, int64_t heads, int64_t hea
                : (size_t)(lc_cuda_cached_rows(rows, heads, head_dim, slot_rows) *
                           cached_row_bytes(heads, head_dim, slot_rows));
 }
+
+/* ---- attention by cuDNN ---- */
+
+#define CUDNN_SLACK   ((size_t)4 << 20)
+#define SCRATCH_ALIGN ((size_t)256)
+
+size_t lc_cudnn_gradient_bytes(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim)
+{
+    const size_t bytes = 2 * (size_t)rows * (size_t)(heads + 2 * kv_heads) * (size_t)head_dim;
+    return (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN;
+}
+
+size_t lc_cudnn_workspace_bytes(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim)
+{
+    const size_t elements = (size_t)rows * (size_t)heads * (size_t)head_dim;
+    const size_t sums = (heads == kv_heads ? 1 : 3) * elements * sizeof(float);
+    const size_t row_sums = 2 * (size_t)rows * (size_t)heads * sizeof(float);
+    return sums + row_sums + CUDNN_SLACK;
+}
+
+size_t lc_cudnn_scratch(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim)
+{
+    return LC_CUDNN_OFFSET_BYTES + lc_cudnn_gradient_bytes(rows, heads, kv_heads, head_dim) +
+           lc_cudnn_workspace_bytes(rows, heads, kv_heads, head_dim);
+}

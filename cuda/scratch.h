@@ -92,6 +92,20 @@ size_t lc_cuda_adamw_scratch(int64_t count);
 size_t lc_cuda_attention_cached_scratch(int64_t rows, int64_t heads, int64_t head_dim,
                                         int64_t slot_rows);
 
+/* Attention by cuDNN. Its head dimensions; the sizes of the parts of its scratch, in their order:
+ * lengths and offsets, dense gradients, and what the library itself may ask for, which is its sums:
+ * dQ in fp32, with fewer kv-heads than heads dK and dV of every head, and one number or two for
+ * each row and head. (As 9.28 has them, to the byte, but for the slack.) A plan that wants more is
+ * not used. */
+#define LC_CUDNN_OFFSET_BYTES ((size_t)64 << 10)
+static inline bool lc_cudnn_takes(int32_t head_dim)
+{
+    return head_dim >= 64 && head_dim <= 256 && head_dim % 16 == 0;
+}
+size_t lc_cudnn_gradient_bytes(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim);
+size_t lc_cudnn_workspace_bytes(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim);
+size_t lc_cudnn_scratch(int64_t rows, int32_t heads, int32_t kv_heads, int32_t head_dim);
+
 #ifdef __cplusplus
 }
 #endif

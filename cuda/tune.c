@@ -209,6 +209,9 @@ lc_code lc_cuda_tune(lc_device *device, int64_t index, const lc_tune_options *op
     if (choice->site.rows > 0) {
         return lc_cuda_tune_way(device, index, options, out, err);
     }
+    if (choice->attention != 0) {
+        return lc_fail(err, LC_ERR_INTERNAL, "attention has nothing to tune");
+    }
     lc_code code = make_operands(&t, &choice->key, err);
     if (code == LC_OK) {
         code = compare(&t, choice, out, err);

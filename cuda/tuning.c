@@ -197,7 +197,16 @@ static int64_t count(const lc_device *device)
 
 static void get(const lc_device *device, int64_t index, lc_choice *out)
 {
-    lc_cuda_choice_write(&choices_of(device)->items[index], out);
+    const lc_cuda *cuda = device->state;
+    const lc_cuda_choice *choice = &choices_of(device)->items[index];
+    if (choice->attention == 0) {
+        lc_cuda_choice_write(choice, out);
+        return;
+    }
+    const lc_cuda_attention_choice *text = &cuda->attention.choices[choice->attention - 1];
+    memset(out, 0, sizeof *out);
+    memcpy(out->product, text->product, sizeof out->product);
+    memcpy(out->algorithm, text->algorithm, sizeof out->algorithm);
 }
 
 static bool is_known(const lc_cuda_choices *choices, const lc_cuda_choice *wanted)
@@ -216,6 +225,9 @@ static lc_code add(lc_device *device, const lc_choice *text, lc_err *err)
 {
     lc_cuda_gemms *gemms = &lc_cuda_of(device)->gemms;
     lc_cuda_choice choice;
+    if (strncmp(text->product, LC_CUDA_ATTENTION_PRODUCT, strlen(LC_CUDA_ATTENTION_PRODUCT)) == 0) {
+        return lc_cuda_attention_give(lc_cuda_of(device), text, err);
+    }
     LC_TRY(lc_cuda_choice_read(text, &choice, err));
     if (is_known(&gemms->choices, &choice)) {
         return lc_fail(err, LC_ERR_INVALID, "\"%s\" has its %s already", text->product,
@@ -247,6 +259,7 @@ static int facts(const lc_device *device, lc_fact out[LC_MAX_FACTS])
     const lc_cuda *cuda = device->state;
     struct cudaDeviceProp properties = {.major = 0};
     int used = 0, driver = 0, runtime = 0;
+    char attention[LC_FACT_BYTES];
     (void)cudaGetDeviceProperties(&properties, cuda->index);
     (void)cudaDriverGetVersion(&driver);
     (void)cudaRuntimeGetVersion(&runtime);
@@ -254,7 +267,9 @@ static int facts(const lc_device *device, lc_fact out[LC_MAX_FACTS])
     add_number(out, &used, "compute_capability", true, properties.major * 10 + properties.minor);
     add_number(out, &used, "multiprocessors", true, properties.multiProcessorCount);
     add_number(out, &used, "cublaslt", true, (long long)LC_CUBLASLT(cublasLtGetVersion)());
-    add_fact(out, &used, "attention", true, "lorac");       /* the engine */
+    lc_cuda_attention_fact(cuda, attention, sizeof attention);
+    add_fact(out, &used, "attention", true, attention);
+    out[used - 1].is_beside_products = true;
     add_fact(out, &used, "partial_sums", true, "by shape"); /* scratch.h */
     add_number(out, &used, "driver", false, driver);
     add_number(out, &used, "runtime", false, runtime);

@@ -24,10 +24,20 @@ typedef enum lc_device_kind {
     LC_DEVICE_KIND_COUNT
 } lc_device_kind;
 
+/* Who does the attention of whole batches on a GPU. */
+typedef enum lc_attention_path {
+    LC_ATTENTION_AUTO,  /* cuDNN where it can be had and is trusted, else our own kernels */
+    LC_ATTENTION_LORAC, /* our own kernels */
+    LC_ATTENTION_CUDNN  /* cuDNN; an error where it cannot be had */
+} lc_attention_path;
+
 typedef struct lc_device_options {
     lc_device_kind kind;
-    int threads; /* of the CPU backend */
-    int index;   /* of the GPU in this process; one that sees a single GPU takes that */
+    int threads;        /* of the CPU backend */
+    int index;          /* of the GPU in this process; one that sees a single GPU takes that */
+    bool deterministic; /* the same bytes from the same work: nothing else is used */
+    lc_attention_path attention;    /* AUTO: what LORAC_ATTENTION says */
+    void (*warn)(const char *text); /* NULL: lc_log */
 } lc_device_options;
 
 /* One rank's way into a group of processes. */
@@ -53,6 +63,8 @@ typedef struct lc_backend {
                                         lc_comm *out, lc_err *err);
     /* One line about the libraries and GPUs found; LC_ERR_DEVICE says why there is no device. */
     LC_WARN_UNUSED lc_code (*describe)(char text[LC_DESCRIPTION_BYTES], lc_err *err);
+    /* One line about the first GPU: which attention applies, and why not cuDNN's. */
+    void (*describe_attention)(const lc_device_options *options, char text[LC_DESCRIPTION_BYTES]);
 } lc_backend;
 
 typedef const lc_backend *(*lc_backend_entry_fn)(void);

@@ -1,8 +1,8 @@
 /*
  * Choices between ways of adding up that a device makes once for each shape, and that decide the
- * last bits of its results: the algorithms of its library of products. A job stores them with what
- * they hang on (facts), so that a resume has the same ones; `lorac bench --tune` measures them. A
- * device that makes none (the CPU's) has lc_device.choices NULL.
+ * last bits of its results: the algorithms of its library of products, and who does attention. A
+ * job stores them with what they hang on (facts), so that a resume has the same ones; `lorac bench
+ * --tune` measures them. A device that makes none (the CPU's) has lc_device.choices NULL.
  *
  * Texts are the backend's own: others store them, compare them, and give them back.
  */
@@ -27,11 +27,12 @@ typedef struct lc_fact {
     char name[LC_FACT_NAME_BYTES];
     char value[LC_FACT_BYTES];
     bool decides; /* with another value the choices mean nothing; else it is only worth telling */
+    bool is_beside_products; /* it decides, but not about products: tuning tables do without it */
 } lc_fact;
 
 typedef struct lc_choice {
-    char product[LC_PRODUCT_BYTES];     /* shape, strides, types and alignment */
-    char algorithm[LC_ALGORITHM_BYTES]; /* hexadecimal digits */
+    char product[LC_PRODUCT_BYTES];     /* shape, strides, types and alignment; or of attention */
+    char algorithm[LC_ALGORITHM_BYTES]; /* hexadecimal digits; for attention the plan's name */
     bool is_measured; /* given, from a table of measurements; else the library's first proposal */
 } lc_choice;
 
@@ -56,7 +57,7 @@ struct lc_choice_ops {
      * the product is made. */
     LC_WARN_UNUSED lc_code (*add)(lc_device *device, const lc_choice *choice, lc_err *err);
     /* Times all algorithms of a choice's product on random numbers and takes the fastest one. Never
-     * called by a job. Waits for the device. */
+     * called by a job, nor for attention. Waits for the device. */
     LC_WARN_UNUSED lc_code (*tune)(lc_device *device, int64_t index, const lc_tune_options *options,
                                    lc_tuned *out, lc_err *err);
 };

@@ -130,9 +130,11 @@ struct lc_workspace_extent {
     int64_t tokens; /* rows of a micro-batch */
     int64_t width, mlp;
     int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
+    int32_t heads, kv_heads, head_dim;
+    bool may_use_cudnn; /* the activations are BF16 and LORAC_ATTENTION does not forbid it */
     lc_lora_parts qkv, o, gate_up, down;
-    int64_t masters;                     /* floats of all adapters; 0: no training */
-    int64_t heads, head_dim, cache_rows; /* of generation; 0 cache rows: none */
+    int64_t masters;    /* floats of all adapters; 0: no training */
+    int64_t cache_rows; /* of a sequence in generation; 0: none */
 };
 
 /* s = drop(x) a^T; with dropout each part has a mask of its own. */
@@ -489,6 +491,9 @@ typedef struct lc_ops {
     LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, uint64_t key, bool *replayed,
                                            lc_err *err);
     LC_WARN_UNUSED lc_code (*record_end)(lc_device *device, bool is_whole, lc_err *err);
+    /* What attention over these documents, in a batch of `rows` rows, makes of a recorded sequence
+     * beyond its sizes: a number below 256 that goes into the key. */
+    uint32_t (*layout_key)(lc_device *device, const lc_documents *documents, int64_t rows);
     LC_WARN_UNUSED lc_code (*zero)(lc_device *device, void *memory, size_t bytes, lc_err *err);
     LC_WARN_UNUSED lc_code (*copy)(lc_device *device, lc_mat to, lc_mat from,
                                    lc_err *err); /* same shape, may convert */

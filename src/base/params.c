@@ -31,6 +31,10 @@ static const lc_param table[LC_PARAM_COUNT] = {
     [LC_PARAM_CUDA_LIBRARY] = {"LORAC_CUDA_LIBRARY", "file",
                                "liblorac_cuda.so beside lorac, in ../lib or the system's folders",
                                "the CUDA backend to load", 0, 0},
+    [LC_PARAM_ATTENTION] = {"LORAC_ATTENTION", "text", "auto",
+                            "attention on a GPU: auto, lorac (our own kernels) or cudnn (an error "
+                            "where it cannot be had)",
+                            0, 0},
     [LC_PARAM_TUNING] = {"LORAC_TUNING", "file",
                          "the device's own in lorac/tuning of XDG_CACHE_HOME",
                          "the tuning table that a new job on a GPU begins with; off: none", 0, 0},

@@ -16,6 +16,7 @@ typedef enum lc_param_id {
     LC_PARAM_NO_COLOR,     /* NO_COLOR: any value turns colours off */
     LC_PARAM_COLUMNS,      /* COLUMNS: terminal width */
     LC_PARAM_CUDA_LIBRARY, /* LORAC_CUDA_LIBRARY: file of the CUDA backend */
+    LC_PARAM_ATTENTION,    /* LORAC_ATTENTION: auto, lorac, cudnn */
     LC_PARAM_TUNING,       /* LORAC_TUNING: file of the tuning table, or "off" */
     LC_PARAM_CACHE_HOME,   /* XDG_CACHE_HOME: where caches lie */
     LC_PARAM_HOME,         /* HOME: .cache in it, without the former */

@@ -25,6 +25,8 @@ typedef struct lc_bench {
     float *uniform;
     void *buffers[LC_MAX_BENCH_BUFFERS]; /* owned device memory */
     int buffer_count;
+    void *workspace; /* one of them: the device's; NULL: none */
+    size_t workspace_bytes;
 } lc_bench;
 
 /* Opens the device; "auto" dtype is that of the device. Close in any case. */

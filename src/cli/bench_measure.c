@@ -43,7 +43,8 @@ lc_code lc_bench_open(lc_bench *bench, lc_device_kind kind, int64_t threads, lc_
 {
     int count = 0;
     LC_TRY(lc_engine_threads(threads, &count, err));
-    const lc_device_options options = {.kind = kind, .threads = count};
+    const lc_device_options options = {
+        .kind = kind, .threads = count, .attention = LC_ATTENTION_LORAC};
     LC_TRY(lc_device_open(&options, &bench->device, err));
     bench->dtype = bench->device->is_host ? LC_F32 : LC_BF16;
     lc_text_init(&bench->rows);

@@ -9,7 +9,9 @@
 #include "cli/bench.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "lorac/log.h"
 #include "lorac/mem.h"
+#include "ops/backend.h"
 #include "model/weights.h"
 
 #define MAX_TOKENS  (INT64_C(1) << 20)
@@ -275,9 +277,9 @@ static lc_code lay_out(lc_bench *bench, const lc_bench_shape *at, int32_t *cu_se
     return code;
 }
 
-/* Two products a visible pair forward, five backward. */
+/* Two products a visible pair forward, five backward. `who` goes into the rows' names. */
 static lc_code time_attention(lc_bench *bench, const lc_bench_shape *at,
-                              const lc_attention_shape *shape, lc_err *err)
+                              const lc_attention_shape *shape, const char *who, lc_err *err)
 {
     lc_device *device = bench->device;
     const int64_t n = at->tokens, q = (int64_t)shape->heads * shape->head_dim,
@@ -299,8 +301,8 @@ static lc_code time_attention(lc_bench *bench, const lc_bench_shape *at,
                                        .v = lc_mat_view(qkv, 0, q + kv, n, kv),
                                        .out = out,
                                        .lse = lse};
-    (void)snprintf(name, sizeof name, "attention %lld x %lld", (long long)shape->documents.count,
-                   (long long)at->length);
+    (void)snprintf(name, sizeof name, "attention %s%lld x %lld", who,
+                   (long long)shape->documents.count, (long long)at->length);
     LC_BENCH(bench, row.seconds, device->ops->attention(device, &forward, err));
     lc_bench_add(bench, &row);
     const lc_attention_backward_args backward = {.shape = *shape,
@@ -315,11 +317,38 @@ static lc_code time_attention(lc_bench *bench, const lc_bench_shape *at,
                                                  .dk = lc_mat_view(dqkv, 0, q, n, kv),
                                                  .dv = lc_mat_view(dqkv, 0, q + kv, n, kv)};
     row.flops *= 2.5;
-    (void)snprintf(name, sizeof name, "attention_backward %lld x %lld",
+    (void)snprintf(name, sizeof name, "attention_backward %s%lld x %lld", who,
                    (long long)shape->documents.count, (long long)at->length);
     LC_BENCH(bench, row.seconds, device->ops->attention_backward(device, &backward, err));
     lc_bench_add(bench, &row);
     return LC_OK;
+}
+
+/* The same by cuDNN, on a device of its own beside the bench's: rows where it can be had. */
+static lc_code time_cudnn(lc_bench *bench, const lc_bench_shape *at,
+                          const lc_attention_shape *shape, bool is_ordered, lc_err *err)
+{
+    lc_device *own = bench->device, *device = NULL;
+    const lc_device_options options = {.kind = lc_device_kind_of(own),
+                                       .deterministic = is_ordered,
+                                       .attention = LC_ATTENTION_CUDNN};
+    lc_err why = {.code = LC_OK};
+    if (own->choices == NULL || lc_attention_path_asked() == LC_ATTENTION_LORAC ||
+        lc_device_open(&options, &device, &why) != LC_OK) {
+        return LC_OK;
+    }
+    device->ops->set_workspace(device, bench->workspace, bench->workspace_bytes);
+    bench->device = device;
+    const lc_code code =
+        time_attention(bench, at, shape, is_ordered ? "cudnn ordered " : "cudnn ", err);
+    bench->device = own;
+    device->ops->close(device);
+    if (code == LC_ERR_DEVICE) { /* the library's, which may refuse a shape */
+        lc_log(LC_LOG_WARN, "%s", err->message);
+        lc_err_clear(err);
+        return LC_OK;
+    }
+    return code;
 }
 
 static lc_code bench_attention(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
@@ -335,7 +364,10 @@ static lc_code bench_attention(lc_bench *bench, const lc_bench_shape *at, lc_err
     LC_TRY(lc_new(&memory, (size_t)at->tokens + 1, sizeof(int32_t), "documents", err));
     lc_code code = lay_out(bench, at, memory, &shape, err);
     if (code == LC_OK) {
-        code = time_attention(bench, at, &shape, err);
+        code = time_attention(bench, at, &shape, "", err);
+    }
+    for (int is_ordered = 0; code == LC_OK && is_ordered < 2; is_ordered++) {
+        code = time_cudnn(bench, at, &shape, is_ordered == 1, err);
     }
     lc_free(memory);
     lc_bench_release(bench, mark);
@@ -552,25 +584,29 @@ static lc_code make_workspace(lc_bench *bench, const lc_bench_shape *at, lc_err 
 {
     const lc_model_config *c = &at->config;
     const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
-    const lc_workspace_extent extent = {.tokens = at->tokens,
-                                        .width = c->width,
-                                        .mlp = c->mlp,
-                                        .q_width = q,
-                                        .qkv_width = q + 2 * kv,
-                                        .qkv = parts_of(at, LC_GROUP_QKV),
-                                        .o = parts_of(at, LC_GROUP_O),
-                                        .gate_up = parts_of(at, LC_GROUP_GATE_UP),
-                                        .down = parts_of(at, LC_GROUP_DOWN),
-                                        .masters = at->spec.master_count,
-                                        .heads = c->heads,
-                                        .head_dim = c->head_dim,
-                                        .cache_rows = at->length};
+    const lc_workspace_extent extent = {
+        .tokens = at->tokens,
+        .width = c->width,
+        .mlp = c->mlp,
+        .q_width = q,
+        .qkv_width = q + 2 * kv,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .may_use_cudnn = bench->dtype == LC_BF16 && lc_attention_path_asked() != LC_ATTENTION_LORAC,
+        .qkv = parts_of(at, LC_GROUP_QKV),
+        .o = parts_of(at, LC_GROUP_O),
+        .gate_up = parts_of(at, LC_GROUP_GATE_UP),
+        .down = parts_of(at, LC_GROUP_DOWN),
+        .masters = at->spec.master_count};
     const size_t bytes = bench->device->memory->workspace_bytes(&extent);
     void *memory = NULL;
     if (bytes > 0) {
         LC_TRY(lc_bench_upload(bench, NULL, bytes, &memory, err));
         bench->device->ops->set_workspace(bench->device, memory, bytes);
     }
+    bench->workspace = memory;
+    bench->workspace_bytes = bytes;
     return LC_OK;
 }
 

@@ -27,7 +27,7 @@ typedef struct lc_step_options {
     const char *model, *adapter, *data, *gradients, *device, *dtype;
     int64_t rank, tokens, length, micro_batches, steps, threads;
     double learning_rate;
-    bool json;
+    bool deterministic, json;
 } lc_step_options;
 
 typedef struct lc_step_bench {
@@ -174,7 +174,8 @@ static lc_code open_all(lc_step_bench *bench, lc_err *err)
     LC_TRY(read_adapter(bench, err));
     LC_TRY(lc_engine_threads(options->threads, &threads, err));
     const lc_device_options device = {.kind = lc_device_choice(options->device),
-                                      .threads = threads};
+                                      .threads = threads,
+                                      .deterministic = options->deterministic};
     LC_TRY(lc_device_open(&device, &bench->device, err));
     if (options->tokens == 0) {
         options->tokens = bench->device->is_host ? 512 : 8192;
@@ -291,9 +292,24 @@ static void add_numbers(lc_text *text, const char *name, const double *values, i
     lc_text_addf(text, "]");
 }
 
+/* Who does attention: the fact that a job's ledger would have. */
+static void name_attention(const lc_device *device, char out[LC_FACT_BYTES])
+{
+    lc_fact facts[LC_MAX_FACTS];
+    const int count = device->choices != NULL ? device->choices->facts(device, facts) : 0;
+    (void)snprintf(out, LC_FACT_BYTES, "lorac");
+    for (int i = 0; i < count; i++) {
+        if (strcmp(facts[i].name, "attention") == 0) {
+            memcpy(out, facts[i].value, LC_FACT_BYTES);
+        }
+    }
+}
+
 static lc_code print_json(const lc_step_bench *bench, double seconds, lc_err *err)
 {
     const lc_step_options *options = &bench->options;
+    char attention[LC_FACT_BYTES];
+    name_attention(bench->device, attention);
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text, "{\"device\": ");
@@ -304,13 +320,14 @@ static lc_code print_json(const lc_step_bench *bench, double seconds, lc_err *er
                  ", \"dtype\": \"%s\", \"micro_batch_tokens\": %lld, \"seq\": %lld, "
                  "\"tokens_per_step\": %lld, \"trained_parameters\": %lld, \"tokens_per_s\": %.3f, "
                  "\"ms_per_step\": %.4f, \"memory\": %lld, \"plan_bytes\": %lld, "
-                 "\"start_seconds\": %.4f, \"load_seconds\": %.4f, \"load_gb_per_s\": %.3f",
+                 "\"start_seconds\": %.4f, \"load_seconds\": %.4f, \"load_gb_per_s\": %.3f, "
+                 "\"attention\": \"%s\"",
                  lc_dtype_name(bench->model.dtype), (long long)options->tokens,
                  (long long)options->length, (long long)bench->step.known.tokens,
                  (long long)bench->spec.parameter_count, (double)bench->step.known.tokens / seconds,
                  seconds * 1e3, (long long)bench->memory,
                  (long long)lc_plan_total(&bench->model.plan), bench->start_seconds,
-                 bench->load_seconds, load_rate(bench) * 1e-9);
+                 bench->load_seconds, load_rate(bench) * 1e-9, attention);
     add_numbers(&text, "losses", bench->losses, options->steps);
     add_numbers(&text, "grad_norms", bench->grad_norms, options->steps);
     add_numbers(&text, "step_seconds", bench->seconds, options->steps);
@@ -441,6 +458,9 @@ lc_code lc_bench_step(int argc, char **argv, lc_err *err)
          .fallback = "auto",
          .text = &o.dtype,
          .choices = lc_dtype_choices},
+        {.name = "--deterministic",
+         .help = "as a job with lorac.deterministic: nothing that may give other bytes",
+         .flag = &o.deterministic},
         {.name = "--json",
          .help = "print the result as JSON, behind a line when step 1 begins",
          .flag = &o.json},

@@ -67,7 +67,8 @@ static lc_code read_job(const lc_bench_tune_options *options, lc_tuning_run *run
 
 static lc_code open_device(lc_tuning_run *run, lc_err *err)
 {
-    lc_device_options options = {.kind = run->spec.device};
+    /* Attention has no place in the table. */
+    lc_device_options options = {.kind = run->spec.device, .attention = LC_ATTENTION_LORAC};
     LC_TRY(lc_engine_threads(0, &options.threads, err));
     LC_TRY(lc_device_open(&options, &run->device, err));
     if (run->device->choices == NULL) {
@@ -216,7 +217,7 @@ static lc_code keep_others(lc_ledger *table, const char *path, lc_err *err)
     lc_ledger older;
     lc_err why = {.code = LC_OK};
     lc_code code = lc_ledger_load(path, &older, &why);
-    if (code != LC_OK || lc_ledger_difference(&older, table, true, difference)) {
+    if (code != LC_OK || lc_tuning_difference(&older, table, difference)) {
         lc_ledger_release(&older); /* none, or of no use any more */
         return code == LC_OK || code == LC_ERR_NOT_FOUND || code == LC_ERR_INVALID
                    ? LC_OK

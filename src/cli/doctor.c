@@ -63,7 +63,10 @@ static void print_cuda(void)
     lc_err why = {.code = LC_OK};
     if (lc_backend_load(LC_DEVICE_CUDA, &backend, &path, &why) == LC_OK &&
         backend->describe(text, &why) == LC_OK) {
+        const lc_device_options options = {.attention = lc_attention_path_asked()};
         printf("cuda backend  yes: %s\n              from %s\n", text, path);
+        backend->describe_attention(&options, text);
+        printf("attention     %s\n", text);
         return;
     }
     printf("cuda backend  no: %s%s\n", why.message,

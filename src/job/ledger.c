@@ -64,6 +64,17 @@ bool lc_ledger_difference(const lc_ledger *then, const lc_ledger *now, bool deci
     return fact != NULL;
 }
 
+bool lc_tuning_difference(const lc_ledger *table, const lc_ledger *device,
+                          char out[LC_LEDGER_DIFFERENCE_BYTES])
+{
+    lc_ledger products = *device; /* borrows its choices, which are not looked at */
+    for (int i = 0; i < products.fact_count; i++) {
+        products.facts[i].decides =
+            products.facts[i].decides && !products.facts[i].is_beside_products;
+    }
+    return lc_ledger_difference(table, &products, true, out);
+}
+
 /* ---- choices ---- */
 
 lc_code lc_ledger_add(lc_ledger *ledger, const lc_choice *choice, lc_err *err)
@@ -338,7 +349,7 @@ static lc_code load_table(const lc_ledger *device, const char *path, lc_ledger *
 {
     char difference[LC_LEDGER_DIFFERENCE_BYTES];
     LC_TRY(lc_ledger_load(path, out, err));
-    if (lc_ledger_difference(out, device, true, difference)) {
+    if (lc_tuning_difference(out, device, difference)) {
         return lc_fail(err, LC_ERR_INVALID,
                        "%s is another device's table: %s; make one with lorac bench --tune", path,
                        difference);

@@ -45,6 +45,10 @@ const lc_fact *lc_ledger_other_fact(const lc_ledger *then, const lc_ledger *now,
 bool lc_ledger_difference(const lc_ledger *then, const lc_ledger *now, bool decides,
                           char out[LC_LEDGER_DIFFERENCE_BYTES]);
 
+/* The same between a tuning table and a device: of the facts that products hang on. */
+bool lc_tuning_difference(const lc_ledger *table, const lc_ledger *device,
+                          char out[LC_LEDGER_DIFFERENCE_BYTES]);
+
 /* SHA-256 of the facts and the first `count` choices. */
 void lc_ledger_digest(const lc_ledger *ledger, int64_t count, uint8_t digest[32]);
 

@@ -174,7 +174,7 @@ static lc_code forward_and_choose(lc_model *model, lc_err *err)
 static lc_code run_step(lc_model *model, lc_err *err)
 {
     bool replayed = false;
-    const uint64_t key = lc_record_key(model, LC_RECORD_DECODE);
+    const uint64_t key = lc_record_key(model, LC_RECORD_DECODE, 0);
     LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
     if (replayed) {
         return LC_OK;

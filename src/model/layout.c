@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "ops/backend.h"
+
 /* State of one walk. */
 typedef struct layout {
     lc_model *model;
@@ -284,20 +286,23 @@ static lc_code place_workspace(layout *walk)
     const lc_model_config *c = &model->config;
     const int64_t q_width = (int64_t)c->heads * c->head_dim,
                   kv_width = (int64_t)c->kv_heads * c->head_dim;
-    const lc_workspace_extent extent = {.tokens = model->tokens,
-                                        .width = c->width,
-                                        .mlp = c->mlp,
-                                        .q_width = q_width,
-                                        .qkv_width = q_width + 2 * kv_width,
-                                        .qkv = widest_parts(model, LC_GROUP_QKV),
-                                        .o = widest_parts(model, LC_GROUP_O),
-                                        .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
-                                        .down = widest_parts(model, LC_GROUP_DOWN),
-                                        .masters = model->training ? model->spec.master_count : 0,
-                                        .heads = c->heads,
-                                        .head_dim = c->head_dim,
-                                        .cache_rows =
-                                            model->cache_slots > 0 ? model->cache_rows : 0};
+    const lc_workspace_extent extent = {
+        .tokens = model->tokens,
+        .width = c->width,
+        .mlp = c->mlp,
+        .q_width = q_width,
+        .qkv_width = q_width + 2 * kv_width,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .may_use_cudnn =
+            model->activation == LC_BF16 && lc_attention_path_asked() != LC_ATTENTION_LORAC,
+        .qkv = widest_parts(model, LC_GROUP_QKV),
+        .o = widest_parts(model, LC_GROUP_O),
+        .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
+        .down = widest_parts(model, LC_GROUP_DOWN),
+        .masters = model->training ? model->spec.master_count : 0,
+        .cache_rows = model->cache_slots > 0 ? model->cache_rows : 0};
     model->workspace_bytes = model->memory->workspace_bytes(&extent);
     return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,
                        &model->workspace);

@@ -11,12 +11,15 @@
 #include "model/passes.h"
 #include "model/rope.h"
 
-/* Sizes below 2^30 (prepare). */
-uint64_t lc_record_key(const lc_model *model, lc_record_kind kind)
+#define MOST_TOKENS ((int64_t)1 << 26)
+
+/* Sizes up to MOST_TOKENS, layout below 2^8, kinds of batches below 4. */
+uint64_t lc_record_key(const lc_model *model, lc_record_kind kind, uint32_t layout)
 {
     return kind == LC_RECORD_UPDATE
                ? (uint64_t)kind
-               : (uint64_t)model->rows << 33 | (uint64_t)model->read_count << 3 | (uint64_t)kind;
+               : (uint64_t)model->rows << 37 | (uint64_t)model->read_count << 10 |
+                     (uint64_t)layout << 2 | (uint64_t)kind;
 }
 
 /* What the walk over the buffers needs: sizes and the host arrays it fills. */
@@ -43,7 +46,7 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
         return lc_fail(err, LC_ERR_INVALID, "%d steps of recomputation, there are 0 to %d",
                        options->recompute, lc_model_recompute_steps(config, spec));
     }
-    if (options->tokens < 1 || options->tokens > INT32_MAX / 2) {
+    if (options->tokens < 1 || options->tokens > MOST_TOKENS) {
         return lc_fail(err, LC_ERR_INVALID, "a micro-batch of %lld tokens is out of range",
                        (long long)options->tokens);
     }
@@ -395,8 +398,10 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     bool replayed = false;
     /* Also sets the sizes that the key is made of. */
     LC_TRY(upload_batch(model, batch, seed, step, err));
+    const lc_documents documents = lc_documents_of(batch);
     const uint64_t key =
-        lc_record_key(model, has_backward ? LC_RECORD_BACKWARD : LC_RECORD_FORWARD);
+        lc_record_key(model, has_backward ? LC_RECORD_BACKWARD : LC_RECORD_FORWARD,
+                      model->device->ops->layout_key(model->device, &documents, model->rows));
     LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
     if (replayed) {
         return LC_OK;
@@ -434,7 +439,7 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
     put(model, model->values, &values, sizeof values);
     LC_TRY(upload(model, sizeof values, err));
     bool replayed = false;
-    LC_TRY(model->device->ops->record_begin(model->device, lc_record_key(model, LC_RECORD_UPDATE),
+    LC_TRY(model->device->ops->record_begin(model->device, lc_record_key(model, LC_RECORD_UPDATE, 0),
                                             &replayed, err));
     if (replayed) {
         return LC_OK;

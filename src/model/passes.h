@@ -8,12 +8,12 @@
 typedef enum lc_record_kind {
     LC_RECORD_FORWARD = 1,
     LC_RECORD_BACKWARD,
-    LC_RECORD_UPDATE,
-    LC_RECORD_DECODE
+    LC_RECORD_DECODE,
+    LC_RECORD_UPDATE
 } lc_record_kind;
 
 /* Of the batch's sizes as they are. */
-uint64_t lc_record_key(const lc_model *model, lc_record_kind kind);
+uint64_t lc_record_key(const lc_model *model, lc_record_kind kind, uint32_t layout);
 
 /* Takes the mirror of the batch that was used longest ago, once its last upload is done. */
 LC_WARN_UNUSED lc_code lc_begin_upload(lc_model *model, lc_err *err);

@@ -148,6 +148,37 @@ lc_code lc_backend_load(lc_device_kind kind, const lc_backend **out, const char 
 
 /* ---- the device ---- */
 
+static lc_code read_attention_path(lc_attention_path *out, lc_err *err)
+{
+    static const char *const names[] = {"auto", "lorac", "cudnn"};
+    const char *text = lc_param_text(LC_PARAM_ATTENTION);
+    *out = LC_ATTENTION_AUTO;
+    if (text == NULL || text[0] == '\0') {
+        return LC_OK;
+    }
+    for (int path = LC_ATTENTION_AUTO; path <= LC_ATTENTION_CUDNN; path++) {
+        if (strcmp(text, names[path]) == 0) {
+            *out = (lc_attention_path)path;
+            return LC_OK;
+        }
+    }
+    return lc_fail_param(err, LC_ERR_USAGE, lc_param_describe(LC_PARAM_ATTENTION)->name,
+                         "LORAC_ATTENTION must be auto, lorac or cudnn, not \"%.40s\"", text);
+}
+
+lc_attention_path lc_attention_path_asked(void)
+{
+    lc_attention_path path;
+    lc_err ignored = {.code = LC_OK}; /* opening the device tells it */
+    (void)read_attention_path(&path, &ignored);
+    return path;
+}
+
+static void warn(const char *text)
+{
+    lc_log(LC_LOG_WARN, "%s", text);
+}
+
 static lc_code open_kind(lc_device_kind kind, const lc_device_options *options, lc_device **out,
                          lc_err *err)
 {
@@ -181,6 +212,13 @@ lc_device_kind lc_device_auto(void)
 lc_code lc_device_open(const lc_device_options *options, lc_device **out, lc_err *err)
 {
     const lc_device_kind kind = options->kind == LC_DEVICE_AUTO ? lc_device_auto() : options->kind;
+    lc_device_options whole = *options;
     *out = NULL;
-    return open_kind(kind, options, out, err);
+    if (whole.attention == LC_ATTENTION_AUTO) {
+        LC_TRY(read_attention_path(&whole.attention, err));
+    }
+    if (whole.warn == NULL) {
+        whole.warn = warn;
+    }
+    return open_kind(kind, &whole, out, err);
 }

@@ -17,6 +17,9 @@ static inline bool lc_device_kind_is_gpu(lc_device_kind kind)
  * there is a driver but no usable GPU is said as a warning. */
 lc_device_kind lc_device_auto(void);
 
+/* What LORAC_ATTENTION asks for; AUTO if it makes no sense. */
+lc_attention_path lc_attention_path_asked(void);
+
 /* Opens a device; close it with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_device_open(const lc_device_options *options, lc_device **out,
                                       lc_err *err);

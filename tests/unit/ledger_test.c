@@ -15,15 +15,16 @@ static char folder[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES];
 static int facts(const lc_device *device, lc_fact out[LC_MAX_FACTS])
 {
     const pretended *self = device->state;
-    const lc_fact mine[] = {{"gpu", "A Card (R)", true},
-                            {"compute_capability", "90", true},
-                            {"multiprocessors", "7", true},
-                            {"cublaslt", "", true},
-                            {"driver", "", false}};
+    const lc_fact mine[] = {{"gpu", "A Card (R)", true, false},
+                            {"compute_capability", "90", true, false},
+                            {"multiprocessors", "7", true, false},
+                            {"attention", "lorac", true, true},
+                            {"cublaslt", "", true, false},
+                            {"driver", "", false, false}};
     memcpy(out, mine, sizeof mine);
-    (void)snprintf(out[3].value, sizeof out[3].value, "%s", self->library);
-    (void)snprintf(out[4].value, sizeof out[4].value, "%s", self->driver);
-    return 5;
+    (void)snprintf(out[4].value, sizeof out[4].value, "%s", self->library);
+    (void)snprintf(out[5].value, sizeof out[5].value, "%s", self->driver);
+    return 6;
 }
 
 static int64_t count(const lc_device *device)
@@ -166,7 +167,10 @@ static void test_tables(void **state)
     assert_int_equal(table.count, 0); /* there is none */
     assert_ok(lc_path_join(folder, "lorac/tuning", parent, &test_err));
     assert_ok(lc_mkdir_parents(parent, &test_err));
+    (void)snprintf(mine.facts[mine.fact_count - 3].value, 8, "cudnn"); /* not of products */
     assert_ok(lc_ledger_save(&mine, place, &test_err));
+    lc_ledger_release(&mine);
+    take(&mine);
     assert_ok(lc_tuning_load(&mine, &table, &test_err));
     assert_int_equal(table.count, 3);
     lc_ledger_release(&table);

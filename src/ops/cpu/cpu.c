@@ -180,6 +180,14 @@ static lc_code cpu_host_wait(lc_device *device, int slot, lc_err *err)
 }
 
 /* Everything runs when it is called: nothing is recorded. */
+static uint32_t cpu_layout_key(lc_device *device, const lc_documents *documents, int64_t rows)
+{
+    (void)device;
+    (void)documents;
+    (void)rows;
+    return 0;
+}
+
 static lc_code cpu_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err)
 {
     (void)device, (void)key, (void)err;
@@ -346,6 +354,7 @@ static const lc_ops cpu_ops = {
     .host_wait = cpu_host_wait,
     .set_workspace = cpu_set_workspace,
     .record_begin = cpu_record_begin,
+    .layout_key = cpu_layout_key,
     .record_end = cpu_record_end,
     .zero = cpu_zero,
     .copy = cpu_copy,
