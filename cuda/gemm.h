@@ -34,8 +34,8 @@ typedef struct lc_cuda_gemm_key {
     uint8_t unused[5];
 } lc_cuda_gemm_key;
 
-/* The algorithm of a class of products, the way of a class of ops, or the place of one of attention's
- * choices; what belongs to the others is zeros. */
+/* The algorithm of a class of products, the way of a class of ops, or the place of one of
+ * attention's choices; what belongs to the others is zeros. */
 typedef struct lc_cuda_choice {
     lc_cuda_gemm_key key;
     cublasLtMatmulAlgo_t algorithm;

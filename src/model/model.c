@@ -439,8 +439,8 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
     put(model, model->values, &values, sizeof values);
     LC_TRY(upload(model, sizeof values, err));
     bool replayed = false;
-    LC_TRY(model->device->ops->record_begin(model->device, lc_record_key(model, LC_RECORD_UPDATE, 0),
-                                            &replayed, err));
+    LC_TRY(model->device->ops->record_begin(
+        model->device, lc_record_key(model, LC_RECORD_UPDATE, 0), &replayed, err));
     if (replayed) {
         return LC_OK;
     }
