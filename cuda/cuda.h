@@ -71,6 +71,8 @@ lc_code lc_cuda_op_linear_backward(lc_device *device, const lc_linear_backward_a
                                    lc_err *err);
 lc_code lc_cuda_op_lora_forward(lc_device *device, const lc_lora_forward_args *args, lc_err *err);
 lc_code lc_cuda_op_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_err *err);
+lc_code lc_cuda_op_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_args *args,
+                                    lc_err *err);
 lc_code lc_cuda_op_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err);
 lc_code lc_cuda_op_lora_dropout_backward(lc_device *device,
                                          const lc_lora_dropout_backward_args *args, lc_err *err);

@@ -81,6 +81,29 @@ __device__ __forceinline__ void store_pack(T *to, const float (&from)[Pack<T>::C
     *reinterpret_cast<uint4 *>(to) = make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+__host__ __device__ __forceinline__ bool is_aligned(const void *p)
+{
+    return ((uintptr_t)p & 15u) == 0;
+}
+
+/* COUNT floats, a multiple of 4, of any alignment. */
+template <int COUNT>
+__device__ __forceinline__ void load_floats(const float *from, float (&to)[COUNT])
+{
+    if (is_aligned(from)) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i += 4) {
+            const float4 four = *reinterpret_cast<const float4 *>(from + i);
+            to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
 /* The sum over all lanes, in every lane. */
 __device__ __forceinline__ float warp_sum(float value)
 {

@@ -45,6 +45,10 @@ cudaError_t lc_cuda_drop(const lc_dropout *dropout, int32_t module, lc_mat from,
 /* ---- lora*.cu: BF16 only; ranks and parts of any size ---- */
 cudaError_t lc_cuda_lora_forward(const lc_lora_forward_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_lora_dy(const lc_lora_dy_args *args, void *scratch, cudaStream_t stream);
+/* qk_rope_backward and lora_dy in one pass, where that can be. */
+bool lc_cuda_can_turn(const lc_qk_rope_backward_args *args);
+cudaError_t lc_cuda_rope_lora_dy(const lc_qk_rope_backward_args *args, void *scratch,
+                                 cudaStream_t stream);
 cudaError_t lc_cuda_lora_dx(const lc_lora_dx_args *args, void *scratch, cudaStream_t stream);
 cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *args,
                                           cudaStream_t stream);

@@ -1,4 +1,5 @@
-/* A group's output side: dS and the partial sums of dB in one pass over dY. */
+/* A group's output side: dS and the partial sums of dB in one pass over dY; that of q, k and v may
+ * turn q and k back on the way (the rotation's backward pass, rope.cu). */
 #include "lora_columns.cuh"
 
 namespace
@@ -15,9 +16,17 @@ struct DyPart {
     float *db; /* ranges x columns x width */
 };
 
+/* The first `columns` of dY are heads of 2*half columns that are turned back in place, by the angles
+ * of their row. */
+struct DyTurn {
+    int columns, half;
+    const float *cosines, *sines; /* N x half */
+};
+
 struct DyArgs {
     Window dy, sb, s;
     int rows, rows_of_range;
+    DyTurn turn;
     DyPart part[LC_MAX_LORA_PARTS];
 };
 
@@ -71,6 +80,41 @@ __device__ __forceinline__ void start_stage(const DyArgs &args, const DyWork &wo
                                 args.s.ld, rows, work.slots);
 }
 
+/* Turns 16 rows of the group, whole heads, in shared and in global memory; by the whole block. */
+template <int R>
+__device__ __forceinline__ void turn_rows(const DyArgs &args, const DyWork &work, bf16 *tile,
+                                          int first_row, int rows)
+{
+    constexpr int PITCH = DyShape<R>::PITCH, PACKS = DyShape<R>::COLUMNS / 16;
+    const int half = args.turn.half, packs_of_half = half / 8;
+#pragma unroll 1
+    for (int i = (int)threadIdx.x; i < TILE * PACKS; i += THREADS) {
+        const int row = i / PACKS, pair = i % PACKS;
+        const int angle = pair % packs_of_half * 8,
+                  column = pair / packs_of_half * 2 * half + angle;
+        if (row >= rows || column >= work.columns) {
+            continue;
+        }
+        float low[8], high[8], cosine[8], sine[8];
+        load_pack(tile + row * PITCH + column, low);
+        load_pack(tile + row * PITCH + column + half, high);
+        load_floats(args.turn.cosines + (int64_t)(first_row + row) * half + angle, cosine);
+        load_floats(args.turn.sines + (int64_t)(first_row + row) * half + angle, sine);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float before = low[k];
+            low[k] = before * cosine[k] + high[k] * sine[k];
+            high[k] = high[k] * cosine[k] - before * sine[k];
+        }
+        bf16 *to = args.dy.data + (first_row + row) * args.dy.ld + work.first_column + column;
+        store_pack(tile + row * PITCH + column, low);
+        store_pack(tile + row * PITCH + column + half, high);
+        store_pack(to, low);
+        store_pack(to + half, high);
+    }
+    __syncthreads();
+}
+
 /* ds[n, r] = sum_c dy[n, c] sb[c, r]      db[c, r] = sum_n dy[n, c] s[n, r]
  *
  * for columns c and slots r of the same part. Shapes: dy N x out, sb out x R', s N x R'. Grid: the
@@ -79,8 +123,9 @@ __device__ __forceinline__ void start_stage(const DyArgs &args, const DyWork &wo
  * read. Block: 256 threads. Shared memory: 80 KB at R = 16, 58 at 32, 78 at 64. Bytes: dY once (for
  * every 64 slots of a part), S once a group; partial sums (groups * N + ranges * out) * R floats.
  * Deterministic: each partial sum belongs to one block, which adds in the order of rows, columns
- * and warps. */
-template <int R>
+ * and warps. TURNS: dY is q|k|v before the rotation's backward pass; q and k are turned first and
+ * written once more. */
+template <int R, bool TURNS>
 __global__ void __launch_bounds__(THREADS, R <= 32 ? 2 : 1) lora_dy(const DyArgs args)
 {
     typedef DyShape<R> Shape;
@@ -100,7 +145,10 @@ __global__ void __launch_bounds__(THREADS, R <= 32 ? 2 : 1) lora_dy(const DyArgs
     const auto start = [&](int i, bf16 *stage) {
         start_stage<R>(args, work, stage, first_row + i * TILE, rows - i * TILE);
     };
-    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, const bf16 *dy) {
+    run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, bf16 *dy) {
+        if (TURNS && work.first_column < args.turn.columns) {
+            turn_rows<R>(args, work, dy, first_row + i * TILE, rows - i * TILE);
+        }
         uint32_t slots[R / TILE][4];
 #pragma unroll
         for (int n = 0; n < R / TILE; n++) {
@@ -173,26 +221,36 @@ static float *plan_part(const lc_lora_dy_args *args, const lc_lora_part *from, i
 
 template <int R> static void launch(const DyArgs &args, int blocks, int ranges, cudaStream_t stream)
 {
-    GPU_LAUNCH((lora_dy<R>), dim3((unsigned)blocks, (unsigned)ranges), THREADS, DyShape<R>::SHARED,
-               stream, args);
+    const dim3 grid((unsigned)blocks, (unsigned)ranges);
+    if (args.turn.columns > 0) {
+        GPU_LAUNCH((lora_dy<R, true>), grid, THREADS, DyShape<R>::SHARED, stream, args);
+    } else {
+        GPU_LAUNCH((lora_dy<R, false>), grid, THREADS, DyShape<R>::SHARED, stream, args);
+    }
 }
 
-} // namespace
-
-cudaError_t lc_cuda_lora_dy(const lc_lora_dy_args *args, void *scratch, cudaStream_t stream)
+static int64_t widest_part(const lc_lora_parts &parts)
 {
-    if (args->dy.rows == 0 || args->parts.count == 0) {
-        return cudaSuccess;
-    }
     int64_t width = 0;
-    for (int i = 0; i < args->parts.count; i++) {
-        width = largest(width, args->parts.part[i].width);
+    for (int i = 0; i < parts.count; i++) {
+        width = largest(width, parts.part[i].width);
     }
-    const int rank = rank_of_instance(width);
+    return width;
+}
+
+static cudaError_t run(const lc_lora_dy_args *args, const DyTurn &turn, void *scratch,
+                       cudaStream_t stream)
+{
+    const int rank = rank_of_instance(widest_part(args->parts));
     const lc_row_ranges ranges =
         lc_lora_row_ranges(args->dy.rows, lc_ceil_div(args->dy.cols, LC_LORA_DY_COLUMNS(rank)));
-    DyArgs kernel_args = {window_of(args->dy), window_of(args->sb), window_of(args->s),
-                          (int)args->dy.rows,  ranges.rows,         {}};
+    DyArgs kernel_args = {window_of(args->dy),
+                          window_of(args->sb),
+                          window_of(args->s),
+                          (int)args->dy.rows,
+                          ranges.rows,
+                          turn,
+                          {}};
     LoraSums sums = {};
     float *next = static_cast<float *>(scratch);
     int blocks = 0;
@@ -212,11 +270,48 @@ cudaError_t lc_cuda_lora_dy(const lc_lora_dy_args *args, void *scratch, cudaStre
     return error != cudaSuccess ? error : lc_cuda_lora_sum(sums, stream);
 }
 
+} // namespace
+
+cudaError_t lc_cuda_lora_dy(const lc_lora_dy_args *args, void *scratch, cudaStream_t stream)
+{
+    return args->dy.rows == 0 || args->parts.count == 0 ? cudaSuccess
+                                                        : run(args, {}, scratch, stream);
+}
+
+/* q and k are whole parts, so that somebody turns them, and once; groups hold whole heads. */
+bool lc_cuda_can_turn(const lc_qk_rope_backward_args *args)
+{
+    const lc_lora_parts &parts = args->lora->parts;
+    const int q_columns = args->q_heads * args->head_dim,
+              k_columns = args->k_heads * args->head_dim;
+    const int64_t width = widest_part(parts);
+    return args->dy.dtype == LC_BF16 && args->cos != NULL && args->q_norm == NULL &&
+           args->k_norm == NULL && args->head_dim % 16 == 0 && width <= MAX_BLOCK_RANK &&
+           LC_LORA_DY_COLUMNS(rank_of_instance(width)) % args->head_dim == 0 && parts.count >= 2 &&
+           parts.part[0].row == 0 && parts.part[0].out == q_columns &&
+           parts.part[1].row == q_columns && parts.part[1].out == k_columns;
+}
+
+cudaError_t lc_cuda_rope_lora_dy(const lc_qk_rope_backward_args *args, void *scratch,
+                                 cudaStream_t stream)
+{
+    const DyTurn turn = {(int)args->dy.cols, args->head_dim / 2, args->cos, args->sin};
+    return args->dy.rows == 0 ? cudaSuccess : run(args->lora, turn, scratch, stream);
+}
+
+namespace
+{
+template <int R> static cudaError_t prepare()
+{
+    const cudaError_t error = GPU_ALLOW_SHARED((lora_dy<R, false>), DyShape<R>::SHARED);
+    return error != cudaSuccess ? error : GPU_ALLOW_SHARED((lora_dy<R, true>), DyShape<R>::SHARED);
+}
+
+} // namespace
+
 cudaError_t lc_cuda_lora_dy_prepare(void)
 {
-    const cudaError_t errors[] = {GPU_ALLOW_SHARED(lora_dy<16>, DyShape<16>::SHARED),
-                                  GPU_ALLOW_SHARED(lora_dy<32>, DyShape<32>::SHARED),
-                                  GPU_ALLOW_SHARED(lora_dy<64>, DyShape<64>::SHARED)};
+    const cudaError_t errors[] = {prepare<16>(), prepare<32>(), prepare<64>()};
     for (cudaError_t error : errors) {
         if (error != cudaSuccess) {
             return error;

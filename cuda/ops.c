@@ -38,7 +38,6 @@ LAUNCHED(embed, out)
 LAUNCHED(rmsnorm, x)
 LAUNCHED(rmsnorm_backward, dy)
 LAUNCHED(qk_rope, x)
-LAUNCHED(qk_rope_backward, dy)
 LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
 LAUNCHED(scatter_rows, x)
@@ -208,7 +207,7 @@ const lc_ops lc_cuda_ops = {
     .lora_dropout_backward = lc_cuda_op_lora_dropout_backward,
     .lora_publish = lc_cuda_op_lora_publish,
     .qk_rope = cuda_qk_rope,
-    .qk_rope_backward = cuda_qk_rope_backward,
+    .qk_rope_backward = lc_cuda_op_qk_rope_backward,
     .attention = cuda_attention,
     .attention_backward = cuda_attention_backward,
     .cache_append = cuda_cache_append,

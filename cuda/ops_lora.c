@@ -160,6 +160,29 @@ lc_code lc_cuda_op_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_er
     return lora_dy(device, args->dy, args, err);
 }
 
+lc_code lc_cuda_op_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_args *args,
+                                    lc_err *err)
+{
+    LC_RANGE("qk_rope_backward");
+    LC_TRY(lc_qk_rope_backward_check(args, lc_cuda_rules_of(args->dy.dtype), err));
+    lc_cuda *cuda = lc_cuda_of(device);
+    const lc_lora_dy_args *lora = args->lora;
+    lc_cuda_way way = LC_WAY_PRODUCTS;
+    void *scratch = NULL;
+    if (lora != NULL) {
+        LC_TRY(
+            take_way(cuda, LC_SITE_LORA_DY, lora->dy, 0, lora->dy.cols, &lora->parts, &way, err));
+    }
+    if (way != LC_WAY_KERNEL || !lc_cuda_can_turn(args)) {
+        LC_TRY(
+            lc_cuda_result(lc_cuda_qk_rope_backward(args, cuda->stream), "qk_rope_backward", err));
+        return lora != NULL ? lora_dy(device, lora->dy, lora, err) : LC_OK;
+    }
+    LC_TRY(lc_cuda_take_scratch(
+        cuda, lc_cuda_lora_dy_scratch(lora->dy.rows, lora->dy.cols, &lora->parts), &scratch, err));
+    return lc_cuda_result(lc_cuda_rope_lora_dy(args, scratch, cuda->stream), "rope_lora_dy", err);
+}
+
 /* ---- the input side ---- */
 
 static lc_code lora_dx_by_products(lc_device *device, const lc_lora_dx_args *args, lc_err *err)

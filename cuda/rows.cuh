@@ -54,29 +54,6 @@ template <class T> __device__ __forceinline__ T *row_of(const lc_mat &mat, int64
     return static_cast<T *>(mat.data) + row * mat.ld;
 }
 
-__host__ __device__ __forceinline__ bool is_aligned(const void *p)
-{
-    return ((uintptr_t)p & 15u) == 0;
-}
-
-/* COUNT floats, a multiple of 4, of any alignment. */
-template <int COUNT>
-__device__ __forceinline__ void load_floats(const float *from, float (&to)[COUNT])
-{
-    if (is_aligned(from)) {
-#pragma unroll
-        for (int i = 0; i < COUNT; i += 4) {
-            const float4 four = *reinterpret_cast<const float4 *>(from + i);
-            to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
-        }
-    } else {
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 /* exp(x) as exact as the elements of T deserve. */
 template <class T> __device__ __forceinline__ float exponential(float x)
 {

@@ -230,7 +230,8 @@ typedef struct lc_qk_rope_args {
     float *rstd; /* [out] N x (q_heads+k_heads), with norm only */
 } lc_qk_rope_args;
 
-/* Turns dy into dx in place. */
+/* Turns dy into dx in place. With `lora`, then what lora_dy makes of its dy: rows of which this dy is
+ * the beginning (q and k, then v). */
 typedef struct lc_qk_rope_backward_args {
     lc_mat x;  /* [in] the forward input (read with norm only) */
     lc_mat dy; /* [in,out] N x (heads*head_dim): dy in, dx out */
@@ -240,6 +241,7 @@ typedef struct lc_qk_rope_backward_args {
     const float *cos;
     const float *sin;
     const float *rstd;
+    const lc_lora_dy_args *lora; /* host; NULL: none */
 } lc_qk_rope_backward_args;
 
 /* The documents of a packed batch. Rows 0..shared_rows-1 are the beginning that all documents have

@@ -162,23 +162,21 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
                  err);
 }
 
-/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output; saved_s:
- * its S, no .data where dS and dB are there; x, weight, rstd: the norm's. Ends in d_hidden. */
-static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy,
-                               lc_mat saved_s, lc_mat x, const float *weight, const float *rstd,
-                               bool *more, lc_err *err)
+/* A group whose input is a norm's output: q,k,v or gate,up. dy: gradient of its output, with dS in
+ * its border; x, weight, rstd: the norm's. Ends in d_hidden. */
+static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_mat dy, lc_mat x,
+                               const float *weight, const float *rstd, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, kind);
+    const lc_mat none = {.data = NULL};
     dy = lc_rows(dy, pass->rows);
     x = lc_rows(x, pass->rows);
     *more = !is_lowest(pass, kind);
     if (*more) {
-        LC_TRY(input_gradient(model, &group, dy, saved_s,
+        LC_TRY(input_gradient(model, &group, dy, none,
                               lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
                               pass->dropout, err));
-    } else if (saved_s.data != NULL) {
-        LC_TRY(output_side(model, &group, dy, saved_s, err));
     }
     if (group.shape.tail > 0) {
         lc_lora_dx_args args = dx_args(model, &group, x, dy, pass->dropout);
@@ -209,13 +207,16 @@ static lc_code spread_read_rows(const layer_pass *pass, lc_mat *d_attended, lc_e
                  {.x = read, .rows = model->target_rows, .y = lc_rows(model->d_hidden, all)}, err);
 }
 
-/* d_attended: gradient of the attention output, all rows. */
+/* From the gradient of the attention output, all rows, to that of q|k|v, with dS and dB of its
+ * adapters. */
 static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_model_config *c = &model->config;
+    const lc_group group = lc_group_of(model, pass->index, LC_GROUP_QKV);
     const int64_t q_width = (int64_t)c->heads * c->head_dim,
                   kv_width = (int64_t)c->kv_heads * c->head_dim;
+    const lc_mat d_qkv = lc_rows(model->d_qkv, pass->rows);
     lc_mat q, k, v;
     lc_qkv_windows(model, pass->saved, pass->rows, &q, &k, &v);
     LC_TRY(LC_OP(model->device, attention_backward,
@@ -227,17 +228,18 @@ static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_
                   .dout = d_attended,
                   .lse = pass->saved->lse,
                   .delta = model->delta,
-                  .dq = lc_mat_view(model->d_qkv, 0, 0, pass->rows, q_width),
-                  .dk = lc_mat_view(model->d_qkv, 0, q_width, pass->rows, kv_width),
-                  .dv = lc_mat_view(model->d_qkv, 0, q_width + kv_width, pass->rows, kv_width)},
+                  .dq = lc_mat_view(d_qkv, 0, 0, pass->rows, q_width),
+                  .dk = lc_mat_view(d_qkv, 0, q_width, pass->rows, kv_width),
+                  .dv = lc_mat_view(d_qkv, 0, q_width + kv_width, pass->rows, kv_width)},
                  err));
+    const lc_lora_dy_args side = dy_args(&group, d_qkv, pass->saved->s[LC_GROUP_QKV]);
     const bool turns = c->layer_rope[pass->index];
     if (!turns && !c->qk_norm) {
-        return LC_OK;
+        return output_side(model, &group, d_qkv, pass->saved->s[LC_GROUP_QKV], err);
     }
     return LC_OP(model->device, qk_rope_backward,
                  {.x = lc_mat_view(pass->saved->qkv, 0, 0, pass->rows, q_width + kv_width),
-                  .dy = lc_mat_view(model->d_qkv, 0, 0, pass->rows, q_width + kv_width),
+                  .dy = lc_mat_view(d_qkv, 0, 0, pass->rows, q_width + kv_width),
                   .q_heads = c->heads,
                   .k_heads = c->kv_heads,
                   .head_dim = c->head_dim,
@@ -245,7 +247,8 @@ static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_
                   .k_norm = pass->weights->k_norm,
                   .cos = turns ? model->cos : NULL,
                   .sin = turns ? model->sin : NULL,
-                  .rstd = pass->saved->rstd_qk},
+                  .rstd = pass->saved->rstd_qk,
+                  .lora = group.shape.tail > 0 ? &side : NULL},
                  err);
 }
 
@@ -281,8 +284,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     const lc_layer_activations *saved = pass->saved;
     const lc_layer_weights *weights = pass->weights;
     layer_pass top = *pass;
-    const lc_mat none = {.data = NULL};
-    lc_mat d_attended = none;
+    lc_mat d_attended = {.data = NULL};
     bool more = true;
     const lc_dropout read = lc_dropout_of_read_rows(pass->model, pass->dropout);
     if (lc_is_last_layer(pass->model, pass->index)) {
@@ -292,7 +294,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     LC_TRY(lc_restore_layer(pass->model, pass->index, pass->batch, err));
     LC_TRY(down_backward(&top, &more, err));
     if (more) {
-        LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, none, saved->middle,
+        LC_TRY(normed_backward(&top, LC_GROUP_GATE_UP, saved->gate_up, saved->middle,
                                weights->norm2, saved->rstd2, &more, err));
     }
     if (more) {
@@ -300,8 +302,8 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
     }
     if (more) {
         LC_TRY(attention_backward(pass, d_attended, err));
-        LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->s[LC_GROUP_QKV],
-                               saved->input, weights->norm1, saved->rstd1, &more, err));
+        LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
+                               saved->rstd1, &more, err));
     }
     return LC_OK;
 }

@@ -394,12 +394,28 @@ lc_code lc_qk_rope_check(const lc_qk_rope_args *args, const lc_op_rules *rules, 
     return is_array(at, "rstd", args->rstd, args->x.rows);
 }
 
+/* lora's dy begins with `dy`, row by row. */
+static lc_code check_wide_gradient(place at, lc_mat dy, const lc_lora_dy_args *lora)
+{
+    LC_TRY(is_activation(at, "lora.dy", lora->dy, dy.rows, lora->dy.cols));
+    LC_TRY(is_at_least(at, "lora.dy", ".cols", lora->dy.cols, dy.cols));
+    LC_TRY(is_equal(at, "lora.dy", ".ld", lora->dy.ld, dy.ld));
+    if (lora->dy.data != dy.data) {
+        return lc_fail_param(at.err, LC_ERR_INTERNAL, "lora.dy",
+                             "%s: lora.dy lies elsewhere than dy", at.op);
+    }
+    return check_lora_dy(at, lora, dy.rows, lora->dy.cols);
+}
+
 lc_code lc_qk_rope_backward_check(const lc_qk_rope_backward_args *args, const lc_op_rules *rules,
                                   lc_err *err)
 {
     const place at = {"qk_rope_backward", err, rules};
     LC_TRY(check_rope(at, args->dy, "dy", args->q_heads, args->k_heads, args->head_dim, args->cos,
                       args->sin));
+    if (args->lora != NULL) {
+        LC_TRY(check_wide_gradient(at, args->dy, args->lora));
+    }
     if (args->q_norm == NULL && args->k_norm == NULL) {
         return LC_OK;
     }

@@ -90,24 +90,60 @@ lc_code run_qk_rope(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+/* Adapters of q, k and v, now and then one of them without. */
+static void draw_qkv_parts(op_case *c, const rope_shape *s)
+{
+    static const int32_t ranks[] = {5, 16, 16, 32, 64, 80};
+    const int64_t heads[] = {s->q_heads, s->k_heads, s->k_heads};
+    const int32_t rank = ranks[test_int(0, 5)], width = c->is_gpu ? (rank + 15) / 16 * 16 : rank;
+    const int64_t without = test_int(0, 11);
+    int32_t row = 0;
+    c->parts = (lc_lora_parts){.count = 0};
+    c->tail = 0;
+    for (int i = 0; i < 3; i++) {
+        const int32_t out = (int32_t)(heads[i] * s->dim);
+        if (out > 0 && i != without) {
+            c->parts.part[c->parts.count++] = (lc_lora_part){.row = row,
+                                                             .out = out,
+                                                             .slot = (int32_t)c->tail,
+                                                             .width = width,
+                                                             .module = i,
+                                                             .scale = 0.5f};
+            c->tail += width;
+        }
+        row += out;
+    }
+}
+
+/* real[1]: the first tensor of lora's output side, 0: none. */
 void draw_qk_rope_backward(op_case *c)
 {
     const rope_shape s = draw_rope_shape(c);
-    const int64_t heads = s.q_heads + s.k_heads;
+    const int64_t heads = s.q_heads + s.k_heads, wide = (heads + s.k_heads) * s.dim;
     (void)add_act(c, "x", ROLE_IN, s.rows, heads * s.dim, -2, 2);
-    (void)add_act(c, "dy", ROLE_ACC, s.rows, heads * s.dim, -1, 1);
+    (void)add_act(c, "dy", ROLE_ACC, s.rows, wide, -1, 1);
     c->number[7] = add_array(c, "rstd", ROLE_IN, LC_F32, s.rows * heads, 0, 1);
     for (int64_t i = 0; i < s.rows * heads; i++) {
         const double rstd = saved_rstd(&c->tensors[0], i / heads, i % heads * s.dim, s.dim, 1e-6);
         set_element(&c->tensors[c->number[7]], 0, i, rstd);
     }
     draw_rope_arrays(c, &s);
+    draw_qkv_parts(c, &s);
+    c->real[1] = 0;
+    if (c->parts.count > 0 && c->trial % 3 > 0) {
+        c->is_rounded = true; /* dx, of which dS is made */
+        c->real[1] = draw_output_side(c, s.rows, wide);
+    }
 }
 
 lc_code run_qk_rope_backward(op_case *c, lc_device *device, lc_err *err)
 {
+    const lc_mat wide = view(c, 1);
+    const lc_lora_dy_args lora = c->real[1] > 0 ? output_side(c, (int)c->real[1], wide)
+                                                : (lc_lora_dy_args){.parts = {.count = 0}};
     const lc_qk_rope_backward_args args = {.x = view(c, 0),
-                                           .dy = view(c, 1),
+                                           .dy =
+                                               lc_mat_view(wide, 0, 0, wide.rows, view(c, 0).cols),
                                            .q_heads = (int32_t)c->number[0],
                                            .k_heads = (int32_t)c->number[1],
                                            .head_dim = (int32_t)c->number[2],
@@ -115,9 +151,13 @@ lc_code run_qk_rope_backward(op_case *c, lc_device *device, lc_err *err)
                                            .k_norm = pointer(c, (int)c->number[4]),
                                            .cos = pointer(c, (int)c->number[5]),
                                            .sin = pointer(c, (int)c->number[6]),
-                                           .rstd = pointer(c, (int)c->number[7])};
+                                           .rstd = pointer(c, (int)c->number[7]),
+                                           .lora = c->real[1] > 0 ? &lora : NULL};
     ON_DEVICE(qk_rope_backward, args)
     ref_qk_rope_backward(&args, 1e-6);
+    if (args.lora != NULL) {
+        ref_lora_dy(args.lora);
+    }
     return LC_OK;
 }
 

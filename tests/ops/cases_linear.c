@@ -102,26 +102,25 @@ static int64_t draw_parts(op_case *c, int most)
     return row + (test_int(0, 2) == 0 ? any_width(c, 40) : 0);
 }
 
-/* sb, zero outside of the parts' blocks, s, ds and each part's db, from tensor number[0] on. */
-static void draw_output_side(op_case *c, int64_t n, int64_t out)
+int draw_output_side(op_case *c, int64_t n, int64_t out)
 {
-    c->number[0] = add_mat(c, "sb", ROLE_IN, any_weight(c), out, c->tail, 0, 0);
+    const int first = add_mat(c, "sb", ROLE_IN, any_weight(c), out, c->tail, 0, 0);
     (void)add_act(c, "s", ROLE_IN, n, c->tail, -1, 1);
     (void)add_act(c, "ds", ROLE_OUT, n, c->tail, 0, 0);
     for (int32_t i = 0; i < c->parts.count; i++) {
         static const char *const names[LC_MAX_LORA_PARTS] = {"db 0", "db 1", "db 2"};
         const lc_lora_part *part = &c->parts.part[i];
         for (int64_t k = 0; k < (int64_t)part->out * part->width; k++) {
-            set_element(&c->tensors[c->number[0]], part->row + k / part->width,
+            set_element(&c->tensors[first], part->row + k / part->width,
                         part->slot + k % part->width, test_uniform(-1, 1));
         }
         (void)add_array(c, names[i], ROLE_ACC, LC_F32, (int64_t)part->out * part->width, -1, 1);
     }
+    return first;
 }
 
-static lc_lora_dy_args output_side(op_case *c, lc_mat dy)
+lc_lora_dy_args output_side(op_case *c, int first, lc_mat dy)
 {
-    const int first = (int)c->number[0];
     lc_lora_dy_args args = {.dy = dy,
                             .sb = view(c, first),
                             .s = view(c, first + 1),
@@ -267,13 +266,13 @@ void draw_lora_dy(op_case *c)
 {
     const int64_t n = any_size(300), out = draw_parts(c, 3);
     add_act(c, "dy", ROLE_IN, n, out, -1, 1);
-    draw_output_side(c, n, out);
+    c->number[0] = draw_output_side(c, n, out);
     describe_parts(c, n, 0, out);
 }
 
 lc_code run_lora_dy(op_case *c, lc_device *device, lc_err *err)
 {
-    const lc_lora_dy_args args = output_side(c, view(c, 0));
+    const lc_lora_dy_args args = output_side(c, (int)c->number[0], view(c, 0));
     ON_DEVICE(lora_dy, args)
     ref_lora_dy(&args);
     return LC_OK;
@@ -468,7 +467,7 @@ void draw_swiglu_backward(op_case *c)
         }
     }
     if (c->tail > 0) {
-        draw_output_side(c, n, 2 * width);
+        c->number[0] = draw_output_side(c, n, 2 * width);
     }
     DESCRIBE(c, "N %d I %d down %d gate %d up %d rank %d p %g", (int)n, (int)width,
              (int)c->number[1], (int)c->number[2] & 1, (int)c->number[2] >> 1, rank,
@@ -491,7 +490,7 @@ lc_code run_swiglu_backward(op_case *c, lc_device *device, lc_err *err)
                                  .dropout = dropout_of(c)};
     }
     if (c->tail > 0) {
-        gate_up = output_side(c, view(c, 1));
+        gate_up = output_side(c, (int)c->number[0], view(c, 1));
     }
     const lc_swiglu_backward_args args = {.dy = view(c, 0),
                                           .gate_up = view(c, 1),

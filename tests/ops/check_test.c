@@ -354,6 +354,19 @@ static void test_rope(void **state)
                                            .rstd = data[6]};
     ACCEPTS(qk_rope_backward, other.q_norm = NULL; other.rstd = NULL; other.x.data = NULL);
     REFUSES_SHAPE(qk_rope_backward, x);
+    const lc_lora_dy_args side = {.dy = good.dy,
+                                  .sb = mat(1, 12, 3),
+                                  .s = mat(3, 3, 3),
+                                  .ds = mat(4, 3, 3),
+                                  .parts = two_parts};
+    lc_lora_dy_args other_side = side;
+    ACCEPTS(qk_rope_backward, other.lora = &side);
+    other_side.dy = mat(5, 3, 12);
+    REFUSES(qk_rope_backward, bad.lora = &other_side, "lora.dy", "lora.dy lies elsewhere than dy");
+    other_side.dy = good.dy;
+    other_side.dy.cols = 8;
+    REFUSES(qk_rope_backward, bad.lora = &other_side, "lora.dy",
+            "lora.dy.cols is 8, expected at least 12");
     REFUSES(qk_rope_backward, bad.dy.cols = 8, "dy", "dy.cols is 8, expected 12");
     REFUSES(qk_rope_backward, bad.head_dim = 0, "head_dim", "head_dim is 0");
     REFUSES_NULL(qk_rope_backward, sin);

@@ -134,5 +134,5 @@ lc_code lc_cpu_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_arg
 {
     LC_TRY(lc_qk_rope_backward_check(args, &lc_cpu_rules, err));
     lc_cpu_rows(lc_cpu_of(device), args->dy.rows, 4 * args->dy.cols, rope_backward_rows, args);
-    return LC_OK;
+    return args->lora != NULL ? lc_cpu_lora_dy(device, args->lora, err) : LC_OK;
 }
