@@ -54,7 +54,9 @@ cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *a
                                           cudaStream_t stream);
 /* With args->lora, without dropout. */
 cudaError_t lc_cuda_swiglu_lora(const lc_swiglu_args *args, cudaStream_t stream);
-/* With either or both LoRA parts, without dropout. */
+/* With either or both LoRA parts. Dropout only with all of it at hand (lora_down and dropped) and
+ * where the pass is one. */
+bool lc_cuda_swiglu_backward_fuses(const lc_swiglu_backward_args *args);
 cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, void *scratch,
                                          cudaStream_t stream);
 

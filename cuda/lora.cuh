@@ -330,4 +330,26 @@ __device__ __forceinline__ void mask_b(uint32_t (&to)[4], const uint32_t (&from)
     }
 }
 
+/* Columns t, t + 1 of two rows become four neighbouring columns of one: of row_drawn_for_a, from
+ * lane % 4 / 2 * 4 on. Warp-wide. */
+__device__ __forceinline__ float4 quad_of_product(const float (&product)[4])
+{
+    const bool is_odd = lane_of() % 2;
+    const float x = __shfl_xor_sync(ALL_LANES, is_odd ? product[0] : product[2], 1);
+    const float y = __shfl_xor_sync(ALL_LANES, is_odd ? product[1] : product[3], 1);
+    return is_odd ? make_float4(x, y, product[2], product[3])
+                  : make_float4(product[0], product[1], x, y);
+}
+
+/* dx[0..3] += scale * total, rounded once */
+__device__ __forceinline__ void add_quad(bf16 *dx, float4 total, float scale)
+{
+    const uint2 bits = *reinterpret_cast<const uint2 *>(dx);
+    const float x = __uint_as_float(bits.x << 16) + scale * total.x;
+    const float y = __uint_as_float(bits.x & 0xffff0000u) + scale * total.y;
+    const float z = __uint_as_float(bits.y << 16) + scale * total.z;
+    const float w = __uint_as_float(bits.y & 0xffff0000u) + scale * total.w;
+    *reinterpret_cast<uint2 *>(dx) = make_uint2(pack_bf16(x, y), pack_bf16(z, w));
+}
+
 } // namespace

@@ -1,6 +1,7 @@
 /* SwiGLU's backward pass and the LoRA passes over what it reads and makes: dA of the down
- * projection, dS and dB of gate and up. Without the fusion (parts wider than 32 slots) they run one
- * after the other. */
+ * projection, dS and dB of gate and up; with dropout also the share of dY that goes through the
+ * down projection's adapter. Without the fusion (parts wider than 32 slots) they run one after the
+ * other. */
 #include "lora_columns.cuh"
 
 namespace
@@ -19,10 +20,19 @@ struct Factor {
     float *gradient; /* ranges x I x slots; of down ranges x slots x I */
 };
 
+/* Dropout of the down projection's input. */
+struct DownDropout {
+    Window a; /* slots x I */
+    lc_dropout dropout;
+    lc_lora_parts parts;
+    float scale; /* 1/(1-p) */
+};
+
 struct BackwardArgs {
     Window dy, gate_up;
     int rows, rows_of_range, mlp;
     Factor factor[3]; /* GATE, UP, DOWN */
+    DownDropout down;
 };
 
 /* Shared memory: stages of 16 rows of gate, up, dy and of S_gate|S_up|dS_down. The warps' products
@@ -72,6 +82,85 @@ __device__ __forceinline__ void start_stage(const BackwardArgs &args, bf16 *stag
         ptx_cp_async16(stage + 3 * Shape::MATRIX + row * Shape::SLOT_PITCH + which * R + slot, from,
                        is_inside ? 16 : 0);
     }
+}
+
+/* ---- dropout: dy += keep * (ds a), y *= keep ---- */
+
+/* Operands b of A: R slots deep, a strip of columns. */
+template <int R> struct DownWeights {
+    uint32_t b[STRIP / 8][R / TILE][2];
+
+    /* From `from`, whose column 0 is the strip's first; zero outside of `slots` x `columns`. */
+    __device__ __forceinline__ void load(const Window &from, int columns, int slots)
+    {
+        const Place place = place_of_lane(); /* of the transposed operand */
+#pragma unroll
+        for (int j = 0; j < STRIP / 8; j++) {
+#pragma unroll
+            for (int n = 0; n < R / TILE; n++) {
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    const int slot = n * TILE + half * 8 + place.column, column = j * 8 + place.row;
+                    const bool is_inside = column < columns && slot < slots;
+                    const uint16_t *at = reinterpret_cast<const uint16_t *>(
+                        from.data + (is_inside ? slot * from.ld + column : 0));
+                    b[j][n][half] = is_inside ? at[0] | (uint32_t)at[from.ld] << 16 : 0;
+                }
+            }
+        }
+    }
+};
+
+/* Of the lane's row and quads in a strip: the quad of operand j has its bits at 4*j. */
+__device__ __forceinline__ bf16 *quad_at(bf16 *strip, int pitch, int j)
+{
+    return strip + row_drawn_for_a() * pitch + j * 8 + lane_of() % 4 / 2 * 4;
+}
+
+/* dy += scale * keep * (ds a) for 16 rows of a strip, whose first feature is `column`; what is kept
+ * of the lane's quads, 4 bits each. By a warp, for itself. */
+template <int R, class Shape>
+__device__ __forceinline__ uint32_t complete_strip(bf16 *dy, const bf16 *ds,
+                                                   const DownWeights<R> &weights,
+                                                   const TileMasks<1> &masks, RowIdentity row,
+                                                   int column, float scale)
+{
+    uint32_t slots[R / TILE][4], all = 0;
+#pragma unroll
+    for (int n = 0; n < R / TILE; n++) {
+        load_a(slots[n], ds + n * TILE, Shape::SLOT_PITCH);
+    }
+#pragma unroll
+    for (int j = 0; j < STRIP / 8; j++) {
+        float product[4] = {};
+#pragma unroll
+        for (int n = 0; n < R / TILE; n++) {
+            ptx_mma_m16n8k16_bf16(product, slots[n], weights.b[j][n]);
+        }
+        float4 quad = quad_of_product(product);
+        const uint32_t kept = masks.kept(0, row, (column + j * 8 + lane_of() % 4 / 2 * 4) / 4);
+        quad.x = kept & 1 ? quad.x : 0.0f;
+        quad.y = kept & 2 ? quad.y : 0.0f;
+        quad.z = kept & 4 ? quad.z : 0.0f;
+        quad.w = kept & 8 ? quad.w : 0.0f;
+        add_quad(quad_at(dy, Shape::PITCH, j), quad, scale);
+        all |= kept << 4 * j;
+    }
+    __syncwarp();
+    return all;
+}
+
+template <class Shape> __device__ __forceinline__ void drop_strip(bf16 *y, uint32_t all)
+{
+#pragma unroll
+    for (int j = 0; j < STRIP / 8; j++) {
+        uint2 *at = reinterpret_cast<uint2 *>(quad_at(y, Shape::PITCH, j));
+        const uint32_t kept = all >> 4 * j;
+        const uint2 bits = *at;
+        *at = make_uint2(bits.x & element_mask(kept & 1, kept & 2),
+                         bits.y & element_mask(kept & 4, kept & 8));
+    }
+    __syncwarp();
 }
 
 /* In place, 8 neighbours: gate, up become their gradients, dy becomes y. */
@@ -147,13 +236,15 @@ multiply_strip(float (&sum)[3][R / TILE][STRIP / 8][4], float (&ds)[2][R / 8][4]
  *   da[r, c] = sum_n ds_down[n, r] y[n, c]
  *   ds[n, r] = sum_c dgate[n, c] sb[c, r]     db[c, r] = sum_n dgate[n, c] s[n, r]     for up alike
  *
- * The products are made of the rounded y, dgate and dup. Shapes: dy N x I, gate|up N x 2I, the rest
- * as in lora_dx and lora_dy; what has no adapter counts 0 slots. Grid: (I / COLUMNS, row ranges),
+ * With DROPS dy is first completed by keep * (ds_down a) / (1 - p), and y in da is
+ * keep * y / (1 - p). The products are made of the rounded y, dgate and dup. Shapes: dy N x I,
+ * gate|up N x 2I, the rest as in lora_dx and lora_dy; what has no adapter counts 0 slots. Grid:
+ * (I / COLUMNS, row ranges),
  * groups of 448 columns at R = 16, 256 at 32. Block: a warp for every 32 columns. Shared memory, by
  * stages: at R = 16 89 KB (2), 134 (3), 178 (4); at R = 32 92 (2), 120 (3), 148 (4); the number of
  * stages changes no result. Bytes: gate|up and dy once, gate|up written once; the slots once a
  * group; partial sums as in lora_dx and lora_dy. Deterministic: as there. */
-template <int R, class Shape>
+template <int R, class Shape, bool DROPS>
 __global__ void __launch_bounds__(Shape::THREADS, 1) swiglu_backward_lora(const BackwardArgs args)
 {
     GPU_DYN_SHARED(bf16, stages);
@@ -169,14 +260,31 @@ __global__ void __launch_bounds__(Shape::THREADS, 1) swiglu_backward_lora(const 
         weights[side].load(factor.slots > 0 ? window_at(factor.sb, column, 0) : args.dy, columns,
                            factor.slots);
     }
+    DownWeights<R> down_weights;
+    TileMasks<1> masks;
+    if (DROPS) {
+        down_weights.load(window_at(args.down.a, 0, column), columns, args.factor[DOWN].slots);
+        masks.set(args.down.dropout, args.down.parts, 0);
+    }
     float sum[3][R / TILE][STRIP / 8][4] = {};
     const auto start = [&](int i, bf16 *stage) {
         start_stage<R, Shape>(args, stage, first_row + i * TILE, rows - i * TILE, group_column);
     };
     run_pipeline<Shape::STAGES, Shape::STAGE>(stages, steps, start, [&](int i, bf16 *stage) {
         const int row = first_row + i * TILE, rows_left = rows - i * TILE;
+        bf16 *third = stage + 2 * Shape::MATRIX + offset; /* dy, then y */
+        uint32_t kept = 0;
+        if (DROPS) {
+            const int drawn = min(row + row_drawn_for_a(), args.rows - 1);
+            kept = complete_strip<R, Shape>(
+                third, stage + 3 * Shape::MATRIX + DOWN * R, down_weights, masks,
+                row_identity(args.down.dropout, drawn), column, args.down.scale);
+        }
         differentiate_strip<Shape>(stage + offset, window_at(args.gate_up, row, column), args.mlp,
                                    rows_left, columns);
+        if (DROPS) {
+            drop_strip<Shape>(third, kept);
+        }
         float ds[2][R / 8][4] = {};
         multiply_strip<R, Shape>(sum, ds, stage + offset, stage + 3 * Shape::MATRIX, weights);
         float *products = reinterpret_cast<float *>(
@@ -276,7 +384,7 @@ static void plan_down(const lc_lora_dx_args *lora, const FusedPlan &plan, int ml
     da->count = plan.ranges.count;
     da->columns = mlp;
     da->f32_to = lora->da;
-    da->scale = 1.0f;
+    da->scale = keep_scale(lora->dropout);
 }
 
 template <int R, int STAGES> using Instance = BackwardShape<R, LC_SWIGLU_WARPS(R), STAGES>;
@@ -284,9 +392,14 @@ template <int R, int STAGES> using Instance = BackwardShape<R, LC_SWIGLU_WARPS(R
 template <int R, class Shape>
 static void launch(const BackwardArgs &args, const FusedPlan &plan, cudaStream_t stream)
 {
-    GPU_LAUNCH((swiglu_backward_lora<R, Shape>),
-               dim3((unsigned)plan.groups, (unsigned)plan.ranges.count), Shape::THREADS,
-               Shape::SHARED, stream, args);
+    const dim3 grid((unsigned)plan.groups, (unsigned)plan.ranges.count);
+    if (args.down.a.data != nullptr) {
+        GPU_LAUNCH((swiglu_backward_lora<R, Shape, true>), grid, Shape::THREADS, Shape::SHARED,
+                   stream, args);
+    } else {
+        GPU_LAUNCH((swiglu_backward_lora<R, Shape, false>), grid, Shape::THREADS, Shape::SHARED,
+                   stream, args);
+    }
 }
 
 static cudaError_t shared_limit(int *bytes)
@@ -339,6 +452,10 @@ static cudaError_t run_fused(const lc_swiglu_backward_args *args, int rank, void
     if (args->lora_down) {
         plan_down(args->lora_down, plan, kernel_args.mlp, next, &kernel_args.factor[DOWN], &sums);
     }
+    if (args->dropped) {
+        kernel_args.down = {window_of(args->dropped->a), args->dropped->dropout,
+                            args->dropped->parts, keep_scale(args->dropped->dropout)};
+    }
     const cudaError_t error = rank == 16 ? launch_deepest<16>(kernel_args, plan, stream)
                                          : launch_deepest<32>(kernel_args, plan, stream);
     return error != cudaSuccess ? error : lc_cuda_lora_sum(sums, stream);
@@ -372,6 +489,11 @@ static cudaError_t run_apart(const lc_swiglu_backward_args *args, void *scratch,
 
 } // namespace
 
+bool lc_cuda_swiglu_backward_fuses(const lc_swiglu_backward_args *args)
+{
+    return rank_of_instance(args) > 0;
+}
+
 cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, void *scratch,
                                          cudaStream_t stream)
 {
@@ -386,9 +508,14 @@ namespace
 {
 template <int R, class Shape> static cudaError_t prepare(int limit)
 {
-    return Shape::SHARED <= limit
-               ? GPU_ALLOW_SHARED((swiglu_backward_lora<R, Shape>), Shape::SHARED)
-               : cudaSuccess;
+    if (Shape::SHARED > limit) {
+        return cudaSuccess;
+    }
+    const cudaError_t error =
+        GPU_ALLOW_SHARED((swiglu_backward_lora<R, Shape, false>), Shape::SHARED);
+    return error != cudaSuccess
+               ? error
+               : GPU_ALLOW_SHARED((swiglu_backward_lora<R, Shape, true>), Shape::SHARED);
 }
 
 } // namespace

@@ -79,11 +79,15 @@ static lc_code cuda_swiglu(lc_device *device, const lc_swiglu_args *args, lc_err
     return lc_cuda_op_lora_forward(device, &lora, err);
 }
 
-/* Step by step: y for dA of the down projection, the gradients, then dS and dB of gate and up. */
+/* Step by step: dy completed, y for dA of the down projection, the gradients, then dS and dB of gate
+ * and up. */
 static lc_code swiglu_backward_in_steps(lc_device *device, const lc_swiglu_backward_args *args,
                                         lc_err *err)
 {
     const cudaStream_t stream = lc_cuda_of(device)->stream;
+    if (args->dropped != NULL) {
+        LC_TRY(lc_cuda_op_lora_dropout_backward(device, args->dropped, err));
+    }
     if (args->lora_down != NULL) {
         const lc_swiglu_args again = {.gate_up = args->gate_up, .y = args->lora_down->x};
         LC_TRY(lc_cuda_result(lc_cuda_swiglu(&again, stream), "swiglu", err));
@@ -105,7 +109,9 @@ static lc_code cuda_swiglu_backward(lc_device *device, const lc_swiglu_backward_
     LC_TRY(lc_swiglu_backward_check(args, lc_cuda_rules_of(args->dy.dtype), err));
     const bool has_lora = args->lora_down != NULL || args->lora_gate_up != NULL;
     const bool has_dropout = args->lora_down != NULL && args->lora_down->dropout.p > 0.0f;
-    if (!has_lora || has_dropout || args->dy.dtype != LC_BF16) {
+    const bool is_whole = has_dropout == (args->dropped != NULL) &&
+                          (!has_dropout || lc_cuda_swiglu_backward_fuses(args));
+    if (!has_lora || !is_whole || args->dy.dtype != LC_BF16) {
         return swiglu_backward_in_steps(device, args, err);
     }
     lc_cuda *cuda = lc_cuda_of(device);

@@ -171,7 +171,8 @@ typedef struct lc_lora_dx_args {
     lc_mat x_dropped; /* [scratch] N x in, with dropout only */
 } lc_lora_dx_args;
 
-/* With dropout, what the bordered GEMM cannot say: dx += sum over parts of drop(ds a). */
+/* With dropout, what the bordered GEMM cannot say: dx += sum over parts of drop(ds a). Where
+ * swiglu_backward reads dx it does this on the way. */
 typedef struct lc_lora_dropout_backward_args {
     lc_mat ds; /* [in] N x R */
     lc_mat a;  /* [in] R x in */
@@ -230,8 +231,8 @@ typedef struct lc_qk_rope_args {
     float *rstd; /* [out] N x (q_heads+k_heads), with norm only */
 } lc_qk_rope_args;
 
-/* Turns dy into dx in place. With `lora`, then what lora_dy makes of its dy: rows of which this dy is
- * the beginning (q and k, then v). */
+/* Turns dy into dx in place. With `lora`, then what lora_dy makes of its dy: rows of which this dy
+ * is the beginning (q and k, then v). */
 typedef struct lc_qk_rope_backward_args {
     lc_mat x;  /* [in] the forward input (read with norm only) */
     lc_mat dy; /* [in,out] N x (heads*head_dim): dy in, dx out */
@@ -323,10 +324,12 @@ typedef struct lc_swiglu_args {
  * down projection makes of y = silu(gate) * up, and what lora_dy of gate|up makes of the
  * gradients. */
 typedef struct lc_swiglu_backward_args {
-    lc_mat dy;                           /* [in] N x I */
+    lc_mat dy;                           /* [in], with dropped [scratch]: N x I */
     lc_mat gate_up;                      /* [in,out] N x 2I */
     const lc_lora_dx_args *lora_down;    /* host; its x is [scratch] N x I, for y; NULL: none */
     const lc_lora_dy_args *lora_gate_up; /* host; its dy is not read; NULL: none */
+    /* host; first completes dy, which is its dx: of the down projection; NULL: dy is complete */
+    const lc_lora_dropout_backward_args *dropped;
 } lc_swiglu_backward_args;
 
 /* y[m,:] = x[rows[m],:]. Rows are ascending and distinct, then perhaps some -1: zeros. */

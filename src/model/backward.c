@@ -54,40 +54,61 @@ static lc_code output_side(lc_model *model, const lc_group *group, lc_mat dy, lc
     return group->shape.tail > 0 ? model->device->ops->lora_dy(model->device, &args, err) : LC_OK;
 }
 
-/* dx = gradient of the group's input. saved_s: the group's S, which gives dB and dS on the way; no
- * .data where both are there. dx is a window of d_product, which has room for a border. */
-static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
-                              lc_mat dx, const lc_dropout *dropout, lc_err *err)
+/* dx = gradient of the group's input, without what dropped_gradient adds. saved_s: the group's S,
+ * which gives dB and dS on the way; no .data where both are there. dx is a window of d_product,
+ * which has room for a border. */
+static lc_code bordered_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
+                                 lc_mat dx, const lc_dropout *dropout, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
-    const bool is_dropped = dropout->p > 0.0f && shape->tail > 0;
+    const int64_t tail = dropout->p > 0.0f ? 0 : shape->tail;
     const bool has_side = saved_s.data != NULL && shape->tail > 0;
     lc_lora_dy_args side;
     if (has_side) {
         side = dy_args(group, dy, saved_s);
     }
-    dy.cols = shape->out;
-    const lc_mat ds = lc_mat_tail(dy, shape->tail);
-    dy.cols += is_dropped ? 0 : shape->tail;
-    LC_TRY(LC_OP(model->device, linear_backward,
+    dy.cols = shape->out + tail;
+    return LC_OP(model->device, linear_backward,
                  {.dy = dy,
                   .w = lc_mat_view(group->g, 0, 0, dy.cols, shape->in),
-                  .tail = is_dropped ? 0 : shape->tail,
+                  .tail = tail,
                   .dx = dx,
                   .dx_tail = lc_mat_tail(dx, shape->tail),
                   .lora = has_side ? &side : NULL},
-                 err));
-    if (!is_dropped) {
+                 err);
+}
+
+static bool is_dropped(const lc_group *group, const lc_dropout *dropout)
+{
+    return dropout->p > 0.0f && group->shape.tail > 0;
+}
+
+/* What dropout takes out of the bordered product. */
+static lc_lora_dropout_backward_args dropped_gradient(const lc_model *model, const lc_group *group,
+                                                      lc_mat dy, lc_mat dx,
+                                                      const lc_dropout *dropout)
+{
+    const lc_group_shape *shape = &group->shape;
+    dy.cols = shape->out;
+    return (lc_lora_dropout_backward_args){
+        .ds = lc_mat_tail(dy, shape->tail),
+        .a = lc_mat_view(group->g, shape->out, 0, shape->tail, shape->in),
+        .parts = group->parts,
+        .dropout = *dropout,
+        .product = lc_mat_view(model->dropped, 0, 0, dy.rows, shape->in),
+        .dx = dx};
+}
+
+/* dx = gradient of the group's input. */
+static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
+                              lc_mat dx, const lc_dropout *dropout, lc_err *err)
+{
+    LC_TRY(bordered_gradient(model, group, dy, saved_s, dx, dropout, err));
+    if (!is_dropped(group, dropout)) {
         return LC_OK;
     }
-    return LC_OP(model->device, lora_dropout_backward,
-                 {.ds = ds,
-                  .a = lc_mat_view(group->g, shape->out, 0, shape->tail, shape->in),
-                  .parts = group->parts,
-                  .dropout = *dropout,
-                  .product = lc_mat_view(model->dropped, 0, 0, dy.rows, shape->in),
-                  .dx = dx},
-                 err);
+    const lc_lora_dropout_backward_args args = dropped_gradient(model, group, dy, dx, dropout);
+    return model->device->ops->lora_dropout_backward(model->device, &args, err);
 }
 
 /* d_hidden += backward of the norm whose output gradient is the first C columns of d_product. */
@@ -152,13 +173,18 @@ static lc_code down_backward(const layer_pass *pass, bool *more, lc_err *err)
         return model->device->ops->lora_dx(model->device, &down_dx, err);
     }
     const lc_mat d_product = lc_mat_view(model->d_product, 0, 0, pass->rows, down.shape.in);
-    LC_TRY(input_gradient(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], d_product, pass->dropout,
-                          err));
+    LC_TRY(bordered_gradient(model, &down, dy, pass->saved->s[LC_GROUP_DOWN], d_product,
+                             pass->dropout, err));
+    lc_lora_dropout_backward_args dropped;
+    if (is_dropped(&down, pass->dropout)) {
+        dropped = dropped_gradient(model, &down, dy, d_product, pass->dropout);
+    }
     return LC_OP(model->device, swiglu_backward,
                  {.dy = d_product,
                   .gate_up = wide,
                   .lora_down = down.shape.tail > 0 ? &down_dx : NULL,
-                  .lora_gate_up = gate_up.shape.tail > 0 ? &gate_up_dy : NULL},
+                  .lora_gate_up = gate_up.shape.tail > 0 ? &gate_up_dy : NULL,
+                  .dropped = is_dropped(&down, pass->dropout) ? &dropped : NULL},
                  err);
 }
 

@@ -538,6 +538,17 @@ lc_code lc_swiglu_check(const lc_swiglu_args *args, const lc_op_rules *rules, lc
                               : LC_OK;
 }
 
+/* What completes dy before the op consumes it. */
+static lc_code check_dropped(place at, const lc_lora_dropout_backward_args *dropped, lc_mat dy)
+{
+    LC_TRY(is_activation(at, "dropped.dx", dropped->dx, dy.rows, dy.cols));
+    if (dropped->dx.data != dy.data || dropped->dx.ld != dy.ld) {
+        return lc_fail_param(at.err, LC_ERR_INTERNAL, "dropped.dx",
+                             "%s: dropped.dx lies elsewhere than dy", at.op);
+    }
+    return lc_lora_dropout_backward_check(dropped, at.rules, at.err);
+}
+
 lc_code lc_swiglu_backward_check(const lc_swiglu_backward_args *args, const lc_op_rules *rules,
                                  lc_err *err)
 {
@@ -548,6 +559,9 @@ lc_code lc_swiglu_backward_check(const lc_swiglu_backward_args *args, const lc_o
     if (args->lora_down != NULL) {
         LC_TRY(is_activation(at, "lora_down.x", args->lora_down->x, rows, mlp));
         LC_TRY(lc_lora_dx_check(args->lora_down, rules, err));
+    }
+    if (args->dropped != NULL) {
+        LC_TRY(check_dropped(at, args->dropped, args->dy));
     }
     return args->lora_gate_up != NULL ? check_lora_dy(at, args->lora_gate_up, rows, 2 * mlp)
                                       : LC_OK;

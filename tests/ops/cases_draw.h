@@ -47,7 +47,7 @@ lc_dtype any_weight(const op_case *c); /* F32 or BF16; on a GPU as the activatio
 /* The rstd that the forward pass would have saved, for columns first..first+count-1. */
 double saved_rstd(const tensor *x, int64_t row, int64_t first, int64_t count, double eps);
 
-/* Of c->parts: sb, zero outside of their blocks, s, ds and each part's db; the first one's index. */
+/* Of c->parts: sb, zero outside of their blocks, s, ds and each part's db; the index of sb. */
 int draw_output_side(op_case *c, int64_t n, int64_t out);
 /* What lora_dy is asked, with these tensors. */
 lc_lora_dy_args output_side(op_case *c, int first, lc_mat dy);

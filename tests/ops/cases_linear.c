@@ -443,7 +443,7 @@ void draw_swiglu_backward(op_case *c)
     c->number[2] = test_int(0, 3); /* bit 0: gate, bit 1: up */
     c->number[6] = -1;
     c->is_rounded = true;
-    add_act(c, "dy", ROLE_IN, n, width, -1, 1);
+    const int dy = add_act(c, "dy", ROLE_IN, n, width, -1, 1);
     add_act(c, "gate_up", ROLE_ACC, n, 2 * width, -8, 8);
     add_act(c, "y", ROLE_SCRATCH, n, width, 0, 0);
     add_act(c, "x_dropped", ROLE_SCRATCH, n, width, 0, 0);
@@ -451,6 +451,13 @@ void draw_swiglu_backward(op_case *c)
         add_act(c, "ds_down", ROLE_IN, n, c->number[1], -1, 1);
         add_array(c, "da_down", ROLE_ACC, LC_F32, c->number[1] * width, -1, 1);
         draw_dropout(c, n, false);
+    }
+    c->number[3] = -1;
+    if (c->number[6] >= 0 && test_int(0, 3) > 0) { /* dy is to be completed; what is left of it? */
+        c->number[3] = add_mat(c, "a_down", ROLE_IN, any_weight(c), c->number[1], width, -1, 1);
+        (void)add_act(c, "product", ROLE_SCRATCH, n, width, 0, 0);
+        c->number[4] = add_act(c, "dy before", ROLE_IN, n, width, -1, 1);
+        c->tensors[dy].role = ROLE_SCRATCH;
     }
     c->parts = (lc_lora_parts){0};
     c->tail = 0;
@@ -474,6 +481,21 @@ void draw_swiglu_backward(op_case *c)
              (double)c->dropout.p);
 }
 
+/* A scratch tensor that the op reads: on the device, or for the reference. */
+static lc_code fill_scratch(const op_case *c, lc_device *device, lc_mat to, lc_mat from,
+                            lc_err *err)
+{
+    if (!c->reference) {
+        return device->ops->copy(device, to, from, err);
+    }
+    for (int64_t i = 0; i < to.rows; i++) {
+        for (int64_t j = 0; j < to.cols; j++) {
+            ref_put(to, i, j, ref_get(from, i, j));
+        }
+    }
+    return LC_OK;
+}
+
 lc_code run_swiglu_backward(op_case *c, lc_device *device, lc_err *err)
 {
     const int32_t rank = (int32_t)c->number[1];
@@ -492,11 +514,27 @@ lc_code run_swiglu_backward(op_case *c, lc_device *device, lc_err *err)
     if (c->tail > 0) {
         gate_up = output_side(c, (int)c->number[0], view(c, 1));
     }
+    const bool has_dropped = c->number[3] >= 0;
+    lc_lora_dropout_backward_args dropped = {0};
+    if (has_dropped) {
+        const int a = (int)c->number[3];
+        dropped = (lc_lora_dropout_backward_args){.ds = down.ds,
+                                                  .a = view(c, a),
+                                                  .parts = down.parts,
+                                                  .dropout = down.dropout,
+                                                  .product = view(c, a + 1),
+                                                  .dx = view(c, 0)};
+        LC_TRY(fill_scratch(c, device, view(c, 0), view(c, (int)c->number[4]), err));
+    }
     const lc_swiglu_backward_args args = {.dy = view(c, 0),
                                           .gate_up = view(c, 1),
                                           .lora_down = rank > 0 ? &down : NULL,
-                                          .lora_gate_up = c->tail > 0 ? &gate_up : NULL};
+                                          .lora_gate_up = c->tail > 0 ? &gate_up : NULL,
+                                          .dropped = has_dropped ? &dropped : NULL};
     ON_DEVICE(swiglu_backward, args)
+    if (has_dropped) {
+        ref_lora_dropout_backward(&dropped);
+    }
     if (args.lora_down != NULL) {
         ref_swiglu(&(lc_swiglu_args){.gate_up = args.gate_up, .y = down.x});
         ref_lora_dx(args.lora_down);

@@ -540,6 +540,17 @@ static void test_rows(void **state)
         short_x.x.rows = 2;
         low_sb.sb.rows = 5;
         ACCEPTS(swiglu_backward, other.lora_down = &down; other.lora_gate_up = &gate_up);
+        const lc_lora_dropout_backward_args dropped = {.ds = down.ds,
+                                                       .a = mat(8, 3, 5),
+                                                       .parts = two_parts,
+                                                       .dropout = half_dropped,
+                                                       .product = mat(9, 3, 5),
+                                                       .dx = good.dy};
+        lc_lora_dropout_backward_args elsewhere = dropped;
+        elsewhere.dx = mat(6, 3, 5);
+        ACCEPTS(swiglu_backward, other.dropped = &dropped);
+        REFUSES(swiglu_backward, bad.dropped = &elsewhere, "dropped.dx",
+                "dropped.dx lies elsewhere than dy");
         REFUSES(swiglu_backward, bad.lora_down = &short_x, "lora_down.x",
                 "lora_down.x.rows is 2, expected 3");
         REFUSES(swiglu_backward, bad.lora_gate_up = &low_sb, "sb", "sb.rows is 5, expected 10");

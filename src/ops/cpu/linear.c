@@ -243,6 +243,9 @@ lc_code lc_cpu_swiglu_backward(lc_device *device, const lc_swiglu_backward_args 
 {
     LC_TRY(lc_swiglu_backward_check(args, &lc_cpu_rules, err));
     lc_cpu *cpu = lc_cpu_of(device);
+    if (args->dropped != NULL) {
+        LC_TRY(lc_cpu_lora_dropout_backward(device, args->dropped, err));
+    }
     if (args->lora_down != NULL) {
         lc_cpu_gate(cpu, args->gate_up, args->lora_down->x);
         lora_dx(cpu, args->lora_down);
