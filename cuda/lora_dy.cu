@@ -16,8 +16,8 @@ struct DyPart {
     float *db; /* ranges x columns x width */
 };
 
-/* The first `columns` of dY are heads of 2*half columns that are turned back in place, by the angles
- * of their row. */
+/* The first `columns` of dY are heads of 2*half columns that are turned back in place, by the
+ * angles of their row. */
 struct DyTurn {
     int columns, half;
     const float *cosines, *sines; /* N x half */

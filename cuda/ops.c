@@ -79,8 +79,8 @@ static lc_code cuda_swiglu(lc_device *device, const lc_swiglu_args *args, lc_err
     return lc_cuda_op_lora_forward(device, &lora, err);
 }
 
-/* Step by step: dy completed, y for dA of the down projection, the gradients, then dS and dB of gate
- * and up. */
+/* Step by step: dy completed, y for dA of the down projection, the gradients, then dS and dB of
+ * gate and up. */
 static lc_code swiglu_backward_in_steps(lc_device *device, const lc_swiglu_backward_args *args,
                                         lc_err *err)
 {
