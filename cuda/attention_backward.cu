@@ -396,8 +396,9 @@ cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, c
         shape.head_dim % (is_f32 ? 4 : 8) != 0) {
         return cudaErrorInvalidValue;
     }
-    const cudaError_t error =
-        is_f32 ? launch_delta<float>(*args, stream) : launch_delta<bf16>(*args, stream);
+    const cudaError_t error = args->dropped ? lc_cuda_drop_delta(args, stream)
+                              : is_f32      ? launch_delta<float>(*args, stream)
+                                            : launch_delta<bf16>(*args, stream);
     if (error != cudaSuccess) {
         return error;
     }

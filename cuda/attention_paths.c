@@ -322,11 +322,16 @@ lc_code lc_cuda_attention_forward(lc_cuda *cuda, const lc_attention_args *args, 
 lc_code lc_cuda_attention_back(lc_cuda *cuda, const lc_attention_backward_args *args, lc_err *err)
 {
     lc_cuda_attention_plan plan = {.plan = NULL};
+    lc_attention_backward_args complete = *args;
     lc_cudnn_case of;
     if (lc_cuda_attention_back_case(cuda, args, &of)) {
         LC_TRY(take_plan(cuda, &of, &plan, err));
     }
-    return plan.plan != NULL ? lc_cuda_attention_run_back(cuda, &plan, args, err)
-                             : lc_cuda_result(lc_cuda_attention_backward(args, cuda->stream),
+    if (args->dropped != NULL && (plan.plan != NULL || !lc_cuda_can_drop_delta(args))) {
+        LC_TRY(lc_cuda_op_lora_dropout_backward(&cuda->device, args->dropped, err));
+        complete.dropped = NULL;
+    }
+    return plan.plan != NULL ? lc_cuda_attention_run_back(cuda, &plan, &complete, err)
+                             : lc_cuda_result(lc_cuda_attention_backward(&complete, cuda->stream),
                                               "attention_backward", err);
 }

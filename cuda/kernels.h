@@ -52,6 +52,9 @@ cudaError_t lc_cuda_rope_lora_dy(const lc_qk_rope_backward_args *args, void *scr
 cudaError_t lc_cuda_lora_dx(const lc_lora_dx_args *args, void *scratch, cudaStream_t stream);
 cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *args,
                                           cudaStream_t stream);
+/* attention_backward's delta of the dout that `dropped` completes, in one pass, where that can be. */
+bool lc_cuda_can_drop_delta(const lc_attention_backward_args *args);
+cudaError_t lc_cuda_drop_delta(const lc_attention_backward_args *args, cudaStream_t stream);
 /* With args->lora, without dropout. */
 cudaError_t lc_cuda_swiglu_lora(const lc_swiglu_args *args, cudaStream_t stream);
 /* With either or both LoRA parts. Dropout only with all of it at hand (lora_down and dropped) and
@@ -62,6 +65,7 @@ cudaError_t lc_cuda_swiglu_backward_lora(const lc_swiglu_backward_args *args, vo
 
 /* ---- attention*.cu ---- */
 cudaError_t lc_cuda_attention(const lc_attention_args *args, cudaStream_t stream);
+/* With `dropped` only where lc_cuda_can_drop_delta. */
 cudaError_t lc_cuda_attention_backward(const lc_attention_backward_args *args, cudaStream_t stream);
 cudaError_t lc_cuda_attention_cached(const lc_attention_cached_args *args, void *scratch,
                                      cudaStream_t stream);

@@ -341,15 +341,17 @@ __device__ __forceinline__ float4 quad_of_product(const float (&product)[4])
                   : make_float4(product[0], product[1], x, y);
 }
 
-/* dx[0..3] += scale * total, rounded once */
-__device__ __forceinline__ void add_quad(bf16 *dx, float4 total, float scale)
+/* dx[0..3] += scale * total, rounded once; what it is now */
+__device__ __forceinline__ uint2 add_quad(bf16 *dx, float4 total, float scale)
 {
     const uint2 bits = *reinterpret_cast<const uint2 *>(dx);
     const float x = __uint_as_float(bits.x << 16) + scale * total.x;
     const float y = __uint_as_float(bits.x & 0xffff0000u) + scale * total.y;
     const float z = __uint_as_float(bits.y << 16) + scale * total.z;
     const float w = __uint_as_float(bits.y & 0xffff0000u) + scale * total.w;
-    *reinterpret_cast<uint2 *>(dx) = make_uint2(pack_bf16(x, y), pack_bf16(z, w));
+    const uint2 sum = make_uint2(pack_bf16(x, y), pack_bf16(z, w));
+    *reinterpret_cast<uint2 *>(dx) = sum;
+    return sum;
 }
 
 } // namespace

@@ -172,7 +172,7 @@ typedef struct lc_lora_dx_args {
 } lc_lora_dx_args;
 
 /* With dropout, what the bordered GEMM cannot say: dx += sum over parts of drop(ds a). Where
- * swiglu_backward reads dx it does this on the way. */
+ * swiglu_backward or attention_backward reads dx it does this on the way. */
 typedef struct lc_lora_dropout_backward_args {
     lc_mat ds; /* [in] N x R */
     lc_mat a;  /* [in] R x in */
@@ -279,10 +279,12 @@ typedef struct lc_attention_backward_args {
     lc_attention_shape shape;
     lc_mat q, k, v;    /* [in] */
     lc_mat out;        /* [in] */
-    lc_mat dout;       /* [in] N x H*D */
+    lc_mat dout;       /* [in], with dropped [in,out]: N x H*D */
     const float *lse;  /* [in] N x H */
     float *delta;      /* [scratch] N x H: sum_d out*dout */
     lc_mat dq, dk, dv; /* [out] */
+    /* host; first completes dout, which is its dx: of the o projection; NULL: dout is complete */
+    const lc_lora_dropout_backward_args *dropped;
 } lc_attention_backward_args;
 
 /* Row n of k and v becomes row slots[n]*slot_rows + positions[n] of the caches; slot -1: nowhere,

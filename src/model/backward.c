@@ -233,9 +233,10 @@ static lc_code spread_read_rows(const layer_pass *pass, lc_mat *d_attended, lc_e
                  {.x = read, .rows = model->target_rows, .y = lc_rows(model->d_hidden, all)}, err);
 }
 
-/* From the gradient of the attention output, all rows, to that of q|k|v, with dS and dB of its
- * adapters. */
-static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_err *err)
+/* From the gradient of the attention output, all rows, which `dropped` (or NULL) completes, to that
+ * of q|k|v, with dS and dB of its adapters. */
+static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended,
+                                  const lc_lora_dropout_backward_args *dropped, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_model_config *c = &model->config;
@@ -256,7 +257,8 @@ static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_
                   .delta = model->delta,
                   .dq = lc_mat_view(d_qkv, 0, 0, pass->rows, q_width),
                   .dk = lc_mat_view(d_qkv, 0, q_width, pass->rows, kv_width),
-                  .dv = lc_mat_view(d_qkv, 0, q_width + kv_width, pass->rows, kv_width)},
+                  .dv = lc_mat_view(d_qkv, 0, q_width + kv_width, pass->rows, kv_width),
+                  .dropped = dropped},
                  err));
     const lc_lora_dy_args side = dy_args(&group, d_qkv, pass->saved->s[LC_GROUP_QKV]);
     const bool turns = c->layer_rope[pass->index];
@@ -278,30 +280,44 @@ static lc_code attention_backward(const layer_pass *pass, lc_mat d_attended, lc_
                  err);
 }
 
-/* *d_attended [out]: gradient of the attention output, all rows. */
+/* *d_attended [out]: gradient of the attention output, all rows, without what dropped_gradient adds
+ * but in the last layer, where it is complete. */
 static lc_code o_backward(const layer_pass *pass, lc_mat *d_attended, bool *more, lc_err *err)
 {
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, LC_GROUP_O);
-    const lc_mat attended =
-        lc_is_last_layer(pass->model, pass->index) ? model->read_attended : pass->saved->attended;
-    const lc_mat dy = lc_rows(model->d_hidden, pass->rows);
+    const bool is_last = lc_is_last_layer(pass->model, pass->index);
+    const lc_mat attended = is_last ? model->read_attended : pass->saved->attended;
+    const lc_mat s = pass->saved->s[LC_GROUP_O], dy = lc_rows(model->d_hidden, pass->rows);
     *d_attended = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
     *more = !is_lowest(pass, LC_GROUP_O);
-    LC_TRY(*more ? input_gradient(model, &group, dy, pass->saved->s[LC_GROUP_O], *d_attended,
-                                  pass->dropout, err)
-                 : output_side(model, &group, dy, pass->saved->s[LC_GROUP_O], err));
+    if (!*more) {
+        LC_TRY(output_side(model, &group, dy, s, err));
+    } else if (is_last) {
+        LC_TRY(input_gradient(model, &group, dy, s, *d_attended, pass->dropout, err));
+    } else {
+        LC_TRY(bordered_gradient(model, &group, dy, s, *d_attended, pass->dropout, err));
+    }
     if (group.shape.tail > 0) {
         const lc_lora_dx_args args =
             dx_args(model, &group, lc_mat_view(attended, 0, 0, pass->rows, group.shape.in), dy,
                     pass->dropout);
         LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
     }
-    if (!*more) {
-        return LC_OK;
+    return *more && is_last ? spread_read_rows(pass, d_attended, err) : LC_OK;
+}
+
+/* Attention, with what dropout leaves to it of the o projection. */
+static lc_code attention_and_dropout(const layer_pass *pass, lc_mat d_attended, lc_err *err)
+{
+    lc_model *model = pass->model;
+    const lc_group group = lc_group_of(model, pass->index, LC_GROUP_O);
+    if (lc_is_last_layer(model, pass->index) || !is_dropped(&group, pass->dropout)) {
+        return attention_backward(pass, d_attended, NULL, err);
     }
-    return lc_is_last_layer(pass->model, pass->index) ? spread_read_rows(pass, d_attended, err)
-                                                      : LC_OK;
+    const lc_lora_dropout_backward_args dropped = dropped_gradient(
+        model, &group, lc_rows(model->d_hidden, pass->rows), d_attended, pass->dropout);
+    return attention_backward(pass, d_attended, &dropped, err);
 }
 
 /* Groups from the top of the layer to its bottom. pass has all rows. */
@@ -327,7 +343,7 @@ static lc_code layer_backward(const layer_pass *pass, lc_err *err)
         LC_TRY(o_backward(&top, &d_attended, &more, err));
     }
     if (more) {
-        LC_TRY(attention_backward(pass, d_attended, err));
+        LC_TRY(attention_and_dropout(pass, d_attended, err));
         LC_TRY(normed_backward(pass, LC_GROUP_QKV, pass->model->d_qkv, saved->input, weights->norm1,
                                saved->rstd1, &more, err));
     }

@@ -471,6 +471,17 @@ lc_code lc_attention_check(const lc_attention_args *args, const lc_op_rules *rul
     return is_activation(at, "out", args->out, rows, width);
 }
 
+/* What completes a gradient before the op consumes it. */
+static lc_code check_dropped(place at, const lc_lora_dropout_backward_args *dropped, lc_mat dy)
+{
+    LC_TRY(is_activation(at, "dropped.dx", dropped->dx, dy.rows, dy.cols));
+    if (dropped->dx.data != dy.data || dropped->dx.ld != dy.ld) {
+        return lc_fail_param(at.err, LC_ERR_INTERNAL, "dropped.dx",
+                             "%s: dropped.dx lies elsewhere than the gradient", at.op);
+    }
+    return lc_lora_dropout_backward_check(dropped, at.rules, at.err);
+}
+
 lc_code lc_attention_backward_check(const lc_attention_backward_args *args,
                                     const lc_op_rules *rules, lc_err *err)
 {
@@ -488,6 +499,9 @@ lc_code lc_attention_backward_check(const lc_attention_backward_args *args,
     LC_TRY(is_activation(at, "dk", args->dk, rows, kv_width));
     LC_TRY(is_activation(at, "dv", args->dv, rows, kv_width));
     LC_TRY(is_array(at, "lse", args->lse, rows));
+    if (args->dropped != NULL) {
+        LC_TRY(check_dropped(at, args->dropped, args->dout));
+    }
     return is_array(at, "delta", args->delta, rows);
 }
 
@@ -536,17 +550,6 @@ lc_code lc_swiglu_check(const lc_swiglu_args *args, const lc_op_rules *rules, lc
     LC_TRY(is_activation(at, "gate_up", args->gate_up, args->y.rows, 2 * args->y.cols));
     return args->lora != NULL ? check_lora_forward(at, args->lora, args->y.rows, args->y.cols)
                               : LC_OK;
-}
-
-/* What completes dy before the op consumes it. */
-static lc_code check_dropped(place at, const lc_lora_dropout_backward_args *dropped, lc_mat dy)
-{
-    LC_TRY(is_activation(at, "dropped.dx", dropped->dx, dy.rows, dy.cols));
-    if (dropped->dx.data != dy.data || dropped->dx.ld != dy.ld) {
-        return lc_fail_param(at.err, LC_ERR_INTERNAL, "dropped.dx",
-                             "%s: dropped.dx lies elsewhere than dy", at.op);
-    }
-    return lc_lora_dropout_backward_check(dropped, at.rules, at.err);
 }
 
 lc_code lc_swiglu_backward_check(const lc_swiglu_backward_args *args, const lc_op_rules *rules,

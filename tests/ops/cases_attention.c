@@ -250,6 +250,31 @@ lc_code run_attention(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+/* In one case of three dout is to be completed, of one adapter; real[2]: its dS, then A and the
+ * product, or 0. */
+static void draw_dropped(op_case *c, int64_t rows, int64_t width)
+{
+    const int32_t rank = test_int(0, 1) == 0 ? 16 : 80;
+    c->real[2] = 0;
+    c->number[6] = -1;
+    if (rows == 0 || test_int(0, 2) > 0) {
+        return;
+    }
+    c->tensors[5].role = ROLE_ACC;
+    c->parts = (lc_lora_parts){.count = 1,
+                               .part = {{.out = 8, .width = rank, .module = 3, .scale = 1.0f}}};
+    c->real[2] = add_act(c, "ds", ROLE_IN, rows, rank, -1, 1);
+    (void)add_mat(c, "a", ROLE_IN, any_weight(c), rank, width, -0.2, 0.2);
+    (void)add_act(c, "product", ROLE_SCRATCH, rows, width, 0, 0);
+    draw_dropout(c, rows, true);
+    const size_t used = strlen(c->shape);
+    (void)snprintf(c->shape + used, sizeof c->shape - used, " rank %d p %g", rank,
+                   (double)c->dropout.p);
+    const double larger = 1.0 + 1.0 / (1.0 - (double)c->dropout.p); /* is dout then */
+    c->tensors[6].least_rms *= larger;
+    c->tensors[7].least_rms *= larger;
+}
+
 /* out and lse are what the reference's forward pass gives, rounded. */
 void draw_attention_backward(op_case *c)
 {
@@ -268,9 +293,11 @@ void draw_attention_backward(op_case *c)
     add_act(c, "dv", ROLE_OUT, rows, kv_width, 0, 0);
     add_array(c, "lse", ROLE_IN, LC_F32, rows * c->attention.heads, 0, 0);
     add_array(c, "delta", ROLE_SCRATCH, LC_F32, rows * c->attention.heads, 0, 0);
-    /* With a single key p is 1 and ds = dp - delta is 0 exactly, which no fp32 kernel meets. */
+    /* With a single key p is 1 and ds = dp - delta is 0 exactly, which no kernel meets; in BF16
+     * delta is made of a rounded `out`. */
+    const double part = c->activation == LC_BF16 ? 0.08 : 0.03;
     c->tensors[6].least_rms = c->tensors[7].least_rms =
-        0.03 * (double)c->attention.scale * sqrt((double)c->attention.head_dim);
+        part * (double)c->attention.scale * sqrt((double)c->attention.head_dim);
     const lc_attention_args forward = {.shape = attention_shape(c),
                                        .q = view(c, 1),
                                        .k = view(c, 2),
@@ -278,10 +305,21 @@ void draw_attention_backward(op_case *c)
                                        .out = view(c, 4),
                                        .lse = pointer(c, 9)};
     ref_attention(&forward);
+    draw_dropped(c, rows, width);
 }
 
 lc_code run_attention_backward(op_case *c, lc_device *device, lc_err *err)
 {
+    const int ds = (int)c->real[2];
+    lc_lora_dropout_backward_args dropped = {.ds = view(c, ds)};
+    if (ds > 0) {
+        dropped = (lc_lora_dropout_backward_args){.ds = view(c, ds),
+                                                  .a = view(c, ds + 1),
+                                                  .parts = c->parts,
+                                                  .dropout = dropout_of(c),
+                                                  .product = view(c, ds + 2),
+                                                  .dx = view(c, 5)};
+    }
     const lc_attention_backward_args args = {.shape = attention_shape(c),
                                              .q = view(c, 1),
                                              .k = view(c, 2),
@@ -292,8 +330,12 @@ lc_code run_attention_backward(op_case *c, lc_device *device, lc_err *err)
                                              .dk = view(c, 7),
                                              .dv = view(c, 8),
                                              .lse = pointer(c, 9),
-                                             .delta = pointer(c, 10)};
+                                             .delta = pointer(c, 10),
+                                             .dropped = ds > 0 ? &dropped : NULL};
     ON_DEVICE(attention_backward, args)
+    if (ds > 0) {
+        ref_lora_dropout_backward(&dropped);
+    }
     ref_attention_backward(&args);
     return LC_OK;
 }

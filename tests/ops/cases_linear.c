@@ -51,8 +51,7 @@ lc_code run_linear(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-/* Draws a mask and adds its row keys as tensors `number[6]` and the next, or none at all. */
-static void draw_dropout(op_case *c, int64_t n, bool always)
+void draw_dropout(op_case *c, int64_t n, bool always)
 {
     c->number[6] = -1;
     c->dropout = (lc_dropout){0};
@@ -67,7 +66,7 @@ static void draw_dropout(op_case *c, int64_t n, bool always)
     (void)add_array(c, "position", ROLE_IN, LC_I32, n, 0, 5000);
 }
 
-static lc_dropout dropout_of(op_case *c)
+lc_dropout dropout_of(op_case *c)
 {
     lc_dropout dropout = c->dropout;
     if (c->number[6] >= 0) {

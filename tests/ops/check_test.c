@@ -550,7 +550,7 @@ static void test_rows(void **state)
         elsewhere.dx = mat(6, 3, 5);
         ACCEPTS(swiglu_backward, other.dropped = &dropped);
         REFUSES(swiglu_backward, bad.dropped = &elsewhere, "dropped.dx",
-                "dropped.dx lies elsewhere than dy");
+                "dropped.dx lies elsewhere than the gradient");
         REFUSES(swiglu_backward, bad.lora_down = &short_x, "lora_down.x",
                 "lora_down.x.rows is 2, expected 3");
         REFUSES(swiglu_backward, bad.lora_gate_up = &low_sb, "sb", "sb.rows is 5, expected 10");

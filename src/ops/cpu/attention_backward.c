@@ -359,6 +359,9 @@ lc_code lc_cpu_attention_backward(lc_device *device, const lc_attention_backward
                                   lc_err *err)
 {
     LC_TRY(lc_attention_backward_check(args, &lc_cpu_rules, err));
+    if (args->dropped != NULL) {
+        LC_TRY(lc_cpu_lora_dropout_backward(device, args->dropped, err));
+    }
     lc_cpu *cpu = lc_cpu_of(device);
     const lc_attention_shape *shape = &args->shape;
     backward_job job = {.cpu = cpu, .args = args};
