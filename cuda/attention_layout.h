@@ -1,8 +1,8 @@
 /*
  * What the attention kernels know of a packed batch beyond its shapes, as it lies in device memory:
- * one lc_attention_layout, the rows, then three orders of tiles. Tiles are runs of consecutive rows
- * whatever the documents are, so that grids depend on shapes alone and a recorded launch serves
- * every batch of its size. For the attention files of cuda/ only; C and C++.
+ * one lc_attention_layout, the rows, three orders of tiles, then the documents' begins. Tiles are
+ * runs of consecutive rows whatever the documents are, so that grids depend on shapes alone and a
+ * recorded launch serves every batch of its size. For the attention files of cuda/ only; C and C++.
  */
 #ifndef LC_CUDA_ATTENTION_LAYOUT_H
 #define LC_CUDA_ATTENTION_LAYOUT_H

@@ -283,7 +283,8 @@ static lc_code take_plan(lc_cuda *cuda, const lc_cudnn_case *of, lc_cuda_attenti
         *out = *known;
         return LC_OK;
     }
-    if (cuda->recording != NULL) {
+    /* Once cuDNN is given up, keys tell buckets apart no more, and there is no plan to be made. */
+    if (cuda->recording != NULL && !attention->has_given_up) {
         return lc_fail(err, LC_ERR_INTERNAL, "attention has no plan for what is being recorded");
     }
     void *items = attention->plans;

@@ -30,7 +30,7 @@ typedef struct lc_cuda_attention_choice {
 typedef struct lc_cuda_attention_paths {
     int version;       /* of cuDNN; 0: our own kernels alone */
     bool is_ordered;   /* the backward pass has to add up in a fixed order */
-    bool is_forced;    /* our own kernels instead are an error */
+    bool is_forced;    /* a plan that fails is an error */
     bool has_given_up; /* a plan has failed */
     lc_cudnn *library; /* owned; NULL until the first plan */
     void (*warn)(const char *text);

@@ -18,9 +18,11 @@ typedef struct trial {
     lc_lora_parts parts;
     int64_t rows, in, out, rank;
     bool has_parts; /* else only the border's width is known */
-    /* owned device memory: X|S, Y|S, G, S, normed; dA, dB; rstd, weight of the norm */
+    /* owned device memory: X|S, Y|S, G, S, normed; dA, dB; rstd, weight of the norm; scratch */
     void *x, *y, *g, *s, *normed;
     float *da, *db, *rstd, *norm_weight;
+    void *scratch;
+    size_t scratch_bytes;
 } trial;
 
 static int64_t pitched(int64_t cols)
@@ -64,6 +66,15 @@ static lc_code make_floats(trial *t, int64_t count, uint64_t seed, float **out, 
     return code;
 }
 
+/* For rows that are rounded up, past what the model has planned. */
+static lc_code make_scratch(trial *t, lc_err *err)
+{
+    const size_t dy = lc_cuda_lora_dy_scratch(t->rows, t->out, &t->parts),
+                 dx = lc_cuda_lora_dx_scratch(t->rows, t->in, t->rank);
+    t->scratch_bytes = dy > dx ? dy : dx;
+    return lc_cuda_alloc(&t->cuda->device, t->scratch_bytes, &t->scratch, err);
+}
+
 static lc_code make_operands(trial *t, lc_err *err)
 {
     lc_device *device = &t->cuda->device;
@@ -82,12 +93,13 @@ static lc_code make_operands(trial *t, lc_err *err)
         t->parts.part[i].db = db;
         db += (int64_t)t->parts.part[i].out * t->parts.part[i].width;
     }
-    return LC_OK;
+    return make_scratch(t, err);
 }
 
 static void release(trial *t)
 {
-    void *blocks[] = {t->x, t->y, t->g, t->s, t->normed, t->da, t->db, t->rstd, t->norm_weight};
+    void *blocks[] = {t->x,  t->y,  t->g,    t->s,           t->normed,
+                      t->da, t->db, t->rstd, t->norm_weight, t->scratch};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         (void)cudaFree(blocks[i]);
     }
@@ -225,10 +237,16 @@ lc_code lc_cuda_tune_way(lc_device *device, int64_t index, const lc_tune_options
 {
     lc_cuda *cuda = lc_cuda_of(device);
     trial t = {.cuda = cuda, .key = cuda->gemms.choices.items[index].site, .options = options};
+    void *const scratch = cuda->scratch;
+    const size_t scratch_bytes = cuda->scratch_bytes;
     set_shape(&t);
     lc_code code = make_operands(&t, err);
     if (code == LC_OK) {
+        cuda->scratch = t.scratch;
+        cuda->scratch_bytes = t.scratch_bytes;
         code = compare(&t, index, out, err);
+        cuda->scratch = scratch;
+        cuda->scratch_bytes = scratch_bytes;
     }
     release(&t);
     return code;

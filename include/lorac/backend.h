@@ -28,7 +28,7 @@ typedef enum lc_device_kind {
 typedef enum lc_attention_path {
     LC_ATTENTION_AUTO,  /* cuDNN where it can be had and is trusted, else our own kernels */
     LC_ATTENTION_LORAC, /* our own kernels */
-    LC_ATTENTION_CUDNN  /* cuDNN; an error where it cannot be had */
+    LC_ATTENTION_CUDNN  /* cuDNN for all calls that it takes; an error where it cannot be had */
 } lc_attention_path;
 
 typedef struct lc_device_options {

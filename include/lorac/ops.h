@@ -490,7 +490,8 @@ typedef struct lc_ops {
                                               size_t bytes, int slot, lc_err *err);
     /* Waits for the last copy of a slot alone: 0..LC_COPY_SLOTS-1. */
     LC_WARN_UNUSED lc_code (*host_wait)(lc_device *device, int slot, lc_err *err);
-    /* Borrowed until the device is closed or another one is set. */
+    /* Borrowed until the device is closed or another one is set; what was recorded is forgotten. It
+     * is the current model's: only one at a time has a device. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
     /* Records what is queued between begin and end under `key`, a few sizes and pointers that it
      * depends on, so that it can be queued again as a whole. *replayed: it was recorded before and

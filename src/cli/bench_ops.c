@@ -598,7 +598,8 @@ static lc_code make_workspace(lc_bench *bench, const lc_bench_shape *at, lc_err 
         .o = parts_of(at, LC_GROUP_O),
         .gate_up = parts_of(at, LC_GROUP_GATE_UP),
         .down = parts_of(at, LC_GROUP_DOWN),
-        .masters = at->spec.master_count};
+        .masters = at->spec.master_count,
+        .cache_rows = at->length};
     const size_t bytes = bench->device->memory->workspace_bytes(&extent);
     void *memory = NULL;
     if (bytes > 0) {

@@ -214,7 +214,8 @@ static lc_code check_pass(const lc_model *model, int64_t rows, int64_t count, bo
 {
     const bool is_full = model->passes_chosen - model->passes_read >= LC_HOST_SLOTS;
     if (rows < 1 || rows > model->tokens || count > model->head_rows || model->cache_slots < 1 ||
-        (chooses && (count > model->cache_slots || is_full))) {
+        (chooses &&
+         (count > model->cache_slots || model->cache_slots > model->head_rows || is_full))) {
         return lc_fail(err, LC_ERR_INTERNAL,
                        "a generation step of %lld rows, %lld logits, %d passes unread, in a model "
                        "opened for %lld rows, %lld sequences",

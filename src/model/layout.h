@@ -7,9 +7,10 @@
 
 #include "model/model.h"
 
-/* Needs config, spec, dtype, training, dropout, tokens, head_rows, cache_* and
- * layers/k_cache/v_cache arrays in the model. carve false: fills `plan` from empty. carve true:
- * sets the pointers into model->blocks, in the same order, against the plan made before. */
+/* Needs config, spec, memory, dtype, activation, training, dropout, recompute, tokens, head_rows,
+ * cache_*, publish_count and layers/k_cache/v_cache arrays in the model. carve false: fills `plan`
+ * from empty. carve true: sets the pointers into model->blocks, in the same order, against the plan
+ * made before. */
 LC_WARN_UNUSED lc_code lc_model_layout(lc_model *model, lc_plan *plan, bool carve, lc_err *err);
 
 /* What the forward pass leaves of a layer to the backward pass; the rest lies in buffers that

@@ -165,7 +165,8 @@ typedef struct lc_update_options {
     double beta1, beta2, eps, weight_decay;
 } lc_update_options;
 
-/* Divides the summed gradient by `weight`, clips, updates the masters, publishes them. Queued. */
+/* Divides the summed gradient by `weight`, clips, updates the masters, publishes them. Queued, and
+ * recorded: `options` are the same in all calls for a model. */
 LC_WARN_UNUSED lc_code lc_model_update(lc_model *model, const lc_update_options *options,
                                        double weight, double learning_rate, lc_err *err);
 /* Queues the way of sums and update to host memory; LC_HOST_SLOTS at most may be on it. */
@@ -183,7 +184,7 @@ bool lc_model_can_share(const lc_model *model, bool backward);
 /* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at
  * positions[n]. Of the rows listed in want (ascending) either the logits are given back, or the
  * next tokens are chosen by `how` and wait for lc_model_read_chosen; then no more than cache_slots
- * rows are wanted. */
+ * rows are wanted, and the model has been opened with cache_slots <= head_rows. */
 typedef struct lc_decode_args {
     int32_t token_count;
     const int32_t *ids, *positions, *slots; /* host */
@@ -200,8 +201,9 @@ LC_WARN_UNUSED lc_code lc_model_decode(lc_model *model, const lc_decode_args *ar
  * rotation by position alone. */
 bool lc_model_can_run_ahead(const lc_model *model);
 /* Another pass: a row of each sequence for which the last one has chosen a token, which is that
- * row's token, with no other pass in between. Queued as one recorded sequence; nothing is uploaded.
- * No more than LC_HOST_SLOTS passes may wait to be read. */
+ * row's token, with no other pass in between; each has room for it in its cache_rows, which is not
+ * checked. Queued as one recorded sequence; nothing is uploaded. No more than LC_HOST_SLOTS passes
+ * may wait to be read. */
 LC_WARN_UNUSED lc_code lc_model_decode_next(lc_model *model, lc_err *err);
 /* Waits for the oldest pass that has chosen and was not read: *ids, in the order of `want`, -1
  * where logits were not finite. Borrowed until another pass is queued. */

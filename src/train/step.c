@@ -6,8 +6,9 @@
  *
  * Gradients are sums of weight * d nll; dividing once by the global weight at the end makes the
  * result the same however the examples were cut into micro-batches and dealt out to ranks. A
- * non-finite gradient skips the update. Everything is queued on the device; the host waits once,
- * for what the step reports, and may have queued the next step before.
+ * non-finite gradient skips the update. Everything is queued on the device; the host waits for
+ * uploads that it is about to overwrite, and for what the step reports, before which it may have
+ * queued the next step.
  */
 #include "train/step.h"
 
@@ -95,7 +96,7 @@ static lc_code queue_ahead(lc_step *self, int64_t step, lc_err *err)
     return code;
 }
 
-/* The only place where the host waits for the device. */
+/* Waits for the step that was queued first. */
 static lc_code take_oldest(lc_step *self, lc_err *err)
 {
     lc_results results;

@@ -234,6 +234,29 @@ static void test_tune_way(void **state)
     assert_int_equal(count(), known);
 }
 
+/* Ways that leave partial sums are tuned whatever workspace there is: a class has more rows than
+ * the batches that it was planned for. Here none of it is left to kernels. */
+static void test_tune_ways_with_scratch(void **state)
+{
+    (void)state;
+    static const char *const products[] = {
+        "lora_dy 144x0x64 parts 0+64x16", "lora_dx 144x64x0 parts 0+64x16",
+        "lora_dx_normed 144x64x0 parts 0+64x16", "linear_backward 144x64x64 parts 0+64x16"};
+    const lc_tune_options options = {.repetitions = 1};
+    for (size_t i = 0; i < sizeof products / sizeof products[0]; i++) {
+        lc_choice choice = {.is_measured = false};
+        lc_tuned tuned;
+        const bool is_linear = strncmp(products[i], "linear", 6) == 0;
+        const int64_t index = count();
+        (void)snprintf(choice.product, sizeof choice.product, "%s", products[i]);
+        (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s",
+                       is_linear ? "bordered" : "kernel");
+        assert_ok(device->choices->add(device, &choice, &test_err));
+        assert_ok(device->choices->tune(device, index, &options, &tuned, &test_err));
+        assert_int_equal(tuned.candidates, is_linear ? 3 : 2);
+    }
+}
+
 /* Tuning times every proposal and leaves one of them, which products then take. */
 static void test_tune(void **state)
 {
@@ -275,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_ways, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_tune_way, open_device, close_device),
+        cmocka_unit_test_setup_teardown(test_tune_ways_with_scratch, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_tune, open_device, close_device),
         cmocka_unit_test_setup_teardown(test_facts, open_device, close_device),
     };
