@@ -166,17 +166,6 @@ static void forget_plans(lc_cuda_attention_paths *attention)
     }
 }
 
-/* From now on our own kernels alone, also where a plan was good: the same whenever the job is
- * resumed. */
-static lc_code give_up(lc_cuda *cuda, lc_err *err)
-{
-    LC_TRY(lc_cuda_sync(&cuda->device, err)); /* recorded steps may be on their way */
-    lc_cuda_forget_graphs(cuda);
-    forget_plans(&cuda->attention);
-    cuda->attention.has_given_up = true;
-    return LC_OK;
-}
-
 lc_code lc_cuda_attention_give(lc_cuda *cuda, const lc_choice *text, lc_err *err)
 {
     lc_cuda_attention_choice choice;
@@ -185,9 +174,6 @@ lc_code lc_cuda_attention_give(lc_cuda *cuda, const lc_choice *text, lc_err *err
     }
     memcpy(choice.product, text->product, sizeof choice.product);
     memcpy(choice.algorithm, text->algorithm, sizeof choice.algorithm);
-    if (strcmp(choice.algorithm, OWN) == 0) {
-        LC_TRY(give_up(cuda, err));
-    }
     return add_choice(cuda, &choice, err);
 }
 
@@ -241,34 +227,36 @@ static lc_code refuse(lc_cuda *cuda, const char *product, bool is_given, const l
                            ? " (LORAC_ATTENTION is cudnn)"
                            : "; the job began with it, and lorac.deterministic is true");
     }
-    (void)snprintf(text, sizeof text, "cuDNN's %s: %s; from here on our own kernels do it", product,
+    (void)snprintf(text, sizeof text, "cuDNN's %s: %s; our own kernels do it", product,
                    why->message);
-    if (attention->warn != NULL) {
+    if (attention->warn != NULL && !attention->has_warned) {
         attention->warn(text);
     }
-    return give_up(cuda, err);
+    attention->has_warned = true;
+    return LC_OK;
 }
 
-/* Makes the plan of a new case, by the choice that it has or as a new one. */
+/* Makes the plan of a new case, by the choice that it has or as a new one. A case that cuDNN cannot
+ * do is ours alone; others are tried for themselves, so that who serves a case never hangs on what
+ * came up before it, nor on where a job was resumed. */
 static lc_code choose_plan(lc_cuda *cuda, lc_cuda_attention_plan *plan, lc_err *err)
 {
-    lc_cuda_attention_paths *attention = &cuda->attention;
     lc_cuda_attention_choice choice = {.algorithm = OWN};
     lc_err why = {.code = LC_OK};
     write_product(&plan->of, choice.product);
-    const lc_cuda_attention_choice *given = find_choice(attention, choice.product);
-    if (!attention->has_given_up) {
-        const char *wanted = given != NULL ? given->algorithm : NULL;
-        if (make_plan(cuda, wanted, plan, &why) != LC_OK) {
-            if (plan->plan != NULL) {
-                lc_cudnn_plan_free(plan->plan);
-                plan->plan = NULL;
-            }
-            LC_TRY(refuse(cuda, choice.product, given != NULL, &why, err));
-        } else {
-            (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s",
-                           lc_cudnn_plan_name(plan->plan));
+    const lc_cuda_attention_choice *given = find_choice(&cuda->attention, choice.product);
+    if (given != NULL && strcmp(given->algorithm, OWN) == 0 && !cuda->attention.is_forced) {
+        return LC_OK;
+    }
+    if (make_plan(cuda, given != NULL ? given->algorithm : NULL, plan, &why) == LC_OK) {
+        (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s",
+                       lc_cudnn_plan_name(plan->plan));
+    } else {
+        if (plan->plan != NULL) {
+            lc_cudnn_plan_free(plan->plan);
+            plan->plan = NULL;
         }
+        LC_TRY(refuse(cuda, choice.product, given != NULL, &why, err));
     }
     return given != NULL ? LC_OK : add_choice(cuda, &choice, err);
 }
@@ -283,8 +271,7 @@ static lc_code take_plan(lc_cuda *cuda, const lc_cudnn_case *of, lc_cuda_attenti
         *out = *known;
         return LC_OK;
     }
-    /* Once cuDNN is given up, keys tell buckets apart no more, and there is no plan to be made. */
-    if (cuda->recording != NULL && !attention->has_given_up) {
+    if (cuda->recording != NULL) {
         return lc_fail(err, LC_ERR_INTERNAL, "attention has no plan for what is being recorded");
     }
     void *items = attention->plans;
@@ -303,7 +290,7 @@ static lc_code take_plan(lc_cuda *cuda, const lc_cudnn_case *of, lc_cuda_attenti
 uint32_t lc_cuda_attention_key(lc_device *device, const lc_documents *documents, int64_t rows)
 {
     const lc_cuda_attention_paths *attention = &lc_cuda_of(device)->attention;
-    return attention->version == 0 || attention->has_given_up
+    return attention->version == 0
                ? 0
                : lc_cuda_attention_bucket_key(lc_cuda_attention_bucket(documents, rows));
 }

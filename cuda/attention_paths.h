@@ -2,7 +2,7 @@
  * Who does the attention of whole batches: cuDNN (attention_cudnn.h) or our own kernels, which are
  * the fallback and the oracle. cuDNN serves BF16 batches without a common beginning, in buckets
  * (attention_layout.h), each by a plan that has shown its results to be ours (attention_check.c).
- * The first plan that cannot be had or is wrong is told once, and our kernels do the rest.
+ * A case whose plan cannot be had or is wrong is our kernels'; the first is told.
  *
  * A plan is a choice of the device (lorac/choices.h), by name; "lorac" where there is none. A
  * device that was given the choices of an earlier run takes those plans or, if results have to be
@@ -31,7 +31,7 @@ typedef struct lc_cuda_attention_paths {
     int version;       /* of cuDNN; 0: our own kernels alone */
     bool is_ordered;   /* the backward pass has to add up in a fixed order */
     bool is_forced;    /* a plan that fails is an error */
-    bool has_given_up; /* a plan has failed */
+    bool has_warned;   /* of a plan that failed */
     lc_cudnn *library; /* owned; NULL until the first plan */
     void (*warn)(const char *text);
     lc_cuda_attention_plan *plans; /* owned */

@@ -14,7 +14,7 @@
 #include "lorac/ops_check.h"
 #include "memory_rules.h"
 
-#define LC_CUDA_GRAPHS 32 /* recorded sequences; further ones are queued launch by launch */
+#define LC_CUDA_GRAPHS 64 /* recorded sequences; further ones are queued launch by launch */
 
 /* What is known of one key of record_begin. */
 typedef struct lc_cuda_graph {

@@ -67,7 +67,8 @@ lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes, lc_err 
                                 .cache_slots = sizes->cache_slots,
                                 .cache_rows = sizes->cache_rows};
     LC_TRY(lc_engine_threads(sizes->threads, &threads, err));
-    const lc_device_options device = {.kind = sizes->device, .threads = threads};
+    const lc_device_options device = {
+        .kind = sizes->device, .threads = threads, .attention = LC_ATTENTION_LORAC};
     LC_TRY(lc_device_open(&device, &engine->device, err));
     options.dtype = dtype_of(sizes->dtype, engine->device);
     LC_TRY(lc_new(&memory, 1, sizeof *engine->model, "the model", err));

@@ -213,7 +213,8 @@ static void test_versions(void **state)
     }
 }
 
-/* A library that is wrong is told once, and the results are our own kernels'. */
+/* A library that is wrong is told once, and what it cannot do our own kernels do: the forward pass,
+ * the backward pass, or both. */
 static void test_faults(void **state)
 {
     (void)state;
@@ -234,7 +235,8 @@ static void test_faults(void **state)
     assert_ok(run(&b));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char names[2][LC_ALGORITHM_BYTES];
-        const bool is_late = strstr(rows[i].fault, "backward") != NULL;
+        const bool has_forward = strstr(rows[i].fault, "backward") != NULL,
+                   has_backward = strstr(rows[i].fault, "forward") != NULL;
         set_library("9.25.0", rows[i].fault);
         lc_device *library = open_device(LC_ATTENTION_AUTO, rows[i].deterministic);
         bed a = make_bed(library, &small);
@@ -245,12 +247,12 @@ static void test_faults(void **state)
             fail_msg("%s: \"%s\" lacks \"%s\"", rows[i].fault, warning, rows[i].warning);
         }
         assert_int_equal(algorithms(library, names), 2);
-        assert_true((strcmp(names[0], "lorac") == 0) == !is_late);
-        assert_string_equal(names[1], "lorac");
-        assert_ok(run(&a)); /* also where the forward pass was good before */
+        assert_true((strcmp(names[0], "lorac") == 0) == !has_forward);
+        assert_true((strcmp(names[1], "lorac") == 0) == !has_backward);
+        assert_ok(run(&a));
         assert_int_equal(warning_count, 1);
-        assert_true(is_same(&a, &b, OUT) || a.rows > a.used);
-        assert_true(distance(&a, &b, OUT) <= 0.0 && distance(&a, &b, DQKV) <= 0.0);
+        assert_true(distance(&a, &b, OUT) <= (has_forward ? OFF_MOST : 0.0));
+        assert_true(distance(&a, &b, DQKV) <= (has_forward || has_backward ? OFF_MOST : 0.0));
         drop_bed(&a);
         library->ops->close(library);
         library = open_device(LC_ATTENTION_CUDNN, rows[i].deterministic);
@@ -262,41 +264,6 @@ static void test_faults(void **state)
         library->ops->close(library);
     }
     drop_bed(&b);
-    own->ops->close(own);
-}
-
-/* Once cuDNN is given up all buckets have one key: what is recorded under it may be one that is
- * new. */
-static void test_recorded_by_our_own(void **state)
-{
-    (void)state;
-    static const call others[] = {
-        {.lengths = {33, 1, 64}}, {.lengths = {98}}, {.lengths = {2, 90}}};
-    set_library("9.25.0", "wrong-forward");
-    lc_device *own = open_device(LC_ATTENTION_LORAC, false),
-              *library = open_device(LC_ATTENTION_AUTO, false);
-    bed a = make_bed(library, &small), b = make_bed(own, &small);
-    assert_ok(run(&a));
-    assert_int_equal(warning_count, 1);
-    for (int i = 0; i < 3; i++) {
-        bool replayed = false;
-        lay_out(&a, &others[i]);
-        lay_out(&b, &others[i]);
-        const lc_documents now = documents_of(&a);
-        const uint32_t key = library->ops->layout_key(library, &now, a.rows);
-        assert_int_equal(key, 0);
-        assert_ok(run(&b));
-        assert_ok(library->ops->record_begin(library, key, &replayed, &test_err));
-        assert_int_equal(replayed, i == 2);
-        if (!replayed) {
-            assert_ok(run(&a));
-            assert_ok(library->ops->record_end(library, true, &test_err));
-        }
-        assert_true(distance(&a, &b, OUT) <= 0.0 && distance(&a, &b, DQKV) <= 0.0);
-    }
-    drop_bed(&a);
-    drop_bed(&b);
-    library->ops->close(library);
     own->ops->close(own);
 }
 
@@ -331,14 +298,11 @@ static void test_wavering(void **state)
 int main(void)
 {
     const char *name = getenv("LORAC_TEST_DEVICE");
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_numbers),
-                                       cmocka_unit_test(test_recorded),
-                                       cmocka_unit_test(test_unserved),
-                                       cmocka_unit_test(test_given),
-                                       cmocka_unit_test(test_versions),
-                                       cmocka_unit_test(test_faults),
-                                       cmocka_unit_test(test_recorded_by_our_own),
-                                       cmocka_unit_test(test_wavering)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),  cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_unserved), cmocka_unit_test(test_given),
+        cmocka_unit_test(test_versions), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_wavering)};
     lc_device *device = NULL;
     is_emulated = name == NULL || strcmp(name, "cuda") != 0;
     if (is_emulated) {

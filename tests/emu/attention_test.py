@@ -111,14 +111,19 @@ def test_used():
     expect(ledger("old")[0] == "lorac" and adapter("old") == adapter("own"), "an old cuDNN was used though deterministic")
 
 
+def kill(out, first, has_checkpoint, **environment):
+    """A job that is killed once its first step is through, before or after its first checkpoint."""
+    for call in range(first, 400, 10):
+        shutil.rmtree(out, ignore_errors=True)
+        train("job.json", out, expected=-9, LORAC_FAULT="kill:%d" % call, **environment)
+        saved = os.path.exists(out + "/resume") and any(n.startswith("step-") for n in os.listdir(out + "/resume"))
+        if saved == has_checkpoint and os.path.exists(out + "/ledger.json") and ledger(out)[1]:
+            return
+    expect(False, "it was never killed there")
+
+
 def test_resume():
-    for call in range(230, 400, 10):
-        shutil.rmtree("killed", ignore_errors=True)
-        train("job.json", "killed", expected=-9, LORAC_FAULT="kill:%d" % call, **LIBRARY)
-        if os.path.exists("killed/resume") and any(n.startswith("step-") for n in os.listdir("killed/resume")):
-            break
-    else:
-        expect(False, "it was always killed before its first checkpoint")
+    kill("killed", 230, True, **LIBRARY)
     text = train("job.json", "killed", "--resume", expected=3)
     expect("attention was cudnn 9.25.0 ordered and is lorac now" in text, "the refusal says: " + text)
     text = train("job.json", "killed", "--resume", expected=3, LORAC_ATTENTION="lorac", **LIBRARY)
@@ -130,8 +135,24 @@ def test_resume():
 def test_faults():
     text = train("job.json", "wrong", EMU_CUDNN_FAULT="wrong-forward", **LIBRARY)
     expect(text.count("differs from our kernels'") == 1, "one warning was expected: " + text)
-    expect(adapter("wrong") == adapter("own"), "a wrong library decides the bytes")
-    expect(set(ledger("wrong")[1]) == {"lorac"}, "the plans are %s" % ledger("wrong")[1])
+    expect(set(ledger("wrong")[1]) == {"lorac", "eng6_k14=4"}, "the plans are %s" % ledger("wrong")[1])
+    train("job.json", "shut", EMU_CUDNN_FAULT="open", **LIBRARY)
+    expect(adapter("shut") == adapter("own"), "a library that does not open decides the bytes")
+    expect(set(ledger("shut")[1]) == {"lorac"}, "the plans are %s" % ledger("shut")[1])
+
+
+def test_resume_after_fault():
+    """Who serves attention does not hang on where a job was killed."""
+    fault = {"EMU_CUDNN_FAULT": "wrong-backward", **LIBRARY}
+    train("job.json", "half", **fault)
+    for has_checkpoint, first in ((False, 100), (True, 230)):
+        kill("halted", first, has_checkpoint, **fault)
+        train("job.json", "halted", "--resume", **fault)
+        expect(adapter("halted") == adapter("half"), "the resume gave other bytes")
+        expect(ledger("halted") == ledger("half"), "the ledgers are %s and %s" % (ledger("halted"), ledger("half")))
+
+
+def test_settings():
     text = train("job.json", "forced", expected=1, LORAC_ATTENTION="cudnn")
     expect("LORAC_ATTENTION is cudnn" in text, "it says: " + text)
     text = train("job.json", "nonsense", expected=2, LORAC_ATTENTION="fast")
@@ -152,7 +173,7 @@ def main():
     write_job("free.json", deterministic=False)
     with open("train.jsonl", "w") as file:
         file.writelines(rows)
-    for test in (test_used, test_resume, test_faults):
+    for test in (test_used, test_resume, test_faults, test_resume_after_fault, test_settings):
         print(test.__name__, flush=True)
         test()
     shutil.rmtree(folder)
