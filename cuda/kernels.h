@@ -52,7 +52,7 @@ cudaError_t lc_cuda_rope_lora_dy(const lc_qk_rope_backward_args *args, void *scr
 cudaError_t lc_cuda_lora_dx(const lc_lora_dx_args *args, void *scratch, cudaStream_t stream);
 cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *args,
                                           cudaStream_t stream);
-/* attention_backward's delta of the dout that `dropped` completes, in one pass, where that can be. */
+/* attention_backward's delta of the dout that `dropped` completes, in one pass, where it can. */
 bool lc_cuda_can_drop_delta(const lc_attention_backward_args *args);
 cudaError_t lc_cuda_drop_delta(const lc_attention_backward_args *args, cudaStream_t stream);
 /* With args->lora, without dropout. */

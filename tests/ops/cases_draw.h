@@ -47,7 +47,7 @@ lc_dtype any_weight(const op_case *c); /* F32 or BF16; on a GPU as the activatio
 /* The rstd that the forward pass would have saved, for columns first..first+count-1. */
 double saved_rstd(const tensor *x, int64_t row, int64_t first, int64_t count, double eps);
 
-/* Draws a mask and adds its row keys as tensors `number[6]` and the next, or (number[6] -1) none. */
+/* Draws a mask and adds its row keys as tensors `number[6]` and the next, or none (-1). */
 void draw_dropout(op_case *c, int64_t rows, bool always);
 lc_dropout dropout_of(op_case *c);
 
