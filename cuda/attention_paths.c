@@ -295,10 +295,25 @@ uint32_t lc_cuda_attention_key(lc_device *device, const lc_documents *documents,
                : lc_cuda_attention_bucket_key(lc_cuda_attention_bucket(documents, rows));
 }
 
+/* A call that cuDNN never takes, though it was asked for; a common beginning is taken by ours. */
+static lc_code check_forced(const lc_cuda *cuda, const lc_attention_shape *shape, lc_dtype dtype,
+                            lc_err *err)
+{
+    if (!cuda->attention.is_forced || (dtype == LC_BF16 && lc_cudnn_takes(shape->head_dim))) {
+        return LC_OK;
+    }
+    return lc_fail(
+        err, LC_ERR_DEVICE,
+        "LORAC_ATTENTION is cudnn, which takes BF16 and heads of 64 to 256 in steps of 16 "
+        "alone, not %s and %d; auto leaves such models to our own kernels",
+        lc_dtype_name(dtype), shape->head_dim);
+}
+
 lc_code lc_cuda_attention_forward(lc_cuda *cuda, const lc_attention_args *args, lc_err *err)
 {
     lc_cuda_attention_plan plan = {.plan = NULL};
     lc_cudnn_case of;
+    LC_TRY(check_forced(cuda, &args->shape, args->q.dtype, err));
     if (lc_cuda_attention_case(cuda, args, &of)) {
         LC_TRY(take_plan(cuda, &of, &plan, err));
     }

@@ -293,7 +293,15 @@ static lc_code choose_device(lc_cuda *cuda, int index, lc_err *err)
 {
     struct cudaDeviceProp properties;
     int count = 0;
-    CUDA_TRY(cudaGetDeviceCount(&count));
+    const cudaError_t counted = cudaGetDeviceCount(&count);
+    if (counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice) {
+        return lc_fail(err, LC_ERR_DEVICE,
+                       "%s; lorac doctor says what is there, \"cpu\" needs no GPU",
+                       counted == cudaErrorNoDevice
+                           ? "this process sees no GPU"
+                           : "there is no NVIDIA driver, or it is older than this CUDA");
+    }
+    LC_TRY(lc_cuda_result(counted, "cudaGetDeviceCount", err));
     index = count == 1 ? 0 : index; /* launchers may show each rank the GPU that is its own */
     if (index < 0 || index >= count) {
         return lc_fail(err, LC_ERR_DEVICE, "there is no GPU %d: this process sees %d", index,

@@ -4,6 +4,7 @@
  * changes from run to run lies in device memory.
  */
 #include "cuda.h"
+#include "range.h"
 
 static lc_cuda_graph *find_graph(lc_cuda *cuda, uint64_t key)
 {
@@ -26,6 +27,7 @@ lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc
         return LC_OK;
     }
     if (graph->exec != NULL) {
+        LC_RANGE("graph"); /* its kernels have names of their own */
         *replayed = true;
         CUDA_TRY(cudaGraphLaunch(graph->exec, cuda->stream));
         return LC_OK;

@@ -7,6 +7,9 @@
 #define PITCH     64 /* elements: rows begin at multiples of 128 bytes, borders are whole k-tiles */
 #define ALIGNMENT 16 /* bytes that one thread moves at a time */
 
+/* Below this a common beginning saves less than it costs: cuDNN does not serve batches with one. */
+#define LEAST_SHARED 64
+
 /* What matrix products get: cuBLAS recommends 32 MiB on Hopper; small models get by with less. */
 #define PRODUCT_BYTES       ((size_t)32 << 20)
 #define SMALL_PRODUCT_BYTES ((size_t)1 << 20)
@@ -98,6 +101,7 @@ const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .pitch = PITCH,
                                         .alignment = ALIGNMENT,
                                         .can_share = true,
+                                        .least_shared = LEAST_SHARED,
                                         .runs_ahead = true,
                                         .head_rows = 2048,
                                         .round_rows = round_rows,

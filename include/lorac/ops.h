@@ -44,6 +44,7 @@ typedef struct lc_memory_rules {
     int64_t pitch;        /* strides of activations are multiples of so many elements */
     int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
     bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
+    int32_t least_shared; /* rows that a common beginning should have to be taken once */
     bool runs_ahead;      /* what is queued runs while the host goes on */
     int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
     /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to

@@ -27,7 +27,7 @@ typedef struct lc_step_options {
     const char *model, *adapter, *data, *gradients, *device, *dtype;
     int64_t rank, tokens, length, micro_batches, steps, threads;
     double learning_rate;
-    bool deterministic, json;
+    bool frozen, deterministic, json;
 } lc_step_options;
 
 typedef struct lc_step_bench {
@@ -55,8 +55,16 @@ typedef struct lc_step_bench {
 static lc_code read_adapter(lc_step_bench *bench, lc_err *err)
 {
     const lc_step_options *options = &bench->options;
-    const lc_lora_options lora = {
+    static const char *const lowest[] = {"q_proj"};
+    static const int32_t first = 0;
+    lc_lora_options lora = {
         .rank = (int32_t)options->rank, .alpha = 2.0 * (double)options->rank, .all_linear = true};
+    if (options->frozen) { /* the least that makes the backward pass go all the way */
+        lora.all_linear = false;
+        lora.targets = lowest;
+        lora.layers = &first;
+        lora.target_count = lora.layer_count = 1;
+    }
     void *memory = NULL;
     LC_TRY(options->adapter != NULL
                ? lc_adapter_spec_load(options->adapter, &bench->config, &bench->spec, err)
@@ -162,6 +170,7 @@ static lc_code open_step(lc_step_bench *bench, lc_err *err)
     LC_TRY(lc_packer_init(&step->packer, &bench->data, options->tokens, true, documents,
                           &bench->arena, err));
     step->packer.shares = lc_model_can_share(&bench->model, true);
+    step->packer.least_shared = bench->model.memory->least_shared;
     return lc_batch_init(&step->batch, options->tokens, &bench->arena, err);
 }
 
@@ -458,6 +467,9 @@ lc_code lc_bench_step(int argc, char **argv, lc_err *err)
          .fallback = "auto",
          .text = &o.dtype,
          .choices = lc_dtype_choices},
+        {.name = "--frozen",
+         .help = "adapt q_proj of the first layer alone: what a step costs without adapters",
+         .flag = &o.frozen},
         {.name = "--deterministic",
          .help = "as a job with lorac.deterministic: nothing that may give other bytes",
          .flag = &o.deterministic},

@@ -11,6 +11,7 @@
 
 #include "base/params.h"
 #include "cli/commands.h"
+#include "ops/backend.h"
 #include "cli/options.h"
 #include "lorac/log.h"
 #include "lorac/lorac.h"
@@ -114,6 +115,7 @@ static lc_code run(int argc, char **argv, lc_err *err)
         return verb->run(1, arguments, err);
     }
     LC_TRY(set_log_level(err)); /* help comes whatever the environment says */
+    LC_TRY(lc_attention_path_check(err));
     return verb->run(argc - 2, argv + 2, err);
 }
 

@@ -327,6 +327,7 @@ static void measure(lc_packer *packer)
 {
     const int64_t count = packer->example_count;
     packer->shared = packer->shares && packer->packing && count > 1 ? common_rows(packer) : 0;
+    packer->shared = packer->shared < packer->least_shared ? 0 : packer->shared;
     for (int64_t i = 0; i < count; i++) {
         packer->rows[i] = lc_batch_rows(packer->dataset, packer->examples[i]) - packer->shared;
     }

@@ -75,6 +75,7 @@ typedef struct lc_packer {
     int64_t micro_batch_tokens;
     bool packing;
     bool shares;              /* false until the owner sets it; needs packing */
+    int32_t least_shared;     /* a shorter beginning stands in each of them */
     int32_t rank, world_size; /* 0 of 1 until the owner sets them */
     int64_t *rows; /* scratch for the largest step, owned by the arena: rows of each example */
     int64_t *bin;  /* bin of each example */

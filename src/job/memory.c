@@ -170,6 +170,9 @@ static void list_largest(const lc_plan *plan, char *out, size_t capacity)
             const bool is_listed =
                 last != NULL &&
                 (buffer->bytes > last->bytes || (buffer->bytes == last->bytes && buffer <= last));
+            if (buffer->plan_class == LC_PLAN_HOST) { /* not what is short */
+                continue;
+            }
             if (!is_listed && (next == NULL || buffer->bytes > next->bytes)) {
                 next = buffer;
             }
@@ -249,7 +252,14 @@ const char *lc_job_recompute_text(const lc_job_extent *job, int32_t recompute,
                                   char out[LC_RECOMPUTE_BYTES])
 {
     const lc_recomputed layers = lc_model_recomputed(job->config, job->adapter, recompute);
-    (void)snprintf(out, LC_RECOMPUTE_BYTES, "gate|up of %d layers, all but the input of %d",
-                   layers.gate_up, layers.whole);
+    if (layers.whole == 0) {
+        (void)snprintf(out, LC_RECOMPUTE_BYTES, "gate|up of %d layers", layers.gate_up);
+    } else if (layers.gate_up == 0) {
+        (void)snprintf(out, LC_RECOMPUTE_BYTES, "all but the input of %d layers", layers.whole);
+    } else {
+        (void)snprintf(out, LC_RECOMPUTE_BYTES,
+                       "all but the input of %d layers, gate|up of %d more", layers.whole,
+                       layers.gate_up);
+    }
     return out;
 }

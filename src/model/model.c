@@ -61,6 +61,27 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
     return LC_OK;
 }
 
+/* Widths that the device can take. */
+static lc_code check_widths(const lc_model *model, lc_err *err)
+{
+    const lc_model_config *c = &model->config;
+    const int64_t multiple = model->memory->alignment / (int64_t)lc_dtype_bytes(model->dtype);
+    const struct {
+        const char *name;
+        int64_t width;
+    } widths[] = {
+        {"hidden_size", c->width}, {"intermediate_size", c->mlp}, {"head_dim", c->head_dim}};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        if (multiple > 1 && widths[i].width % multiple != 0) {
+            return lc_fail_param(err, LC_ERR_UNSUPPORTED, widths[i].name,
+                                 "%s is %lld: on a GPU it must be a multiple of %lld; "
+                                 "device \"cpu\" takes any",
+                                 widths[i].name, (long long)widths[i].width, (long long)multiple);
+        }
+    }
+    return LC_OK;
+}
+
 lc_code lc_model_plan(const lc_model_config *config, const lc_adapter_spec *spec,
                       const lc_model_options *options, lc_arena *arena, lc_plan *plan, lc_err *err)
 {
@@ -69,6 +90,9 @@ lc_code lc_model_plan(const lc_model_config *config, const lc_adapter_spec *spec
         return lc_fail(err, LC_ERR_MEMORY, "no memory to plan");
     }
     lc_code code = prepare(model, config, spec, options, options->memory, err);
+    if (code == LC_OK) {
+        code = check_widths(model, err);
+    }
     if (code == LC_OK) {
         code = lc_plan_init(plan, arena, err);
     }
@@ -133,27 +157,6 @@ static lc_code make_publish_slots(lc_model *model, lc_err *err)
     }
     return model->device->ops->upload(model->device, model->publish_slots, model->host_slots,
                                       count * sizeof *model->host_slots, err);
-}
-
-/* Widths that the device can take. */
-static lc_code check_widths(const lc_model *model, lc_err *err)
-{
-    const lc_model_config *c = &model->config;
-    const int64_t multiple = model->memory->alignment / (int64_t)lc_dtype_bytes(model->dtype);
-    const struct {
-        const char *name;
-        int64_t width;
-    } widths[] = {
-        {"hidden_size", c->width}, {"intermediate_size", c->mlp}, {"head_dim", c->head_dim}};
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        if (multiple > 1 && widths[i].width % multiple != 0) {
-            return lc_fail_param(err, LC_ERR_UNSUPPORTED, widths[i].name,
-                                 "%s is %lld: on a GPU it must be a multiple of %lld; "
-                                 "lorac.device \"cpu\" takes any",
-                                 widths[i].name, (long long)widths[i].width, (long long)multiple);
-        }
-    }
-    return LC_OK;
 }
 
 lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec,

@@ -120,7 +120,8 @@ static lc_code load(loaded *library, lc_err *err)
             return LC_OK;
         }
         if (code != LC_ERR_NOT_FOUND) {
-            return lc_fail(err, code, "%s", why.message);
+            return lc_fail(err, code, "%s%s", count == 1 ? "LORAC_CUDA_LIBRARY: " : "",
+                           why.message);
         }
         lc_log(LC_LOG_DEBUG, "%s", why.message);
     }
@@ -172,6 +173,12 @@ lc_attention_path lc_attention_path_asked(void)
     lc_err ignored = {.code = LC_OK}; /* opening the device tells it */
     (void)read_attention_path(&path, &ignored);
     return path;
+}
+
+lc_code lc_attention_path_check(lc_err *err)
+{
+    lc_attention_path ignored;
+    return read_attention_path(&ignored, err);
 }
 
 static void warn(const char *text)

@@ -19,6 +19,8 @@ lc_device_kind lc_device_auto(void);
 
 /* What LORAC_ATTENTION asks for; AUTO if it makes no sense. */
 lc_attention_path lc_attention_path_asked(void);
+/* LC_ERR_USAGE: the variable says something else. */
+LC_WARN_UNUSED lc_code lc_attention_path_check(lc_err *err);
 
 /* Opens a device; close it with device->ops->close. */
 LC_WARN_UNUSED lc_code lc_device_open(const lc_device_options *options, lc_device **out,

@@ -50,7 +50,7 @@ cmp "$scratch/a/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_m
 # ---- what the backward pass computes again changes memory alone ----
 sed 's/"lorac": {/"lorac": {"recompute": "all", /' "$scratch/short.json" >"$scratch/again.json"
 "$lorac" train "$scratch/again.json" --out "$scratch/again" >/dev/null 2>"$scratch/err" || fail "recompute"
-grep -q "the backward pass computes gate|up of 0 layers, all but the input of 1 again" "$scratch/again/log.txt" ||
+grep -q "the backward pass computes all but the input of 1 layers again" "$scratch/again/log.txt" ||
     fail "log.txt does not say what is computed again"
 cmp "$scratch/again/adapter/adapter_model.safetensors" "$scratch/b/adapter/adapter_model.safetensors"
 cmp "$scratch/again/results.csv" "$scratch/b/results.csv"

@@ -67,10 +67,9 @@ def write_model(source, out):
 
 
 def write_job(path, **lorac):
-    # With dropout no common beginning is taken once: those batches are our own kernels'.
     job = {"model": os.path.abspath("model"), "training_file": "train.jsonl", "seed": 7,
            "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 2}}},
-           "lorac": {"rank": 8, "dtype": "bf16", "device": "emu", "micro_batch_tokens": 128, "max_seq_len": 96, "dropout": 0.1,
+           "lorac": {"rank": 8, "dtype": "bf16", "device": "emu", "micro_batch_tokens": 128, "max_seq_len": 96,
                      "checkpoint_every_steps": 2, **lorac}}
     with open(path, "w") as file:
         json.dump(job, file)
