@@ -127,7 +127,7 @@ out_has '"vLLM": {"loads": true'
 cat >"$scratch/job.json" <<JSON
 { "model": "$golden/model", "training_file": "$golden/data.safetensors", "seed": 7,
   "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}},
-  "lorac": {"rank": 4, "alpha": 8, "max_seq_len": 64} }
+  "lorac": {"rank": 4, "alpha": 8, "max_seq_len": 64, "recompute": "none"} }
 JSON
 run 0 plan "$scratch/job.json"
 for part in weights adapter activations scratch data process peak "fits: yes" "an epoch (estimate"; do
