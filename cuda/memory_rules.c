@@ -7,7 +7,7 @@
 #define PITCH     64 /* elements: rows begin at multiples of 128 bytes, borders are whole k-tiles */
 #define ALIGNMENT 16 /* bytes that one thread moves at a time */
 
-/* Below this a common beginning saves less than it costs: cuDNN does not serve batches with one. */
+/* cuDNN does not serve batches with a common beginning: a short one is not worth that. A guess. */
 #define LEAST_SHARED 64
 
 /* What matrix products get: cuBLAS recommends 32 MiB on Hopper; small models get by with less. */
@@ -56,14 +56,16 @@ static int64_t rank_of(const lc_lora_parts *parts)
 /* Scratch of the op that needs most. */
 static size_t scratch_bytes(const lc_workspace_extent *e)
 {
+    const int64_t q_width = (int64_t)e->heads * e->head_dim,
+                  qkv_width = q_width + 2 * (int64_t)e->kv_heads * e->head_dim;
     size_t most = lc_cuda_adamw_scratch(e->masters);
     most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->width, &e->o));
     most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->width, &e->down));
-    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, e->qkv_width, &e->qkv));
+    most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, qkv_width, &e->qkv));
     most = max_size(most, lc_cuda_lora_dy_scratch(e->tokens, 2 * e->mlp, &e->gate_up));
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->width, rank_of(&e->qkv)));
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->width, rank_of(&e->gate_up)));
-    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->q_width, rank_of(&e->o)));
+    most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, q_width, rank_of(&e->o)));
     most = max_size(most, lc_cuda_lora_dx_scratch(e->tokens, e->mlp, rank_of(&e->down)));
     if (e->may_use_cudnn && lc_cudnn_takes(e->head_dim)) {
         most = max_size(most, lc_cudnn_scratch(e->tokens, e->heads, e->kv_heads, e->head_dim));
@@ -100,7 +102,6 @@ static int64_t round_rows(int64_t rows, int64_t capacity)
 const lc_memory_rules lc_cuda_memory = {.has_weight_type = true,
                                         .pitch = PITCH,
                                         .alignment = ALIGNMENT,
-                                        .can_share = true,
                                         .least_shared = LEAST_SHARED,
                                         .runs_ahead = true,
                                         .head_rows = 2048,

@@ -56,7 +56,7 @@ struct lc_choice_ops {
      * backend's, or the product has its choice. That the library takes the algorithm shows when
      * the product is made. */
     LC_WARN_UNUSED lc_code (*add)(lc_device *device, const lc_choice *choice, lc_err *err);
-    /* Times all algorithms of a choice's product on random numbers and takes the fastest one. Never
+    /* Times all that can be chosen, on random numbers, and takes the fastest. Never
      * called by a job, nor for attention. Waits for the device. */
     LC_WARN_UNUSED lc_code (*tune)(lc_device *device, int64_t index, const lc_tune_options *options,
                                    lc_tuned *out, lc_err *err);

@@ -43,8 +43,8 @@ typedef struct lc_memory_rules {
     bool has_weight_type; /* activations have the weights' element type; else they are F32 */
     int64_t pitch;        /* strides of activations are multiples of so many elements */
     int64_t alignment;    /* widths of the model are multiples of so many bytes; 1: any */
-    bool can_share;       /* attention knows common beginnings (lc_documents.shared_rows) */
-    int32_t least_shared; /* rows that a common beginning should have to be taken once */
+    int32_t least_shared; /* rows that a common beginning (lc_documents.shared_rows) must have to
+                             stand in a batch once; 0: attention does not know them */
     bool runs_ahead;      /* what is queued runs while the host goes on */
     int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
     /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to
@@ -130,7 +130,6 @@ typedef struct lc_lora_parts {
 struct lc_workspace_extent {
     int64_t tokens; /* rows of a micro-batch */
     int64_t width, mlp;
-    int64_t q_width, qkv_width; /* H*D, (H + 2K)*D */
     int32_t heads, kv_heads, head_dim;
     bool may_use_cudnn; /* the activations are BF16 and LORAC_ATTENTION does not forbid it */
     lc_lora_parts qkv, o, gate_up, down;

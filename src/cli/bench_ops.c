@@ -12,6 +12,7 @@
 #include "lorac/log.h"
 #include "lorac/mem.h"
 #include "ops/backend.h"
+#include "model/layout.h"
 #include "model/weights.h"
 
 #define MAX_TOKENS  (INT64_C(1) << 20)
@@ -563,43 +564,10 @@ static lc_code bench_optimizer(lc_bench *bench, const lc_bench_shape *at, lc_err
 
 /* ---- all of it ---- */
 
-static lc_lora_parts parts_of(const lc_bench_shape *at, lc_group_kind kind)
-{
-    const lc_group_shape shape = lc_group_shape_of(&at->config, &at->spec, 0, kind);
-    lc_lora_parts parts = {.count = 0};
-    lc_module_kind first;
-    int32_t count;
-    lc_group_modules(kind, &first, &count);
-    for (int32_t i = 0; i < count; i++) {
-        const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
-        parts.part[parts.count++] = (lc_lora_part){.row = shape.row_first[module],
-                                                   .out = lc_module_out(&at->config, module),
-                                                   .slot = shape.slot_first[module],
-                                                   .width = at->spec.slots[0][module].r16};
-    }
-    return parts;
-}
-
 static lc_code make_workspace(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
 {
-    const lc_model_config *c = &at->config;
-    const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
-    const lc_workspace_extent extent = {
-        .tokens = at->tokens,
-        .width = c->width,
-        .mlp = c->mlp,
-        .q_width = q,
-        .qkv_width = q + 2 * kv,
-        .heads = c->heads,
-        .kv_heads = c->kv_heads,
-        .head_dim = c->head_dim,
-        .may_use_cudnn = bench->dtype == LC_BF16 && lc_attention_path_asked() != LC_ATTENTION_LORAC,
-        .qkv = parts_of(at, LC_GROUP_QKV),
-        .o = parts_of(at, LC_GROUP_O),
-        .gate_up = parts_of(at, LC_GROUP_GATE_UP),
-        .down = parts_of(at, LC_GROUP_DOWN),
-        .masters = at->spec.master_count,
-        .cache_rows = at->length};
+    const lc_workspace_extent extent =
+        lc_model_workspace(&at->config, &at->spec, bench->dtype, at->tokens, at->length);
     const size_t bytes = bench->device->memory->workspace_bytes(&extent);
     void *memory = NULL;
     if (bytes > 0) {

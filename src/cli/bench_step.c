@@ -169,8 +169,7 @@ static lc_code open_step(lc_step_bench *bench, lc_err *err)
     LC_TRY(lc_sampler_init(&step->sampler, &bench->data, 1, false, documents, &bench->arena, err));
     LC_TRY(lc_packer_init(&step->packer, &bench->data, options->tokens, true, documents,
                           &bench->arena, err));
-    step->packer.shares = lc_model_can_share(&bench->model, true);
-    step->packer.least_shared = bench->model.memory->least_shared;
+    step->packer.least_shared = lc_model_least_shared(&bench->model, true);
     return lc_batch_init(&step->batch, options->tokens, &bench->arena, err);
 }
 

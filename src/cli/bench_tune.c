@@ -170,8 +170,7 @@ static lc_code run_batches(const lc_bench_tune_options *options, lc_tuning_run *
     LC_TRY(lc_packer_init(&packer, &run->dataset, resolved->micro_batch_tokens, run->spec.packing,
                           resolved->batch_size, &run->arena, err));
     LC_TRY(lc_batch_init(&batch, resolved->micro_batch_tokens, &run->arena, err));
-    packer.shares = lc_model_can_share(run->model, true);
-    packer.least_shared = run->model->memory->least_shared;
+    packer.least_shared = lc_model_least_shared(run->model, true);
     const int64_t steps = lc_sampler_steps_per_epoch(&sampler);
     for (int64_t step = 0; step < steps && batches < options->batches; step++) {
         const int64_t *examples = NULL;

@@ -66,8 +66,7 @@ static lc_code measure_loss(lc_eval *eval, const lc_dataset *dataset, int64_t co
     lc_arena_init(&arena, "evaluation");
     LC_TRY_GOTO(lc_packer_init(&packer, dataset, eval->engine.model->tokens, true, PACKER_EXAMPLES,
                                &arena, err));
-    packer.shares = lc_model_can_share(eval->engine.model, false);
-    packer.least_shared = eval->engine.model->memory->least_shared;
+    packer.least_shared = lc_model_least_shared(eval->engine.model, false);
     LC_TRY_GOTO(lc_batch_init(&batch, eval->engine.model->tokens, &arena, err));
     LC_TRY_GOTO(lc_model_clear_sums(eval->engine.model, err));
     for (int64_t first = 0; first < count; first += PACKER_EXAMPLES) {

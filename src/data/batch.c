@@ -326,8 +326,9 @@ static int64_t common_rows(const lc_packer *packer)
 static void measure(lc_packer *packer)
 {
     const int64_t count = packer->example_count;
-    packer->shared = packer->shares && packer->packing && count > 1 ? common_rows(packer) : 0;
-    packer->shared = packer->shared < packer->least_shared ? 0 : packer->shared;
+    const bool shares = packer->least_shared > 0 && packer->packing && count > 1;
+    const int64_t common = shares ? common_rows(packer) : 0;
+    packer->shared = common >= packer->least_shared ? common : 0;
     for (int64_t i = 0; i < count; i++) {
         packer->rows[i] = lc_batch_rows(packer->dataset, packer->examples[i]) - packer->shared;
     }

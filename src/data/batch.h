@@ -74,8 +74,8 @@ typedef struct lc_packer {
     const lc_dataset *dataset; /* borrowed */
     int64_t micro_batch_tokens;
     bool packing;
-    bool shares;              /* false until the owner sets it; needs packing */
-    int32_t least_shared;     /* a shorter beginning stands in each of them */
+    int32_t least_shared;     /* a shorter beginning stands in each of them; 0, until the owner
+                                 sets it: any does. Needs packing */
     int32_t rank, world_size; /* 0 of 1 until the owner sets them */
     int64_t *rows; /* scratch for the largest step, owned by the arena: rows of each example */
     int64_t *bin;  /* bin of each example */

@@ -257,7 +257,8 @@ static lc_code place_backward_scratch(layout *walk)
 }
 
 /* The adapted modules of a group with the widest slots that any layer has for them. */
-static lc_lora_parts widest_parts(const lc_model *model, lc_group_kind kind)
+static lc_lora_parts widest_parts(const lc_model_config *config, const lc_adapter_spec *spec,
+                                  lc_group_kind kind)
 {
     lc_lora_parts parts = {.count = 0};
     lc_module_kind first;
@@ -266,43 +267,46 @@ static lc_lora_parts widest_parts(const lc_model *model, lc_group_kind kind)
     for (int32_t i = 0; i < count; i++) {
         const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
         int32_t width = 0;
-        for (int32_t layer = 0; layer < model->config.layers; layer++) {
-            const int32_t r16 = model->spec.slots[layer][module].r16;
+        for (int32_t layer = 0; layer < config->layers; layer++) {
+            const int32_t r16 = spec->slots[layer][module].r16;
             width = r16 > width ? r16 : width;
         }
         if (width > 0) {
-            parts.part[parts.count++] = (lc_lora_part){
-                .out = lc_module_out(&model->config, module), .slot = slot, .width = width};
+            parts.part[parts.count++] =
+                (lc_lora_part){.out = lc_module_out(config, module), .slot = slot, .width = width};
             slot += width;
         }
     }
     return parts;
 }
 
+lc_workspace_extent lc_model_workspace(const lc_model_config *config, const lc_adapter_spec *spec,
+                                       lc_dtype activation, int64_t tokens, int64_t cache_rows)
+{
+    return (lc_workspace_extent){.tokens = tokens,
+                                 .width = config->width,
+                                 .mlp = config->mlp,
+                                 .heads = config->heads,
+                                 .kv_heads = config->kv_heads,
+                                 .head_dim = config->head_dim,
+                                 .may_use_cudnn = activation == LC_BF16 &&
+                                                  lc_attention_path_asked() != LC_ATTENTION_LORAC,
+                                 .qkv = widest_parts(config, spec, LC_GROUP_QKV),
+                                 .o = widest_parts(config, spec, LC_GROUP_O),
+                                 .gate_up = widest_parts(config, spec, LC_GROUP_GATE_UP),
+                                 .down = widest_parts(config, spec, LC_GROUP_DOWN),
+                                 .masters = spec->master_count,
+                                 .cache_rows = cache_rows};
+}
+
 /* What the device's ops put down on their way. */
 static lc_code place_workspace(layout *walk)
 {
     lc_model *model = walk->model;
-    const lc_model_config *c = &model->config;
-    const int64_t q_width = (int64_t)c->heads * c->head_dim,
-                  kv_width = (int64_t)c->kv_heads * c->head_dim;
-    const lc_workspace_extent extent = {
-        .tokens = model->tokens,
-        .width = c->width,
-        .mlp = c->mlp,
-        .q_width = q_width,
-        .qkv_width = q_width + 2 * kv_width,
-        .heads = c->heads,
-        .kv_heads = c->kv_heads,
-        .head_dim = c->head_dim,
-        .may_use_cudnn =
-            model->activation == LC_BF16 && lc_attention_path_asked() != LC_ATTENTION_LORAC,
-        .qkv = widest_parts(model, LC_GROUP_QKV),
-        .o = widest_parts(model, LC_GROUP_O),
-        .gate_up = widest_parts(model, LC_GROUP_GATE_UP),
-        .down = widest_parts(model, LC_GROUP_DOWN),
-        .masters = model->training ? model->spec.master_count : 0,
-        .cache_rows = model->cache_slots > 0 ? model->cache_rows : 0};
+    lc_workspace_extent extent =
+        lc_model_workspace(&model->config, &model->spec, model->activation, model->tokens,
+                           model->cache_slots > 0 ? model->cache_rows : 0);
+    extent.masters = model->training ? extent.masters : 0;
     model->workspace_bytes = model->memory->workspace_bytes(&extent);
     return place_bytes(walk, LC_PLAN_SCRATCH, "workspace", model->workspace_bytes,
                        &model->workspace);

@@ -24,4 +24,8 @@ typedef enum lc_layer_kept {
 
 lc_layer_kept lc_model_layer_kept(const lc_model *model, int32_t layer);
 
+/* The sizes that a backend's workspace goes by, of training and, with cache_rows, generation. */
+lc_workspace_extent lc_model_workspace(const lc_model_config *config, const lc_adapter_spec *spec,
+                                       lc_dtype activation, int64_t tokens, int64_t cache_rows);
+
 #endif

@@ -355,10 +355,11 @@ static lc_code upload_batch(lc_model *model, const lc_batch *batch, uint32_t see
 
 /* ---- training ---- */
 
-bool lc_model_can_share(const lc_model *model, bool backward)
+int32_t lc_model_least_shared(const lc_model *model, bool backward)
 {
-    return model->memory->can_share && model->config.rope.type != LC_ROPE_DYNAMIC &&
-           !(backward && model->dropout > 0.0f);
+    const bool differs =
+        model->config.rope.type == LC_ROPE_DYNAMIC || (backward && model->dropout > 0.0f);
+    return differs ? 0 : model->memory->least_shared;
 }
 
 lc_code lc_model_clear_sums(lc_model *model, lc_err *err)

@@ -177,9 +177,9 @@ LC_WARN_UNUSED lc_code lc_model_take_results(lc_model *model, lc_results *result
 /* The number of updates that the optimizer's state has seen. */
 LC_WARN_UNUSED lc_code lc_model_set_updates(lc_model *model, int64_t count, lc_err *err);
 
-/* Whether a batch may hold a common beginning once: not where its rows differ by document, as
+/* lc_memory_rules.least_shared, or 0 where the rows of a common beginning differ by document, as
  * dropout and rotary scaling by length make them. */
-bool lc_model_can_share(const lc_model *model, bool backward);
+int32_t lc_model_least_shared(const lc_model *model, bool backward);
 
 /* Generation: rows of several sequences at once. Row n is token ids[n] of sequence slots[n] at
  * positions[n]. Of the rows listed in want (ascending) either the logits are given back, or the

@@ -45,8 +45,7 @@ static lc_code allocate_state(lc_trainer *trainer, lc_err *err)
 /* How a packer works on this rank. */
 static void set_up_packer(const lc_trainer *trainer, lc_packer *packer, bool backward)
 {
-    packer->shares = lc_model_can_share(trainer->model, backward);
-    packer->least_shared = trainer->model->memory->least_shared;
+    packer->least_shared = lc_model_least_shared(trainer->model, backward);
     packer->rank = trainer->step.comm->rank;
     packer->world_size = trainer->step.comm->world_size;
 }

@@ -146,8 +146,6 @@ static void set_workspace(bed *b)
     const lc_workspace_extent extent = {.tokens = b->rows,
                                         .width = 64,
                                         .mlp = 64,
-                                        .q_width = b->q_width,
-                                        .qkv_width = b->ld,
                                         .heads = c->heads,
                                         .kv_heads = c->kv_heads,
                                         .head_dim = c->head_dim,

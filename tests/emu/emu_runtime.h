@@ -109,7 +109,7 @@ struct Runtime {
     std::map<const void *, size_t> dynamic_limits;
     std::vector<size_t> used_bytes; // by device
     emu_memory_use in_use = {};
-    char *guarded_arena = nullptr;  // EMU_GUARD
+    char *guarded_arena = nullptr; // EMU_GUARD
     size_t guarded_bytes = 0;
     std::multimap<size_t, char *> guarded_free;
     int unguarded = 0; // operations that are running

@@ -5,8 +5,7 @@
  */
 #include <math.h>
 
-#include "infer/engine.h"
-#include "infer/generate.h"
+#include "generation.h"
 #include "lorac/mem.h"
 #include "ops/backend.h"
 #include "parity.h"
@@ -16,46 +15,9 @@
 #define LONGEST   48
 #define SLOT_ROWS 80
 
-typedef struct answers {
-    int32_t ids[REQUESTS][LONGEST];
-    int64_t counts[REQUESTS];
-    lc_finish finishes[REQUESTS];
-    int64_t seen, fail_after; /* tokens until on_token fails; 0: never */
-} answers;
-
 static lc_device_kind device_kind(void)
 {
     return getenv("LORAC_TEST_DEVICE") != NULL ? parity_device() : LC_DEVICE_EMU;
-}
-
-static void open_engine(const char *name, lc_device_kind device, int64_t tokens, int64_t slots,
-                        lc_engine *engine)
-{
-    char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
-    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
-    (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
-                   name);
-    const lc_engine_sizes sizes = {.device = device,
-                                   .dtype = "fp32",
-                                   .threads = 2,
-                                   .tokens = tokens,
-                                   .cache_slots = slots,
-                                   .cache_rows = SLOT_ROWS};
-    assert_ok(lc_engine_load(model, adapter, engine, &test_err));
-    assert_ok(lc_engine_start(engine, &sizes, &test_err));
-}
-
-static lc_code keep(void *context, const lc_generated *token, lc_err *err)
-{
-    answers *kept = context;
-    assert_in_range(token->number, 0, REQUESTS - 1);
-    assert_int_equal(kept->finishes[token->number], LC_FINISH_NONE);
-    kept->ids[token->number][kept->counts[token->number]++] = token->id;
-    kept->finishes[token->number] = token->finish;
-    kept->seen++;
-    return kept->fail_after > 0 && kept->seen >= kept->fail_after
-               ? lc_fail(err, LC_ERR_INTERRUPTED, "enough")
-               : LC_OK;
 }
 
 /* Always the same ones, in which no two logits are too close: short and long, greedy and not. */
@@ -85,7 +47,7 @@ static void generate(lc_engine *engine, const lc_generate_request *requests, int
     lc_generator *generator = NULL;
     memset(kept, 0, sizeof *kept);
     assert_ok(lc_generator_open(engine->model, stop_ids, stop_count, &generator, &test_err));
-    assert_ok(lc_generate_all(generator, requests, count, keep, kept, &test_err));
+    assert_ok(lc_generate_all(generator, requests, count, keep_token, kept, &test_err));
     assert_int_equal(lc_generator_active(generator), 0);
     lc_generator_close(generator);
 }
@@ -118,8 +80,8 @@ static void tokens_are_the_cpus(void **state)
         answers expected, found;
         int32_t prompts[REQUESTS][LONGEST];
         lc_generate_request requests[REQUESTS];
-        open_engine(names[n], LC_DEVICE_CPU, slots + 4, slots, &cpu);
-        open_engine(names[n], device_kind(), slots + 4, slots, &device);
+        open_case(names[n], LC_DEVICE_CPU, true, slots + 4, slots, SLOT_ROWS, &cpu);
+        open_case(names[n], device_kind(), true, slots + 4, slots, SLOT_ROWS, &device);
         fill_requests(requests, prompts, cpu.config.vocab);
         generate(&cpu, requests, REQUESTS, NULL, 0, &expected);
         generate(&device, requests, REQUESTS, NULL, 0, &found);
@@ -144,18 +106,18 @@ static void the_listener_can_end_it(void **state)
     answers first, again;
     int32_t prompts[REQUESTS][LONGEST];
     lc_generate_request requests[REQUESTS];
-    open_engine("qwen3", device_kind(), 12, 4, &device);
+    open_case("qwen3", device_kind(), true, 12, 4, SLOT_ROWS, &device);
     fill_requests(requests, prompts, device.config.vocab);
     generate(&device, requests, 4, NULL, 0, &first);
     assert_ok(lc_generator_open(device.model, NULL, 0, &generator, &test_err));
     for (int64_t after = 1; after < first.seen; after += 5) {
         memset(&again, 0, sizeof again);
         again.fail_after = after;
-        assert_fails(lc_generate_all(generator, requests, 4, keep, &again, &test_err),
+        assert_fails(lc_generate_all(generator, requests, 4, keep_token, &again, &test_err),
                      LC_ERR_INTERRUPTED, "enough");
         assert_int_equal(lc_generator_free_slots(generator), 4);
         memset(&again, 0, sizeof again);
-        assert_ok(lc_generate_all(generator, requests, 4, keep, &again, &test_err));
+        assert_ok(lc_generate_all(generator, requests, 4, keep_token, &again, &test_err));
         assert_memory_equal(again.ids, first.ids, sizeof first.ids);
     }
     lc_generator_close(generator);
@@ -170,7 +132,7 @@ static void damaged_weights_are_noticed(void **state)
     answers kept;
     int32_t prompts[REQUESTS][LONGEST];
     lc_generate_request requests[REQUESTS];
-    open_engine("qwen2", device_kind(), 12, 4, &device);
+    open_case("qwen2", device_kind(), true, 12, 4, SLOT_ROWS, &device);
     fill_requests(requests, prompts, device.config.vocab);
     const int64_t count = device.model->spec.master_count;
     float *masters = lc_calloc((size_t)count, sizeof *masters);
@@ -181,11 +143,11 @@ static void damaged_weights_are_noticed(void **state)
     assert_ok(lc_model_set_masters(device.model, masters, &test_err));
     memset(&kept, 0, sizeof kept);
     assert_ok(lc_generator_open(device.model, NULL, 0, &generator, &test_err));
-    assert_fails(lc_generate_all(generator, requests, 4, keep, &kept, &test_err), LC_ERR_NUMERIC,
-                 "logits that are not finite at position 1");
+    assert_fails(lc_generate_all(generator, requests, 4, keep_token, &kept, &test_err),
+                 LC_ERR_NUMERIC, "logits that are not finite at position 1");
     memset(masters, 0, (size_t)count * sizeof *masters);
     assert_ok(lc_model_set_masters(device.model, masters, &test_err));
-    assert_ok(lc_generate_all(generator, requests, 4, keep, &kept, &test_err));
+    assert_ok(lc_generate_all(generator, requests, 4, keep_token, &kept, &test_err));
     lc_generator_close(generator);
     lc_engine_close(&device);
     lc_free(masters);

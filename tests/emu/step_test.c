@@ -255,7 +255,7 @@ static void train_one_by_one(random_run *run, const lc_dataset *data, history *t
                               &run->arena, &test_err));
     assert_ok(lc_packer_init(&step.packer, data, ROWS, how.packing, how.batch_size, &run->arena,
                              &test_err));
-    step.packer.shares = lc_model_can_share(&run->model, true);
+    step.packer.least_shared = lc_model_least_shared(&run->model, true);
     assert_ok(lc_batch_init(&step.batch, ROWS, &run->arena, &test_err));
     for (to->count = 0; to->count < STEPS; to->count++) {
         assert_ok(lc_step_run(&step, to->count, false, &test_err));

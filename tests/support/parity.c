@@ -131,7 +131,7 @@ static lc_code add_gradients(parity_run *run, const parity_step *step, lc_arena 
     LC_TRY(lc_batch_init(&batch, run->options.tokens, arena, err));
     LC_TRY(lc_packer_init(&packer, &run->dataset, run->options.tokens, step->packing, count, arena,
                           err));
-    packer.shares = step->shares && lc_model_can_share(&run->model, true);
+    packer.least_shared = step->shares && lc_model_least_shared(&run->model, true) > 0 ? 1 : 0;
     lc_packer_begin(&packer, examples, count);
     int64_t next = 0;
     while (next_batch(run, step, &packer, &next, &batch)) {

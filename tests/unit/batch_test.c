@@ -134,7 +134,7 @@ static void every_example_once_per_epoch(void **state)
         make_world(&w, examples, test_int(1, 40));
         const int64_t batch_size = test_int(1, 70), capacity = w.dataset.longest + test_int(0, 90);
         const bool packing = test_int(0, 3) > 0, shuffle = test_int(0, 1) == 1;
-        const bool shares = test_int(0, 1) == 1;
+        const int32_t least_shared = (int32_t)test_int(0, 4); /* the examples share 0 to a few */
         lc_sampler sampler;
         lc_packer packer;
         lc_batch batch;
@@ -143,7 +143,7 @@ static void every_example_once_per_epoch(void **state)
         assert_ok(lc_packer_init(&packer, &w.dataset, capacity, packing, batch_size, &w.arena,
                                  &test_err));
         assert_ok(lc_batch_init(&batch, capacity, &w.arena, &test_err));
-        packer.shares = shares;
+        packer.least_shared = least_shared;
         const int64_t steps = lc_sampler_steps_per_epoch(&sampler);
         assert_int_equal(steps, (examples + batch_size - 1) / batch_size);
         for (int64_t epoch = 0; epoch < 2; epoch++) {
@@ -154,8 +154,8 @@ static void every_example_once_per_epoch(void **state)
                 lc_sampler_step(&sampler, step, &list, &count);
                 assert_in_range(count, 1, batch_size);
                 lc_packer_begin(&packer, list, count);
-                const int64_t common =
-                    packing && shares ? plain_common(&w.dataset, list, count) : 0;
+                const int64_t all = packing ? plain_common(&w.dataset, list, count) : 0;
+                const int64_t common = least_shared > 0 && all >= least_shared ? all : 0;
                 while (lc_packer_next(&packer, &batch)) {
                     assert_int_equal(batch.shared_rows, common);
                     check_batch(&batch, &w.dataset, capacity, seen);

@@ -9,52 +9,12 @@
 #include <math.h>
 
 #include "base/file.h"
-#include "infer/engine.h"
-#include "infer/generate.h"
+#include "generation.h"
 #include "lorac/mem.h"
 
 #define MAX_REQUESTS 16
 #define MAX_LENGTH   40
 #define CLOSE        1e-4f /* logits of two orders of summation */
-
-typedef struct answers {
-    int32_t ids[MAX_REQUESTS][MAX_LENGTH];
-    int64_t counts[MAX_REQUESTS];
-    lc_finish finishes[MAX_REQUESTS];
-    int64_t fail_after; /* tokens until on_token fails; 0: never */
-    int64_t seen;
-} answers;
-
-static void open_engine(const char *name, bool adapted, int64_t tokens, int64_t slots, int64_t rows,
-                        lc_engine *engine)
-{
-    char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
-    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
-    (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/%s/adapter", LC_SOURCE_DIR,
-                   name);
-    const lc_engine_sizes sizes = {.device = LC_DEVICE_CPU,
-                                   .dtype = "fp32",
-                                   .threads = 2,
-                                   .tokens = tokens,
-                                   .cache_slots = slots,
-                                   .cache_rows = rows};
-    assert_ok(lc_engine_load(model, adapted ? adapter : NULL, engine, &test_err));
-    assert_ok(lc_engine_start(engine, &sizes, &test_err));
-}
-
-static lc_code keep(void *context, const lc_generated *token, lc_err *err)
-{
-    answers *kept = context;
-    assert_in_range(token->number, 0, MAX_REQUESTS - 1);
-    assert_int_equal(kept->finishes[token->number],
-                     LC_FINISH_NONE); /* nothing comes after the end */
-    kept->ids[token->number][kept->counts[token->number]++] = token->id;
-    kept->finishes[token->number] = token->finish;
-    kept->seen++;
-    return kept->fail_after > 0 && kept->seen >= kept->fail_after
-               ? lc_fail(err, LC_ERR_INTERRUPTED, "enough")
-               : LC_OK;
-}
 
 /* Logits after `count` ids, in one pass of a model with room for them. Free with lc_free. */
 static float *logits_after(lc_engine *engine, const int32_t *ids, int32_t count)
@@ -119,8 +79,9 @@ static void batched_answers_are_those_of_whole_passes(void **state)
         answers kept = {.seen = 0};
         int32_t prompts[MAX_REQUESTS][MAX_LENGTH];
         lc_generate_request requests[MAX_REQUESTS];
-        open_engine(names[n], n % 2 == 0, tokens, slots, 2 * MAX_LENGTH, &engine);
-        open_engine(names[n], n % 2 == 0, 2 * MAX_LENGTH, 1, 2 * MAX_LENGTH, &reference);
+        open_case(names[n], LC_DEVICE_CPU, n % 2 == 0, tokens, slots, 2 * MAX_LENGTH, &engine);
+        open_case(names[n], LC_DEVICE_CPU, n % 2 == 0, 2 * MAX_LENGTH, 1, 2 * MAX_LENGTH,
+                  &reference);
         assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
         memset(requests, 0, sizeof requests);
         for (int r = 0; r < MAX_REQUESTS; r++) {
@@ -131,7 +92,7 @@ static void batched_answers_are_those_of_whole_passes(void **state)
             requests[r].sampling.top_p = 1.0;
             fill_prompt(prompts[r], requests[r].prompt_count, engine.config.vocab);
         }
-        assert_ok(lc_generate_all(generator, requests, MAX_REQUESTS, keep, &kept, &test_err));
+        assert_ok(lc_generate_all(generator, requests, MAX_REQUESTS, keep_token, &kept, &test_err));
         assert_int_equal(lc_generator_active(generator), 0);
         for (int r = 0; r < MAX_REQUESTS; r++) {
             assert_int_equal(kept.counts[r], requests[r].max_tokens);
@@ -155,8 +116,8 @@ static void a_cache_is_reused_only_where_it_holds(void **state)
         lc_generator *generator = NULL;
         int32_t prompt[2 * MAX_LENGTH];
         int64_t count = 3;
-        open_engine(names[n], true, 64, 2, 64, &engine);
-        open_engine(names[n], true, 64, 1, 64, &reference);
+        open_case(names[n], LC_DEVICE_CPU, true, 64, 2, 64, &engine);
+        open_case(names[n], LC_DEVICE_CPU, true, 64, 1, 64, &reference);
         assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
         fill_prompt(prompt, MAX_LENGTH, engine.config.vocab);
         for (int turn = 0; turn < 12; turn++) {
@@ -165,7 +126,7 @@ static void a_cache_is_reused_only_where_it_holds(void **state)
                                                  .prompt_count = count,
                                                  .max_tokens = 1,
                                                  .sampling = {.top_p = 1.0}};
-            assert_ok(lc_generate_all(generator, &request, 1, keep, &kept, &test_err));
+            assert_ok(lc_generate_all(generator, &request, 1, keep_token, &kept, &test_err));
             check_greedy(&reference, &request, &kept);
             if (turn % 3 == 2) { /* another beginning */
                 count = test_int(1, 9);
@@ -188,12 +149,12 @@ static void stop_ids_end_a_sequence(void **state)
     lc_generator *generator = NULL;
     answers free_run = {.seen = 0}, stopped = {.seen = 0};
     int32_t prompt[5];
-    open_engine("llama-default", true, 8, 1, 64, &engine);
+    open_case("llama-default", LC_DEVICE_CPU, true, 8, 1, 64, &engine);
     fill_prompt(prompt, 5, engine.config.vocab);
     const lc_generate_request request = {
         .prompt = prompt, .prompt_count = 5, .max_tokens = 20, .sampling = {.top_p = 1.0}};
     assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
-    assert_ok(lc_generate_all(generator, &request, 1, keep, &free_run, &test_err));
+    assert_ok(lc_generate_all(generator, &request, 1, keep_token, &free_run, &test_err));
     lc_generator_close(generator);
     assert_int_equal(free_run.counts[0], 20);
 
@@ -205,7 +166,7 @@ static void stop_ids_end_a_sequence(void **state)
         first++;
     }
     assert_ok(lc_generator_open(engine.model, stop_ids, 2, &generator, &test_err));
-    assert_ok(lc_generate_all(generator, &request, 1, keep, &stopped, &test_err));
+    assert_ok(lc_generate_all(generator, &request, 1, keep_token, &stopped, &test_err));
     assert_int_equal(stopped.counts[0], first + 1);
     assert_int_equal(stopped.finishes[0], LC_FINISH_STOP);
     assert_memory_equal(stopped.ids[0], free_run.ids[0], (size_t)(first + 1) * sizeof(int32_t));
@@ -220,14 +181,14 @@ static void the_context_ends_a_sequence(void **state)
     lc_engine engine;
     lc_generator *generator = NULL;
     int32_t prompt[ROWS];
-    open_engine("llama-default", false, 4, 1, ROWS, &engine);
+    open_case("llama-default", LC_DEVICE_CPU, false, 4, 1, ROWS, &engine);
     fill_prompt(prompt, ROWS, engine.config.vocab);
     assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
     lc_generate_request request = {
         .prompt = prompt, .max_tokens = INT64_MAX, .sampling = {.top_p = 1.0}};
     for (request.prompt_count = 1; request.prompt_count < ROWS; request.prompt_count++) {
         answers kept = {.seen = 0};
-        assert_ok(lc_generate_all(generator, &request, 1, keep, &kept, &test_err));
+        assert_ok(lc_generate_all(generator, &request, 1, keep_token, &kept, &test_err));
         assert_int_equal(kept.counts[0], ROWS - request.prompt_count);
         assert_int_equal(kept.finishes[0], LC_FINISH_LENGTH);
     }
@@ -243,7 +204,7 @@ static void bad_requests_are_refused(void **state)
     lc_engine engine;
     lc_generator *generator = NULL;
     int32_t prompt[2] = {0, 0};
-    open_engine("llama-default", false, 4, 1, 8, &engine);
+    open_case("llama-default", LC_DEVICE_CPU, false, 4, 1, 8, &engine);
     assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
     lc_generate_request request = {
         .prompt = prompt, .prompt_count = 0, .max_tokens = 2, .sampling = {.top_p = 1.0}};
@@ -285,7 +246,7 @@ static void the_listener_can_end_it(void **state)
     lc_engine engine;
     lc_generator *generator = NULL;
     int32_t prompt[3] = {1, 2, 3};
-    open_engine("llama-default", false, 4, 2, 32, &engine);
+    open_case("llama-default", LC_DEVICE_CPU, false, 4, 2, 32, &engine);
     assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
     const lc_generate_request requests[2] = {{.number = 0,
                                               .prompt = prompt,
@@ -298,11 +259,11 @@ static void the_listener_can_end_it(void **state)
                                               .max_tokens = 9,
                                               .sampling = {.top_p = 1.0}}};
     answers first = {.fail_after = 5}, again = {.seen = 0};
-    assert_fails(lc_generate_all(generator, requests, 2, keep, &first, &test_err),
+    assert_fails(lc_generate_all(generator, requests, 2, keep_token, &first, &test_err),
                  LC_ERR_INTERRUPTED, "enough");
     assert_int_equal(first.seen, 5);
     assert_int_equal(lc_generator_active(generator), 0);
-    assert_ok(lc_generate_all(generator, requests, 2, keep, &again, &test_err));
+    assert_ok(lc_generate_all(generator, requests, 2, keep_token, &again, &test_err));
     assert_int_equal(again.counts[0] + again.counts[1], 18);
     assert_memory_equal(again.ids[0], first.ids[0], (size_t)first.counts[0] * sizeof(int32_t));
     lc_generator_close(generator);
@@ -315,7 +276,7 @@ static void sampled_answers_repeat_with_their_seed(void **state)
     lc_engine engine;
     lc_generator *generator = NULL;
     int32_t prompt[4];
-    open_engine("qwen2", true, 16, 3, 48, &engine);
+    open_case("qwen2", LC_DEVICE_CPU, true, 16, 3, 48, &engine);
     fill_prompt(prompt, 4, engine.config.vocab);
     assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
     lc_generate_request requests[3];
@@ -331,10 +292,10 @@ static void sampled_answers_repeat_with_their_seed(void **state)
         requests[r].stream = r == 2 ? 1 : 0; /* 0 and 1 draw alike, 2 by itself */
     }
     answers together = {.seen = 0}, alone = {.seen = 0};
-    assert_ok(lc_generate_all(generator, requests, 3, keep, &together, &test_err));
+    assert_ok(lc_generate_all(generator, requests, 3, keep_token, &together, &test_err));
     assert_memory_equal(together.ids[0], together.ids[1], 24 * sizeof(int32_t));
     assert_memory_not_equal(together.ids[0], together.ids[2], 24 * sizeof(int32_t));
-    assert_ok(lc_generate_all(generator, &requests[2], 1, keep, &alone, &test_err));
+    assert_ok(lc_generate_all(generator, &requests[2], 1, keep_token, &alone, &test_err));
     assert_memory_equal(alone.ids[2], together.ids[2], 24 * sizeof(int32_t));
     lc_generator_close(generator);
     lc_engine_close(&engine);

@@ -45,7 +45,6 @@ static int64_t same_rows(int64_t rows, int64_t capacity)
 
 const lc_memory_rules lc_cpu_memory = {.pitch = 16,
                                        .alignment = 1,
-                                       .can_share = true,
                                        .least_shared = 1,
                                        .head_rows = 256,
                                        .round_rows = same_rows,

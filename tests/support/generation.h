@@ -1,0 +1,26 @@
+/* What the tests of generation share, on the CPU and on the emulated GPU: an engine on a golden
+ * case, and the tokens that a generator hands out. */
+#ifndef TESTS_SUPPORT_GENERATION_H
+#define TESTS_SUPPORT_GENERATION_H
+
+#include "infer/engine.h"
+#include "infer/generate.h"
+
+#define MOST_ANSWERS   16
+#define LONGEST_ANSWER 48
+
+typedef struct answers {
+    int32_t ids[MOST_ANSWERS][LONGEST_ANSWER];
+    int64_t counts[MOST_ANSWERS];
+    lc_finish finishes[MOST_ANSWERS];
+    int64_t seen, fail_after; /* tokens until keep_token fails; 0: never */
+} answers;
+
+/* fp32, two threads, the case's adapter or none. */
+void open_case(const char *name, lc_device_kind device, bool adapted, int64_t tokens, int64_t slots,
+               int64_t rows, lc_engine *engine);
+
+/* lc_generated_fn: context is the answers, in which nothing may come after an end. */
+lc_code keep_token(void *context, const lc_generated *token, lc_err *err);
+
+#endif
