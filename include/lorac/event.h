@@ -35,18 +35,25 @@ typedef struct lc_progress {
     int64_t nonfinite_steps; /* steps skipped so far */
 } lc_progress;
 
+/* How far a data file has been read and tokenized. */
+typedef struct lc_preparation {
+    const char *name; /* "training" or "validation" */
+    int64_t done_bytes, total_bytes;
+} lc_preparation;
+
 typedef struct lc_event {
-    const char *id;              /* "ftevent-" + 32 hex */
-    int64_t created_at;          /* unix seconds */
-    const char *level;           /* "info", "warn", "error" */
-    const char *type;            /* "message" or "metrics"; "progress" see lc_event_fn */
-    const char *message;         /* borrowed, valid during the callback */
-    const lc_metrics *metrics;   /* for types "metrics" and "progress", else NULL */
-    const lc_progress *progress; /* for type "progress", else NULL */
+    const char *id;      /* "ftevent-" + 32 hex */
+    int64_t created_at;  /* unix seconds */
+    const char *level;   /* "info", "warn", "error" */
+    const char *type;    /* "message" or "metrics"; "progress", "preparation" see lc_event_fn */
+    const char *message; /* borrowed, valid during the callback */
+    const lc_metrics *metrics;         /* for types "metrics" and "progress", else NULL */
+    const lc_progress *progress;       /* for type "progress", else NULL */
+    const lc_preparation *preparation; /* for type "preparation", else NULL */
 } lc_event;
 
-/* Called from the thread that runs the job. Every step also gives a call with type "progress",
- * which is not written to events.jsonl. */
+/* Called from the thread that runs the job. Every step also gives a call with type "progress", and
+ * long tokenizing some with type "preparation"; those are not written to events.jsonl. */
 typedef void (*lc_event_fn)(void *context, const lc_event *event);
 
 #ifdef __cplusplus

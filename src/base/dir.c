@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/io.h"
+#include "base/params.h"
 #include "lorac/mem.h"
 
 #define DIR_MODE     0777
@@ -63,6 +64,31 @@ lc_code lc_path_parent(const char *path, char *out, lc_err *err)
     memcpy(out, length > 0 ? path : ".", length > 0 ? length : 1);
     out[length > 0 ? length : 1] = '\0';
     return LC_OK;
+}
+
+lc_code lc_cache_place(const char *given, const char *folder, bool *is_named, char *path,
+                       lc_err *err)
+{
+    char place[LC_MAX_PATH_BYTES];
+    const char *root = lc_param_text(LC_PARAM_CACHE_HOME);
+    path[0] = '\0';
+    *is_named = given != NULL && given[0] != '\0' && strcmp(given, "off") != 0;
+    if (given != NULL && given[0] != '\0') {
+        if (strlen(given) >= LC_MAX_PATH_BYTES) {
+            return fail_path_long(given, err);
+        }
+        memcpy(path, given, *is_named ? strlen(given) + 1 : 0);
+        return LC_OK;
+    }
+    if (root != NULL && root[0] == '/') { /* a relative one is void, says its specification */
+        return lc_path_join(root, folder, path, err);
+    }
+    root = lc_param_text(LC_PARAM_HOME);
+    if (root == NULL || root[0] != '/') {
+        return LC_OK;
+    }
+    LC_TRY(lc_path_join(root, ".cache", place, err));
+    return lc_path_join(place, folder, path, err);
 }
 
 bool lc_path_exists(const char *path)

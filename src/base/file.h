@@ -18,6 +18,12 @@ LC_WARN_UNUSED lc_code lc_path_join(const char *dir, const char *name, char *out
 bool lc_path_exists(const char *path);
 bool lc_path_is_dir(const char *path);
 
+/* A place of the user's own for what can be made again: `given` (the value of a variable) where it
+ * says one; else `folder` in XDG_CACHE_HOME or in HOME's .cache. Empty: nowhere, or given is "off".
+ * *is_named: it was given. */
+LC_WARN_UNUSED lc_code lc_cache_place(const char *given, const char *folder, bool *is_named,
+                                      char *path, lc_err *err);
+
 /* Whole file into lc_malloc memory, one extra NUL behind. Larger than max_bytes is an error. */
 LC_WARN_UNUSED lc_code lc_file_read(const char *path, size_t max_bytes, char **data, size_t *bytes,
                                     lc_err *err);

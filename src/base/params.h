@@ -18,6 +18,7 @@ typedef enum lc_param_id {
     LC_PARAM_CUDA_LIBRARY, /* LORAC_CUDA_LIBRARY: file of the CUDA backend */
     LC_PARAM_ATTENTION,    /* LORAC_ATTENTION: auto, lorac, cudnn */
     LC_PARAM_TUNING,       /* LORAC_TUNING: file of the tuning table, or "off" */
+    LC_PARAM_DATASETS,     /* LORAC_DATASETS: folder of tokenized data sets, or "off" */
     LC_PARAM_CACHE_HOME,   /* XDG_CACHE_HOME: where caches lie */
     LC_PARAM_HOME,         /* HOME: .cache in it, without the former */
     LC_PARAM_COMM_TIMEOUT, /* LORAC_COMM_TIMEOUT: seconds that ranks wait for each other */

@@ -127,8 +127,10 @@ static lc_code read_data(const lc_bench_tune_options *options, lc_tuning_run *ru
     const int64_t context = run->config.max_position;
     const int64_t max_tokens = run->spec.max_seq_len < context ? run->spec.max_seq_len : context;
     if (options->job_file != NULL) {
-        LC_TRY(lc_dataset_load(run->spec.training_file, "Training file", run->spec.model,
-                               run->config.vocab, max_tokens, &run->dataset, err));
+        const lc_dataset_reading reading = {
+            .what = "Training file", .max_tokens = max_tokens, .use_cache = true};
+        LC_TRY(lc_dataset_load(run->spec.training_file, &reading, run->spec.model,
+                               run->config.vocab, &run->dataset, err));
         return resolve(run, err);
     }
     lc_arena_init(&run->dataset.arena, "random tokens");

@@ -28,8 +28,8 @@ static lc_code read_data(lc_job_plan *job, const char *path, const char *what, i
         return LC_OK;
     }
     memset(&dataset, 0, sizeof dataset);
-    LC_TRY(
-        lc_dataset_load(path, what, job->spec.model, job->config.vocab, max_tokens, &dataset, err));
+    const lc_dataset_reading reading = {.what = what, .max_tokens = max_tokens, .use_cache = true};
+    LC_TRY(lc_dataset_load(path, &reading, job->spec.model, job->config.vocab, &dataset, err));
     *extent = lc_data_extent_of(&dataset);
     if (dataset.longest > job->extent.longest) {
         job->extent.longest = dataset.longest;

@@ -149,16 +149,16 @@ static void format_line(const lc_progress_view *view, const lc_progress *progres
                    lc_format_duration(progress->eta_seconds, eta));
 }
 
-static void draw_bar(lc_progress_view *view, const lc_progress *progress)
+/* A bar of which done/total is filled, where there is room, and the line behind it. */
+static void draw_bar(lc_progress_view *view, const char *line, int64_t done, int64_t total)
 {
-    char line[MAX_LINE], bar[MAX_BAR + 1];
-    format_line(view, progress, line, sizeof line);
+    char bar[MAX_BAR + 1];
     const int room = view->columns - 1;
     int width = room - (int)strlen(line) - 4;
     width = width > MAX_BAR ? MAX_BAR : width;
     clear_bar(view);
-    if (width >= MIN_BAR && progress->total_steps > 0) {
-        const int64_t filled = progress->step * width / progress->total_steps;
+    if (width >= MIN_BAR && total > 0) {
+        const int filled = (int)((double)done / (double)total * width);
         for (int i = 0; i < width; i++) {
             bar[i] = i < filled ? '=' : ' ';
         }
@@ -170,6 +170,32 @@ static void draw_bar(lc_progress_view *view, const lc_progress *progress)
     }
     view->is_bar_visible = true;
     (void)fflush(view->out);
+}
+
+/* A bar that is redrawn, or now and then a line. */
+static void show_line(lc_progress_view *view, const char *line, int64_t done, int64_t total)
+{
+    view->last_drawn = lc_monotonic_seconds();
+    if (view->style == LC_PROGRESS_BAR) {
+        draw_bar(view, line, done, total);
+        return;
+    }
+    fprintf(view->out, "%s\n", line);
+    (void)fflush(view->out);
+}
+
+/* The last one is left to the message that the file is done. */
+static void show_preparation(lc_progress_view *view, const lc_preparation *preparation)
+{
+    char line[MAX_LINE];
+    const int64_t done = preparation->done_bytes, total = preparation->total_bytes;
+    const double pause = view->style == LC_PROGRESS_BAR ? REDRAW_SECONDS : LINE_SECONDS;
+    if (lc_monotonic_seconds() - view->last_drawn < pause || done >= total) {
+        return;
+    }
+    (void)snprintf(line, sizeof line, "tokenizing the %s file  %3.0f %% of %.1f MB",
+                   preparation->name, 100.0 * (double)done / (double)total, (double)total / 1e6);
+    show_line(view, line, done, total);
 }
 
 static bool has_validation(const lc_event *event)
@@ -189,15 +215,9 @@ static void show_step(lc_progress_view *view, const lc_event *event)
     if (!is_due) {
         return;
     }
-    view->last_drawn = now;
-    if (view->style == LC_PROGRESS_BAR) {
-        draw_bar(view, progress);
-        return;
-    }
     char line[MAX_LINE];
     format_line(view, progress, line, sizeof line);
-    fprintf(view->out, "%s\n", line);
-    (void)fflush(view->out);
+    show_line(view, line, progress->step, progress->total_steps);
 }
 
 static void show_message(lc_progress_view *view, const lc_event *event)
@@ -218,7 +238,11 @@ void lc_progress_show(void *context, const lc_event *event)
         view->metrics = *event->metrics;
         view->has_metrics = true;
     }
-    if (view->style == LC_PROGRESS_JSON) {
+    if (event->preparation != NULL) {
+        if (view->style != LC_PROGRESS_JSON) { /* neither an event nor a step */
+            show_preparation(view, event->preparation);
+        }
+    } else if (view->style == LC_PROGRESS_JSON) {
         show_json(view, event);
     } else if (event->progress != NULL) {
         show_step(view, event);

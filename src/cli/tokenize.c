@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "data/dataset.h"
 #include "model/config.h"
 
@@ -53,22 +54,40 @@ static lc_code report(const lc_dataset *dataset, const char *out, bool json, lc_
     return lc_print_text(&text, err);
 }
 
+/* A bar on a terminal only: what a script reads are the counts. */
+static bool on_progress(void *context, int64_t done_bytes, int64_t total_bytes)
+{
+    lc_progress_view *view = context;
+    const lc_preparation preparation = {"training", done_bytes, total_bytes};
+    const lc_event event = {.preparation = &preparation};
+    if (view->style == LC_PROGRESS_BAR) {
+        lc_progress_show(view, &event);
+    }
+    return true;
+}
+
 static lc_code tokenize(const char *file, const char *model_dir, const char *out,
                         int64_t max_tokens, lc_dataset *dataset, lc_err *err)
 {
     lc_code code;
     lc_tokenizer *tokenizer = NULL;
     lc_chat_template *chat_template = NULL;
+    lc_progress_view view;
+    lc_progress_init(&view, stderr, false);
+    const lc_dataset_reading reading = {.what = "Training file",
+                                        .max_tokens = max_tokens,
+                                        .on_progress = on_progress,
+                                        .context = &view};
     LC_TRY(check_out(out, err));
     LC_TRY(lc_tokenizer_load(model_dir, &tokenizer, err));
     LC_TRY_GOTO(lc_chat_template_load(model_dir, &chat_template, err));
-    LC_TRY_GOTO(lc_dataset_load_jsonl(file, "Training file", tokenizer, chat_template, max_tokens,
-                                      dataset, err));
-    code = lc_dataset_save(dataset, out, lc_tokenizer_sha256(tokenizer), err);
+    LC_TRY_GOTO(lc_dataset_load_jsonl(file, &reading, tokenizer, chat_template, dataset, err));
+    code = lc_dataset_save(dataset, out, lc_tokenizer_sha256(tokenizer), NULL, err);
     if (code != LC_OK) {
         lc_dataset_release(dataset);
     }
 fail:
+    lc_progress_finish(&view);
     if (chat_template != NULL) {
         lc_chat_template_free(chat_template);
     }

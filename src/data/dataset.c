@@ -6,8 +6,10 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "data/dataset_cache.h"
 #include "data/dataset_internal.h"
 #include "data/safetensors.h"
 
@@ -213,11 +215,34 @@ static bool has_suffix(const char *text, const char *suffix)
     return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
-lc_code lc_dataset_load(const char *path, const char *what, const char *model_dir,
-                        int64_t vocab_size, int64_t max_tokens, lc_dataset *out, lc_err *err)
+/* From the text; or, when nothing has changed since, from the cache. */
+static lc_code load_text(const char *path, const lc_dataset_reading *reading, int64_t vocab_size,
+                         const lc_tokenizer *tokenizer, const lc_chat_template *chat_template,
+                         lc_dataset *out, lc_err *err)
+{
+    lc_dataset_origin origin = {.max_tokens = reading->max_tokens};
+    bool found = false;
+    if (!reading->use_cache) {
+        return lc_dataset_load_jsonl(path, reading, tokenizer, chat_template, out, err);
+    }
+    memcpy(origin.tokenizer_sha256, lc_tokenizer_sha256(tokenizer), 32);
+    memcpy(origin.template_sha256, lc_chat_template_sha256(chat_template), 32);
+    LC_TRY(lc_sha256_file(path, origin.file_sha256, NULL, err));
+    lc_dataset_cache_find(&origin, vocab_size, out, &found);
+    if (found) {
+        return LC_OK;
+    }
+    LC_TRY(lc_dataset_load_jsonl(path, reading, tokenizer, chat_template, out, err));
+    memcpy(origin.file_sha256, out->sha256, 32); /* of what was read this time */
+    lc_dataset_cache_keep(&origin, out);
+    return LC_OK;
+}
+
+lc_code lc_dataset_load(const char *path, const lc_dataset_reading *reading, const char *model_dir,
+                        int64_t vocab_size, lc_dataset *out, lc_err *err)
 {
     if (has_suffix(path, ".safetensors")) {
-        return lc_dataset_load_tokenized(path, vocab_size, max_tokens, out, err);
+        return lc_dataset_load_tokenized(path, vocab_size, reading->max_tokens, out, err);
     }
     *out = (lc_dataset){0};
     lc_tokenizer *tokenizer = NULL;
@@ -229,7 +254,7 @@ lc_code lc_dataset_load(const char *path, const char *what, const char *model_di
     if (code != LC_OK) {
         (void)lc_err_param(err, "model"); /* what is wrong is not in the data */
     } else {
-        code = lc_dataset_load_jsonl(path, what, tokenizer, chat_template, max_tokens, out, err);
+        code = load_text(path, reading, vocab_size, tokenizer, chat_template, out, err);
     }
     lc_chat_template_free(chat_template);
     lc_tokenizer_free(tokenizer);
@@ -239,21 +264,25 @@ lc_code lc_dataset_load(const char *path, const char *what, const char *model_di
 /* ---- writing ---- */
 
 lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
-                        const uint8_t tokenizer_sha256[32], lc_err *err)
+                        const uint8_t tokenizer_sha256[32], uint8_t sha256[32], lc_err *err)
 {
-    char tokenizer_hex[65] = "", source_hex[65];
+    char tokenizer_hex[65] = "", source_hex[65], examples[24], tokens[24];
     if (tokenizer_sha256 != NULL) {
         lc_hex(tokenizer_sha256, 32, tokenizer_hex);
     }
     lc_hex(dataset->sha256, 32, source_hex);
+    (void)snprintf(examples, sizeof examples, "%" PRId64, dataset->truncated_count);
+    (void)snprintf(tokens, sizeof tokens, "%" PRId64, dataset->truncated_tokens);
     const lc_metadata metadata[] = {{"format", "lorac-tokenized-1"},
                                     {"source_sha256", source_hex},
+                                    {"truncated_examples", examples},
+                                    {"truncated_tokens", tokens},
                                     {"tokenizer_sha256", tokenizer_hex}};
     const lc_tensor_out tensors[] = {
         {"input_ids", LC_I32, 1, {dataset->token_count}, dataset->input_ids},
         {"loss_weights", LC_F32, 1, {dataset->token_count}, dataset->loss_weights},
         {"offsets", LC_I64, 1, {dataset->example_count + 1}, dataset->offsets},
     };
-    return lc_safetensors_write(path, tensors, 3, metadata, tokenizer_sha256 != NULL ? 3 : 2, NULL,
-                                NULL, err);
+    return lc_safetensors_write(path, tensors, 3, metadata, tokenizer_sha256 != NULL ? 5 : 4,
+                                sha256, NULL, err);
 }

@@ -39,14 +39,25 @@ void lc_dataset_release(lc_dataset *dataset);
 void lc_dataset_totals(const lc_dataset *dataset, const int64_t *examples, int64_t count,
                        int64_t *tokens, double *weight);
 
-/* Chat JSONL. Errors carry the line: broken JSON, unknown role, weight not 0/1, no trained token
- * left, fewer than LC_MIN_JSONL_EXAMPLES rows ("Training file has 7 example(s), but must have at
- * least 10 examples"; `what` is "Training file" or "Validation file"). max_tokens >= 1 cuts longer
- * rows at the end. */
-LC_WARN_UNUSED lc_code lc_dataset_load_jsonl(const char *path, const char *what,
+/* How a data set is read, beside its file. */
+typedef struct lc_dataset_reading {
+    const char *what;   /* in errors: "Training file" or "Validation file" */
+    int64_t max_tokens; /* >= 1: longer rows are cut at the end */
+    int threads;        /* that tokenize; 0: all cores. The result does not depend on it */
+    bool use_cache; /* lc_dataset_load of text: look in the cache first, keep there */
+    /* Told bytes of the text done and in all, some times a second at most; false: stop, which is
+     * LC_ERR_INTERRUPTED. May be NULL. */
+    bool (*on_progress)(void *context, int64_t done_bytes, int64_t total_bytes);
+    void *context;
+} lc_dataset_reading;
+
+/* Chat JSONL, tokenized on all cores. Errors carry the line: broken JSON, unknown role, weight not
+ * 0/1, no trained token left, fewer than LC_MIN_JSONL_EXAMPLES rows ("Training file has 7
+ * example(s), but must have at least 10 examples"); of several bad rows the first is told. */
+LC_WARN_UNUSED lc_code lc_dataset_load_jsonl(const char *path, const lc_dataset_reading *reading,
                                              const lc_tokenizer *tokenizer,
-                                             const lc_chat_template *chat_template,
-                                             int64_t max_tokens, lc_dataset *out, lc_err *err);
+                                             const lc_chat_template *chat_template, lc_dataset *out,
+                                             lc_err *err);
 
 /* Tokenized .safetensors: input_ids i32 (T), loss_weights f32 (T), offsets i64 (examples+1). Ids
  * must be in 0..vocab_size-1. No tokenizer needed. */
@@ -55,13 +66,15 @@ LC_WARN_UNUSED lc_code lc_dataset_load_tokenized(const char *path, int64_t vocab
 
 /* By the file's name: .safetensors is tokenized, everything else JSONL. tokenizer and template are
  * loaded from model_dir only for JSONL; an error in them has param "model". */
-LC_WARN_UNUSED lc_code lc_dataset_load(const char *path, const char *what, const char *model_dir,
-                                       int64_t vocab_size, int64_t max_tokens, lc_dataset *out,
+LC_WARN_UNUSED lc_code lc_dataset_load(const char *path, const lc_dataset_reading *reading,
+                                       const char *model_dir, int64_t vocab_size, lc_dataset *out,
                                        lc_err *err);
 
-/* Writes the tokenized form (metadata: format, source hash, and the tokenizer hash unless NULL). */
+/* Writes the tokenized form (metadata: format, source hash, what was cut off, and the tokenizer's
+ * unless NULL). sha256: of the file written, may be NULL. */
 LC_WARN_UNUSED lc_code lc_dataset_save(const lc_dataset *dataset, const char *path,
-                                       const uint8_t tokenizer_sha256[32], lc_err *err);
+                                       const uint8_t tokenizer_sha256[32], uint8_t sha256[32],
+                                       lc_err *err);
 
 /* One JSONL row for other users (eval, validate, the fuzzer): checks Azure's rules and normalises
  * the deprecated spellings (functions -> tools, function_call -> tool_calls). *row is owned by the
@@ -90,6 +103,7 @@ LC_WARN_UNUSED lc_code lc_line_reader_open(const char *path, lc_line_reader **ou
 LC_WARN_UNUSED lc_code lc_line_reader_next(lc_line_reader *reader, const char **line, size_t *bytes,
                                            int64_t *line_number, lc_err *err);
 void lc_line_reader_close(lc_line_reader *reader);
+int64_t lc_line_reader_bytes(const lc_line_reader *reader); /* of the whole file */
 /* SHA-256 of all bytes read so far. */
 void lc_line_reader_sha256(const lc_line_reader *reader, uint8_t digest[32]);
 

@@ -56,6 +56,11 @@ void lc_line_reader_close(lc_line_reader *reader)
     }
 }
 
+int64_t lc_line_reader_bytes(const lc_line_reader *reader)
+{
+    return reader->reader.bytes;
+}
+
 /* Room for another chunk behind `end`: moves what is left to the front, grows when that is not
  * enough. */
 static lc_code make_room(lc_line_reader *r, lc_err *err)

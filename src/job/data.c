@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "job/ranks.h"
 #include "lorac/log.h"
@@ -95,18 +96,44 @@ static lc_code save_cache(const lc_job *job, const source *from, const char *pat
     LC_TRY(lc_path_join(job->dir.path, "dataset", dir, err));
     LC_TRY(lc_mkdir(dir, err));
     LC_TRY(lc_remove_tree(path, err));
-    LC_TRY(lc_dataset_save(from->dataset, path, NULL, err));
-    LC_TRY(lc_sha256_file(path, now, NULL, err));
+    LC_TRY(lc_dataset_save(from->dataset, path, NULL, now, err));
     LC_TRY(check_same_tokens(job, from, now, err));
     memcpy(from->data->cache_sha256, now, sizeof now);
     return LC_OK;
 }
 
+/* What a source's reading is told to. */
+typedef struct watcher {
+    lc_job *job;
+    const char *name;
+} watcher;
+
+static bool on_progress(void *context, int64_t done_bytes, int64_t total_bytes)
+{
+    const watcher *w = context;
+    const lc_preparation preparation = {w->name, done_bytes, total_bytes};
+    const lc_event event = {.created_at = lc_unix_seconds(),
+                            .level = "info",
+                            .type = "preparation",
+                            .preparation = &preparation};
+    if (w->job->on_event != NULL) {
+        w->job->on_event(w->job->context, &event);
+    }
+    return atomic_load(&w->job->stop) == 0;
+}
+
 /* The user's file. What is wrong with it goes to job.json under OpenAI's codes and field. */
 static lc_code load_source(lc_job *job, const source *from, lc_err *err)
 {
-    const lc_code code = lc_dataset_load(from->path, from->what, job->spec.model, job->config.vocab,
-                                         max_tokens_of(job), from->dataset, err);
+    watcher w = {job, from->name};
+    const lc_dataset_reading reading = {.what = from->what,
+                                        .max_tokens = max_tokens_of(job),
+                                        .threads = job->threads,
+                                        .use_cache = true,
+                                        .on_progress = on_progress,
+                                        .context = &w};
+    const lc_code code = lc_dataset_load(from->path, &reading, job->spec.model, job->config.vocab,
+                                         from->dataset, err);
     if (code != LC_ERR_INVALID || strcmp(err->param, "model") == 0) {
         return code;
     }

@@ -311,36 +311,17 @@ static void name_table(const lc_ledger *device, char *out, size_t capacity)
     }
 }
 
-static lc_code copy_path(const char *from, char path[LC_MAX_PATH_BYTES], lc_err *err)
-{
-    if (strlen(from) >= LC_MAX_PATH_BYTES) {
-        return lc_fail(err, LC_ERR_USAGE, "LORAC_TUNING is too long");
-    }
-    memcpy(path, from, strlen(from) + 1);
-    return LC_OK;
-}
-
 lc_code lc_tuning_path(const lc_ledger *device, bool *is_named, char path[LC_MAX_PATH_BYTES],
                        lc_err *err)
 {
     char place[LC_MAX_PATH_BYTES], name[384], file[512];
-    const char *given = lc_param_text(LC_PARAM_TUNING), *root = lc_param_text(LC_PARAM_CACHE_HOME);
-    const char *folder = "lorac/tuning";
-    path[0] = '\0';
-    *is_named = given != NULL && given[0] != '\0' && strcmp(given, "off") != 0;
-    if (given != NULL && given[0] != '\0') {
-        return *is_named ? copy_path(given, path, err) : LC_OK;
-    }
-    if (root == NULL || root[0] != '/') { /* a relative one is void, says its specification */
-        root = lc_param_text(LC_PARAM_HOME);
-        folder = ".cache/lorac/tuning";
-    }
-    if (root == NULL || root[0] != '/') {
+    LC_TRY(lc_cache_place(lc_param_text(LC_PARAM_TUNING), "lorac/tuning", is_named, place, err));
+    if (*is_named || place[0] == '\0') {
+        memcpy(path, place, strlen(place) + 1);
         return LC_OK;
     }
     name_table(device, name, sizeof name);
     (void)snprintf(file, sizeof file, "%s.json", name);
-    LC_TRY(lc_path_join(root, folder, place, err));
     return lc_path_join(place, file, path, err);
 }
 

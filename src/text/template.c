@@ -22,9 +22,8 @@ static const char *const known_sha256[] = {
     "58d0fbfcb0204f8ff7b9fade68287775b50ebb8b49a0e83342abdf52d33b20a4",
 };
 
-/* Nothing to hold yet: a loaded template is the known one. */
 struct lc_chat_template {
-    char unused;
+    uint8_t sha256[32];
 };
 
 /* ---- loading ---- */
@@ -98,12 +97,21 @@ lc_code lc_chat_template_load(const char *model_dir, lc_chat_template **out, lc_
                              model_dir);
     }
     *out = lc_calloc(1, sizeof **out);
-    return *out != NULL ? LC_OK : lc_fail(err, LC_ERR_MEMORY, "no memory for a chat template");
+    if (*out == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for a chat template");
+    }
+    lc_sha256_of(known_sha256[0], strlen(known_sha256[0]), (*out)->sha256);
+    return LC_OK;
 }
 
 void lc_chat_template_free(lc_chat_template *chat_template)
 {
     lc_free(chat_template);
+}
+
+const uint8_t *lc_chat_template_sha256(const lc_chat_template *chat_template)
+{
+    return chat_template->sha256;
 }
 
 /* ---- rendering ---- */

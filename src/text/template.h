@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/json.h"
 #include "lorac/err.h"
@@ -18,6 +19,8 @@ typedef struct lc_chat_template lc_chat_template;
 LC_WARN_UNUSED lc_code lc_chat_template_load(const char *model_dir, lc_chat_template **out,
                                              lc_err *err);
 void lc_chat_template_free(lc_chat_template *chat_template);
+/* Of all that a rendered text hangs on beside the conversation; 32 bytes. */
+const uint8_t *lc_chat_template_sha256(const lc_chat_template *chat_template);
 
 /* Byte ranges of the rendered text that the assistant wrote: content, tool calls and the closing
  * <|im_end|>, but not the role header and not the newline after it. */

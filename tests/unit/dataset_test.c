@@ -73,7 +73,8 @@ static void loads_tokenized(void **state)
     lc_dataset d;
     make_tokenized(&t);
     const char *path = write_tokenized(&t, test_dir());
-    assert_ok(lc_dataset_load(path, "Training file", "/nowhere", 10, 100, &d, &test_err));
+    const lc_dataset_reading reading = {.what = "Training file", .max_tokens = 100};
+    assert_ok(lc_dataset_load(path, &reading, "/nowhere", 10, &d, &test_err));
     static const float weights[] = {0, 1, 0, 0.5f, 0, 1, 0, 0, 1, 1, 0, 2};
     assert_int_equal(d.example_count, 4);
     assert_int_equal(d.token_count, 12);
@@ -274,8 +275,8 @@ static const char *write_rows(const char *dir, int count, int odd, const char *t
 
 static lc_code load_rows(const char *path, int64_t max_tokens, lc_dataset *d)
 {
-    return lc_dataset_load_jsonl(path, "Training file", tokenizer, chat_template, max_tokens, d,
-                                 &test_err);
+    const lc_dataset_reading reading = {.what = "Training file", .max_tokens = max_tokens};
+    return lc_dataset_load_jsonl(path, &reading, tokenizer, chat_template, d, &test_err);
 }
 
 /* Example e decoded, and its trained part decoded, against the expected texts. */
@@ -313,8 +314,9 @@ static void trains_on_the_assistant_only(void **state)
                                   "[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],"
                                   "\"tools\":[{\"type\":\"function\",\"function\":"
                                   "{\"name\":\"f\"}}]}");
-    assert_ok(lc_dataset_load(path, "Training file", MODEL, lc_tokenizer_vocab_size(tokenizer),
-                              1000, &d, &test_err));
+    const lc_dataset_reading reading = {.what = "Training file", .max_tokens = 1000};
+    assert_ok(
+        lc_dataset_load(path, &reading, MODEL, lc_tokenizer_vocab_size(tokenizer), &d, &test_err));
     assert_int_equal(d.example_count, 11);
     shows(&d, 3, "<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\nn3<|im_end|>\n",
           "n3<|im_end|>");
@@ -341,10 +343,10 @@ static void trains_on_the_assistant_only(void **state)
     assert_int_equal(d.target_count, targets);
     assert_int_equal(d.longest, longest);
     lc_dataset_release(&d);
-    assert_fails(lc_dataset_load(path, "Training file", MODEL, 100, 1000, &d, &test_err),
-                 LC_ERR_INVALID, "the model a vocabulary of 100");
-    assert_fails(lc_dataset_load(path, "Training file", test_dir(), 100, 1000, &d, &test_err),
-                 LC_ERR_NOT_FOUND, "tokenizer.json");
+    assert_fails(lc_dataset_load(path, &reading, MODEL, 100, &d, &test_err), LC_ERR_INVALID,
+                 "the model a vocabulary of 100");
+    assert_fails(lc_dataset_load(path, &reading, test_dir(), 100, &d, &test_err), LC_ERR_NOT_FOUND,
+                 "tokenizer.json");
 }
 
 /* A token counts by its first byte: one that begins in the role header is not trained, one that
@@ -468,8 +470,9 @@ static void fewest_rows(void **state)
         }
     }
     lc_dataset d;
-    assert_fails(lc_dataset_load_jsonl(write_rows(dir, 0, -1, NULL), "Validation file", tokenizer,
-                                       chat_template, 9, &d, &test_err),
+    const lc_dataset_reading reading = {.what = "Validation file", .max_tokens = 9};
+    assert_fails(lc_dataset_load_jsonl(write_rows(dir, 0, -1, NULL), &reading, tokenizer,
+                                       chat_template, &d, &test_err),
                  LC_ERR_INVALID, "Validation file has 0 example(s)");
 }
 
@@ -480,7 +483,7 @@ static void saves_and_loads(void **state)
     const char *dir = test_dir();
     assert_ok(load_rows(write_rows(dir, 40, -1, NULL), 1000, &d));
     const char *path = path_in(dir, "cache.safetensors");
-    assert_ok(lc_dataset_save(&d, path, lc_tokenizer_sha256(tokenizer), &test_err));
+    assert_ok(lc_dataset_save(&d, path, lc_tokenizer_sha256(tokenizer), NULL, &test_err));
     assert_ok(lc_dataset_load_tokenized(path, lc_tokenizer_vocab_size(tokenizer), 1000, &back,
                                         &test_err));
     assert_int_equal(back.example_count, d.example_count);
@@ -553,7 +556,7 @@ static void survives_faults(void **state)
             lc_fault_set(kind == 0 ? LC_FAULT_ALLOC : LC_FAULT_IO, at, 5 /* EIO */, false);
             code = load_rows(rows, 1000, &d);
             if (code == LC_OK) {
-                code = lc_dataset_save(&d, cache, lc_tokenizer_sha256(tokenizer), &test_err);
+                code = lc_dataset_save(&d, cache, lc_tokenizer_sha256(tokenizer), NULL, &test_err);
             }
             if (code == LC_OK) {
                 code = lc_dataset_load_tokenized(cache, 100000, 1000, &back, &test_err);
