@@ -74,6 +74,8 @@ lc_code lc_cuda_op_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_er
 lc_code lc_cuda_op_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_args *args,
                                     lc_err *err);
 lc_code lc_cuda_op_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err);
+lc_code lc_cuda_op_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_args *args,
+                                    lc_err *err);
 lc_code lc_cuda_op_lora_dropout_backward(lc_device *device,
                                          const lc_lora_dropout_backward_args *args, lc_err *err);
 lc_code lc_cuda_op_lora_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err);
