@@ -113,6 +113,7 @@ lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *
 /* comm.c: the ranks. */
 lc_code lc_cuda_comm_open(lc_device *device, const lc_comm_options *options, lc_comm *out,
                           lc_err *err);
+void lc_cuda_comm_place(const lc_cuda_comm *self, int *rank, int *world_size);
 /* Waits for an event of the stream, or for the stream (NULL), as long as the ranks are well. */
 lc_code lc_cuda_comm_wait(lc_cuda_comm *self, cudaEvent_t event, lc_err *err);
 
