@@ -104,7 +104,8 @@ lc_code lc_cuda_memory_info(lc_device *device, int64_t *used, int64_t *available
 void lc_cuda_close(lc_device *device);
 
 /* graph.c: recorded sequences. */
-lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err);
+lc_code lc_cuda_record_begin(lc_device *device, const char *name, uint64_t key, bool *replayed,
+                             lc_err *err);
 lc_code lc_cuda_record_end(lc_device *device, bool is_whole, lc_err *err);
 void lc_cuda_forget_graphs(lc_cuda *cuda);
 

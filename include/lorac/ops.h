@@ -499,9 +499,10 @@ typedef struct lc_ops {
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
     /* Records what is queued between begin and end under `key`, a few sizes and pointers that it
      * depends on, so that it can be queued again as a whole. *replayed: it was recorded before and
-     * is queued now; the caller leaves it out. `is_whole` false: something went wrong between. */
-    LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, uint64_t key, bool *replayed,
-                                           lc_err *err);
+     * is queued now; the caller leaves it out. `is_whole` false: something went wrong between.
+     * `name`: what a profiler shows. */
+    LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, const char *name, uint64_t key,
+                                           bool *replayed, lc_err *err);
     LC_WARN_UNUSED lc_code (*record_end)(lc_device *device, bool is_whole, lc_err *err);
     /* What attention over these documents, in a batch of `rows` rows, makes of a recorded sequence
      * beyond its sizes: a number below 256 that goes into the key. */
