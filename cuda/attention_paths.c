@@ -215,6 +215,21 @@ static lc_code make_plan(lc_cuda *cuda, const char *wanted, lc_cuda_attention_pl
     return lc_cuda_attention_check(cuda, plan, err);
 }
 
+/* One of several ranks cannot have a plan. Each meets its own cases, and the ledger is rank 0's: if
+ * this rank went on by itself, a case could be served in two ways, and in another one after a
+ * resume. So it ends here, and the others with it. */
+static lc_code refuse_among_ranks(const lc_cuda *cuda, const char *product, const lc_err *why,
+                                  lc_err *err)
+{
+    int rank = 0, world_size = 0;
+    lc_cuda_comm_place(cuda->comm, &rank, &world_size);
+    return lc_fail(err, LC_ERR_DEVICE,
+                   "rank %d of %d: cuDNN's %s: %s; with lorac.deterministic all ranks have to be "
+                   "served alike: go on with --resume once it can be had, or begin anew with "
+                   "LORAC_ATTENTION=lorac on all of them",
+                   rank, world_size, product, why->message);
+}
+
 /* What a plan that failed means. */
 static lc_code refuse(lc_cuda *cuda, const char *product, bool is_given, const lc_err *why,
                       lc_err *err)
@@ -226,6 +241,9 @@ static lc_code refuse(lc_cuda *cuda, const char *product, bool is_given, const l
                        attention->is_forced
                            ? " (LORAC_ATTENTION is cudnn)"
                            : "; the job began with it, and lorac.deterministic is true");
+    }
+    if (attention->is_ordered && cuda->comm != NULL) {
+        return refuse_among_ranks(cuda, product, why, err);
     }
     (void)snprintf(text, sizeof text, "cuDNN's %s: %s; our own kernels do it", product,
                    why->message);

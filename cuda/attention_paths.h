@@ -6,7 +6,7 @@
  *
  * A plan is a choice of the device (lorac/choices.h), by name; "lorac" where there is none. A
  * device that was given the choices of an earlier run takes those plans or, if results have to be
- * the same, fails.
+ * the same, fails. So does one of several ranks that cannot have a plan: others may have it.
  */
 #ifndef LC_CUDA_ATTENTION_PATHS_H
 #define LC_CUDA_ATTENTION_PATHS_H

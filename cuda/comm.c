@@ -96,6 +96,12 @@ static lc_code settle(lc_cuda_comm *self, ncclResult_t result, lc_err *err)
     return result == ncclSuccess ? LC_OK : give_up_on(self, result, err);
 }
 
+void lc_cuda_comm_place(const lc_cuda_comm *self, int *rank, int *world_size)
+{
+    *rank = self->rank;
+    *world_size = self->world_size;
+}
+
 lc_code lc_cuda_comm_wait(lc_cuda_comm *self, cudaEvent_t event, lc_err *err)
 {
     const double end = now_s() + self->deadline_s;

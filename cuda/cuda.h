@@ -74,6 +74,8 @@ lc_code lc_cuda_op_lora_dy(lc_device *device, const lc_lora_dy_args *args, lc_er
 lc_code lc_cuda_op_qk_rope_backward(lc_device *device, const lc_qk_rope_backward_args *args,
                                     lc_err *err);
 lc_code lc_cuda_op_lora_dx(lc_device *device, const lc_lora_dx_args *args, lc_err *err);
+lc_code lc_cuda_op_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_args *args,
+                                    lc_err *err);
 lc_code lc_cuda_op_lora_dropout_backward(lc_device *device,
                                          const lc_lora_dropout_backward_args *args, lc_err *err);
 lc_code lc_cuda_op_lora_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err);
@@ -102,7 +104,8 @@ lc_code lc_cuda_memory_info(lc_device *device, int64_t *used, int64_t *available
 void lc_cuda_close(lc_device *device);
 
 /* graph.c: recorded sequences. */
-lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err);
+lc_code lc_cuda_record_begin(lc_device *device, const char *name, uint64_t key, bool *replayed,
+                             lc_err *err);
 lc_code lc_cuda_record_end(lc_device *device, bool is_whole, lc_err *err);
 void lc_cuda_forget_graphs(lc_cuda *cuda);
 
@@ -111,6 +114,7 @@ lc_code lc_cuda_open(const lc_device_options *options, lc_device **out, lc_err *
 /* comm.c: the ranks. */
 lc_code lc_cuda_comm_open(lc_device *device, const lc_comm_options *options, lc_comm *out,
                           lc_err *err);
+void lc_cuda_comm_place(const lc_cuda_comm *self, int *rank, int *world_size);
 /* Waits for an event of the stream, or for the stream (NULL), as long as the ranks are well. */
 lc_code lc_cuda_comm_wait(lc_cuda_comm *self, cudaEvent_t event, lc_err *err);
 

@@ -18,7 +18,8 @@ static lc_cuda_graph *find_graph(lc_cuda *cuda, uint64_t key)
     return NULL;
 }
 
-lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err)
+lc_code lc_cuda_record_begin(lc_device *device, const char *name, uint64_t key, bool *replayed,
+                             lc_err *err)
 {
     lc_cuda *cuda = lc_cuda_of(device);
     lc_cuda_graph *graph = find_graph(cuda, key);
@@ -27,7 +28,7 @@ lc_code lc_cuda_record_begin(lc_device *device, uint64_t key, bool *replayed, lc
         return LC_OK;
     }
     if (graph->exec != NULL) {
-        LC_RANGE("graph"); /* its kernels have names of their own */
+        LC_RANGE(name); /* its kernels have names of their own */
         *replayed = true;
         CUDA_TRY(cudaGraphLaunch(graph->exec, cuda->stream));
         return LC_OK;

@@ -28,6 +28,7 @@ cudaError_t lc_cuda_copy(lc_mat to, lc_mat from, cudaStream_t stream);
 
 /* ---- norm.cu, rope.cu, swiglu.cu ---- */
 cudaError_t lc_cuda_rmsnorm(const lc_rmsnorm_args *args, cudaStream_t stream);
+/* Without `dropped`, which is not read. */
 cudaError_t lc_cuda_rmsnorm_backward(const lc_rmsnorm_backward_args *args, cudaStream_t stream);
 /* y = x * rstd * weight, for lora_dx by products. */
 cudaError_t lc_cuda_scale_rows(lc_mat x, const float *rstd, const float *weight, lc_mat y,
@@ -55,6 +56,10 @@ cudaError_t lc_cuda_lora_dropout_backward(const lc_lora_dropout_backward_args *a
 /* attention_backward's delta of the dout that `dropped` completes, in one pass, where it can. */
 bool lc_cuda_can_drop_delta(const lc_attention_backward_args *args);
 cudaError_t lc_cuda_drop_delta(const lc_attention_backward_args *args, cudaStream_t stream);
+/* rmsnorm_backward of the dy that `dropped` completes, in one pass, where it can. */
+bool lc_cuda_can_drop_norm(const lc_rmsnorm_backward_args *args);
+cudaError_t lc_cuda_rmsnorm_backward_lora(const lc_rmsnorm_backward_args *args,
+                                          cudaStream_t stream);
 /* With args->lora, without dropout. */
 cudaError_t lc_cuda_swiglu_lora(const lc_swiglu_args *args, cudaStream_t stream);
 /* With either or both LoRA parts. Dropout only with all of it at hand (lora_down and dropped) and

@@ -48,6 +48,16 @@ static inline int64_t smallest(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Shared memory that a block of the current device can have. */
+static inline cudaError_t shared_limit(int *bytes)
+{
+    int device = 0;
+    const cudaError_t error = cudaGetDevice(&device);
+    return error != cudaSuccess
+               ? error
+               : cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+}
+
 /* A loop over `steps` whose operands are copied STAGES - 1 steps ahead: start(i, stage) queues the
  * copies of step i, use(i, stage) finds them there. Stages lie STAGE elements apart. By the whole
  * block. */
@@ -103,6 +113,7 @@ cudaError_t lc_cuda_lora_forward_prepare(void);
 cudaError_t lc_cuda_lora_dy_prepare(void);
 cudaError_t lc_cuda_swiglu_lora_prepare(void);
 cudaError_t lc_cuda_swiglu_backward_lora_prepare(void);
+cudaError_t lc_cuda_norm_backward_lora_prepare(void);
 
 namespace
 {

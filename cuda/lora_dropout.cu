@@ -1,55 +1,32 @@
 /* With dropout, the share of dX that the bordered product cannot give; where dX is the gradient of
  * attention's output, with the row sums that attention's backward pass begins with. */
-#include "lora.cuh"
+#include "lora_dropped.cuh"
 
 namespace
 {
 constexpr int WARPS = 8;
 constexpr int THREADS = WARPS * WARP;
 constexpr int ROWS = 64;    /* of a block: 4 warps of 16 */
-constexpr int COLUMNS = 64; /* 2 warps of 32 */
-constexpr int STRIP = COLUMNS / 2;
+constexpr int COLUMNS = 64; /* 2 warps of a strip */
+constexpr int STRIP = DROPPED_STRIP;
 constexpr int SLOTS = 64; /* of a step */
 constexpr int DS_PITCH = pitch_of(SLOTS);
 constexpr int A_PITCH = pitch_of(COLUMNS);
 constexpr int SHARED = (ROWS * DS_PITCH + SLOTS * A_PITCH) * (int)sizeof(bf16);
 
 struct DropoutArgs {
-    Window ds, a, dx;
-    int rows, in, rank;
-    lc_lora_parts parts;
-    lc_dropout dropout;
-    float scale;  /* 1/(1-p) */
+    Dropped dropped;
+    Window dx;
     int tiles;    /* of COLUMNS columns, that a block takes one after the other */
     Window out;   /* with delta: N x in */
     float *delta; /* N x blocks of columns */
 };
 
-/* total += drop(product), and clears product: the part that has this slot is complete. `column` is
- * the lane's first of the strip. */
-__device__ __forceinline__ void add_part(float4 (&total)[STRIP / 8], float (&product)[STRIP / 8][4],
-                                         const DropoutArgs &args, int slot, RowIdentity row,
-                                         int column)
-{
-    TileMasks<1> masks;
-    masks.set(args.dropout, args.parts, slot);
-#pragma unroll
-    for (int j = 0; j < STRIP / 8; j++) {
-        const float4 quad = quad_of_product(product[j]);
-        const uint32_t kept = masks.kept(0, row, (column + j * 8) / 4);
-        total[j].x += kept & 1 ? quad.x : 0.0f;
-        total[j].y += kept & 2 ? quad.y : 0.0f;
-        total[j].z += kept & 4 ? quad.z : 0.0f;
-        total[j].w += kept & 8 ? quad.w : 0.0f;
-        product[j][0] = product[j][1] = product[j][2] = product[j][3] = 0.0f;
-    }
-}
-
 /* total = sum over parts of drop(ds a) for a warp's 16 rows and its strip of the block's columns
  * from first_column on. By the whole block. */
-__device__ __forceinline__ void dropped_products(float4 (&total)[STRIP / 8],
-                                                 const DropoutArgs &args, bf16 *ds, int first_row,
-                                                 int first_column, RowIdentity identity, int column)
+__device__ __forceinline__ void dropped_products(float4 (&total)[STRIP / 8], const Dropped &args,
+                                                 bf16 *ds, int first_row, int first_column,
+                                                 RowIdentity identity, int column)
 {
     bf16 *a = ds + ROWS * DS_PITCH;
     const int warp_row = warp_of() % 4 * TILE, strip = warp_of() / 4 * STRIP;
@@ -69,14 +46,8 @@ __device__ __forceinline__ void dropped_products(float4 (&total)[STRIP / 8],
             ptx_cp_wait<0>();
             __syncthreads();
         }
-        uint32_t slots[4];
-        load_a(slots, ds + warp_row * DS_PITCH + offset, DS_PITCH);
-#pragma unroll
-        for (int k = 0; k < STRIP / TILE; k++) {
-            uint32_t columns[4];
-            load_b_transposed(columns, a + offset * A_PITCH + strip + k * TILE, A_PITCH);
-            multiply_add(product[k * 2], product[k * 2 + 1], slots, columns);
-        }
+        multiply_dropped(product, ds + warp_row * DS_PITCH + offset, DS_PITCH,
+                         a + offset * A_PITCH + strip, A_PITCH);
         if (slot + TILE == args.parts.part[part].slot + args.parts.part[part].width) {
             add_part(total, product, args, slot, identity, column);
             part++;
@@ -105,7 +76,7 @@ __device__ __forceinline__ void store_delta(const DropoutArgs &args, float *shar
     }
     __syncthreads();
     const int row = (int)threadIdx.x;
-    if (row < ROWS && first_row + row < args.rows) {
+    if (row < ROWS && first_row + row < args.dropped.rows) {
         args.delta[(int64_t)(first_row + row) * gridDim.x + blockIdx.x] =
             shared[row] + shared[ROWS + row];
     }
@@ -123,21 +94,22 @@ template <bool HAS_DELTA>
 __global__ void __launch_bounds__(THREADS, 2) lora_dropout_backward(const DropoutArgs args)
 {
     GPU_DYN_SHARED(bf16, shared);
+    const Dropped &dropped = args.dropped;
     const int first_row = (int)blockIdx.y * ROWS;
     const int row = first_row + warp_of() % 4 * TILE + row_drawn_for_a();
-    const RowIdentity identity = row_identity(args.dropout, min(row, args.rows - 1));
+    const RowIdentity identity = row_identity(dropped.dropout, min(row, dropped.rows - 1));
     float share = 0.0f;
     for (int tile = 0; tile < args.tiles; tile++) {
         const int first_column = ((int)blockIdx.x * args.tiles + tile) * COLUMNS;
         const int column = first_column + warp_of() / 4 * STRIP + lane_of() % 4 / 2 * 4;
         float4 total[STRIP / 8] = {};
-        dropped_products(total, args, shared, first_row, first_column, identity, column);
+        dropped_products(total, dropped, shared, first_row, first_column, identity, column);
 #pragma unroll
         for (int j = 0; j < STRIP / 8; j++) {
-            if (row < args.rows && column + j * 8 < args.in) {
+            if (row < dropped.rows && column + j * 8 < dropped.in) {
                 const int64_t at = column + j * 8;
                 const uint2 dx =
-                    add_quad(args.dx.data + row * args.dx.ld + at, total[j], args.scale);
+                    add_quad(args.dx.data + row * args.dx.ld + at, total[j], dropped.scale);
                 if (HAS_DELTA) {
                     share += dot_quad(dx, *reinterpret_cast<const uint2 *>(args.out.data +
                                                                            row * args.out.ld + at));
@@ -153,15 +125,8 @@ __global__ void __launch_bounds__(THREADS, 2) lora_dropout_backward(const Dropou
 static DropoutArgs kernel_args_of(const lc_lora_dropout_backward_args *args)
 {
     DropoutArgs to = {};
-    to.ds = window_of(args->ds);
-    to.a = window_of(args->a);
+    to.dropped = dropped_of(args);
     to.dx = window_of(args->dx);
-    to.rows = (int)args->dx.rows;
-    to.in = (int)args->dx.cols;
-    to.rank = (int)args->ds.cols;
-    to.parts = args->parts;
-    to.dropout = args->dropout;
-    to.scale = keep_scale(args->dropout);
     to.tiles = 1;
     return to;
 }

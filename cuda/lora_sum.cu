@@ -68,9 +68,9 @@ cudaError_t lc_cuda_lora_sum(LoraSums sums, cudaStream_t stream)
 
 cudaError_t lc_cuda_lora_prepare(void)
 {
-    cudaError_t (*const prepare[])(void) = {lc_cuda_lora_forward_prepare, lc_cuda_lora_dy_prepare,
-                                            lc_cuda_swiglu_lora_prepare,
-                                            lc_cuda_swiglu_backward_lora_prepare};
+    cudaError_t (*const prepare[])(void) = {
+        lc_cuda_lora_forward_prepare, lc_cuda_lora_dy_prepare, lc_cuda_swiglu_lora_prepare,
+        lc_cuda_swiglu_backward_lora_prepare, lc_cuda_norm_backward_lora_prepare};
     for (cudaError_t (*one)(void) : prepare) {
         const cudaError_t error = one();
         if (error != cudaSuccess) {

@@ -402,15 +402,6 @@ static void launch(const BackwardArgs &args, const FusedPlan &plan, cudaStream_t
     }
 }
 
-static cudaError_t shared_limit(int *bytes)
-{
-    int device = 0;
-    const cudaError_t error = cudaGetDevice(&device);
-    return error != cudaSuccess
-               ? error
-               : cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-}
-
 /* With as many stages as the device has room for. */
 template <int R>
 static cudaError_t launch_deepest(const BackwardArgs &args, const FusedPlan &plan,

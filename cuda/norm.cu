@@ -1,29 +1,10 @@
 /* RMS norms over whole rows, forward and backward (formulas in lorac/ops.h), in fp32. A team of
  * warps keeps its row in registers between the sum and the result. */
 #include "kernels.h"
-#include "rows.cuh"
+#include "norm_rows.cuh"
 
 namespace
 {
-/* A team of WARPS warps; a block has one, or of single warps ROWS_OF_WARPS. */
-constexpr int ROWS_OF_WARPS = 4;
-
-template <int WARPS> struct Team {
-    static constexpr int THREADS = WARPS * WARP;
-    static constexpr int ROWS = WARPS == 1 ? ROWS_OF_WARPS : 1;
-    static constexpr int BLOCK = THREADS * ROWS;
-};
-
-/* The sum over a team, once a kernel. */
-template <int WARPS> __device__ __forceinline__ float team_sum(float value)
-{
-    if (WARPS == 1) {
-        return warp_sum(value);
-    }
-    GPU_SHARED(float, scratch, [WARPS]);
-    return block_sum<WARPS>(value, scratch);
-}
-
 template <class T> __device__ __forceinline__ float sum_squares(const uint4 &bits, float sum)
 {
     float x[Pack<T>::COUNT];
@@ -82,7 +63,9 @@ __global__ void __launch_bounds__(Team<WARPS>::BLOCK) rmsnorm_kernel(const lc_rm
     for (int at = lane; PACKS == 0 && at < packs; at += THREADS) {
         sum = sum_squares<T>(x[at], sum);
     }
-    const float rstd = 1.0f / sqrtf(team_sum<WARPS>(sum) / (float)args.x.cols + args.eps);
+    GPU_SHARED(float, scratch, [Team<WARPS>::BLOCK / WARP]);
+    const float total = team_sum<WARPS>(sum, scratch);
+    const float rstd = 1.0f / sqrtf(total / (float)args.x.cols + args.eps);
 #pragma unroll
     for (int i = 0; i < PACKS; i++) {
         const int at = lane + i * THREADS;
@@ -137,40 +120,6 @@ cudaError_t lc_cuda_rmsnorm(const lc_rmsnorm_args *args, cudaStream_t stream)
 
 namespace
 {
-/* sum + sum of w*dy*x */
-template <class T>
-__device__ __forceinline__ float sum_products(const uint4 &dy_bits, const uint4 &x_bits,
-                                              const float *weight, float sum)
-{
-    float dy[Pack<T>::COUNT], x[Pack<T>::COUNT], w[Pack<T>::COUNT];
-    unpack<T>(dy_bits, dy);
-    unpack<T>(x_bits, x);
-    load_floats(weight, w);
-#pragma unroll
-    for (int i = 0; i < Pack<T>::COUNT; i++) {
-        sum += w[i] * dy[i] * x[i];
-    }
-    return sum;
-}
-
-/* dx = before + w*dy*rstd - x*pull */
-template <class T>
-__device__ __forceinline__ void store_gradient(const uint4 &dy_bits, const uint4 &x_bits,
-                                               const uint4 &before_bits, const float *weight,
-                                               float rstd, float pull, T *dx)
-{
-    float dy[Pack<T>::COUNT], x[Pack<T>::COUNT], before[Pack<T>::COUNT], w[Pack<T>::COUNT];
-    unpack<T>(dy_bits, dy);
-    unpack<T>(x_bits, x);
-    unpack<T>(before_bits, before);
-    load_floats(weight, w);
-#pragma unroll
-    for (int i = 0; i < Pack<T>::COUNT; i++) {
-        before[i] += w[i] * dy[i] * rstd - x[i] * pull;
-    }
-    store_pack(dx, before);
-}
-
 /*
  * dx += rstd * (w*dy - x * rstd^2 * mean(w*dy*x)). dy, x, dx: N x C, weight: C floats, rstd: N
  * floats. Grid, block, shared memory, order of sums as rmsnorm_kernel; with PACKS all three rows
@@ -180,49 +129,13 @@ template <class T, int WARPS, int PACKS>
 __global__ void __launch_bounds__(Team<WARPS>::BLOCK)
     rmsnorm_backward_kernel(const lc_rmsnorm_backward_args args)
 {
-    constexpr int THREADS = Team<WARPS>::THREADS, COUNT = Pack<T>::COUNT,
-                  KEPT = PACKS > 0 ? PACKS : 1;
-    const int64_t row = (int64_t)blockIdx.x * Team<WARPS>::ROWS + threadIdx.x / THREADS;
+    const int64_t row =
+        (int64_t)blockIdx.x * Team<WARPS>::ROWS + threadIdx.x / Team<WARPS>::THREADS;
     if (row >= args.x.rows) {
         return; /* a whole warp; a block of more has one row */
     }
-    const int lane = threadIdx.x % THREADS, packs = (int)(args.x.cols / COUNT);
-    const uint4 *x = reinterpret_cast<const uint4 *>(row_of<T>(args.x, row));
-    const uint4 *dy = reinterpret_cast<const uint4 *>(row_of<T>(args.dy, row));
-    uint4 *dx = reinterpret_cast<uint4 *>(row_of<T>(args.dx, row));
-    uint4 kept_x[KEPT], kept_dy[KEPT], kept_dx[KEPT];
-#pragma unroll
-    for (int i = 0; i < PACKS; i++) {
-        const int at = lane + i * THREADS;
-        kept_x[i] = at < packs ? x[at] : make_uint4(0, 0, 0, 0);
-        kept_dy[i] = at < packs ? dy[at] : make_uint4(0, 0, 0, 0);
-        kept_dx[i] = at < packs ? dx[at] : make_uint4(0, 0, 0, 0);
-    }
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < PACKS; i++) {
-        const int at = lane + i * THREADS;
-        if (at < packs) {
-            sum = sum_products<T>(kept_dy[i], kept_x[i], args.weight + at * COUNT, sum);
-        }
-    }
-    for (int at = lane; PACKS == 0 && at < packs; at += THREADS) {
-        sum = sum_products<T>(dy[at], x[at], args.weight + at * COUNT, sum);
-    }
-    const float rstd = args.rstd[row];
-    const float pull = team_sum<WARPS>(sum) / (float)args.x.cols * rstd * rstd * rstd;
-#pragma unroll
-    for (int i = 0; i < PACKS; i++) {
-        const int at = lane + i * THREADS;
-        if (at < packs) {
-            store_gradient<T>(kept_dy[i], kept_x[i], kept_dx[i], args.weight + at * COUNT, rstd,
-                              pull, reinterpret_cast<T *>(dx + at));
-        }
-    }
-    for (int at = lane; PACKS == 0 && at < packs; at += THREADS) {
-        store_gradient<T>(dy[at], x[at], dx[at], args.weight + at * COUNT, rstd, pull,
-                          reinterpret_cast<T *>(dx + at));
-    }
+    GPU_SHARED(float, scratch, [Team<WARPS>::BLOCK / WARP]);
+    backward_row<T, WARPS, PACKS>(args, row, row_of<T>(args.dy, row), true, scratch);
 }
 
 template <class T, int WARPS, int PACKS>
@@ -238,20 +151,20 @@ template <class T>
 static cudaError_t rmsnorm_backward(const lc_rmsnorm_backward_args *args, cudaStream_t stream)
 {
     const int64_t packs = args->x.cols / Pack<T>::COUNT;
-    if (packs <= 128) {
-        return launch_backward<T, 1, 4>(args, stream);
+    switch (backward_team(packs)) {
+    case 1:
+        return launch_backward<T, 1, BACKWARD_PACKS>(args, stream);
+    case 4:
+        return launch_backward<T, 4, BACKWARD_PACKS>(args, stream);
+    case 8:
+        return launch_backward<T, 8, BACKWARD_PACKS>(args, stream);
+    case 16:
+        return launch_backward<T, 16, BACKWARD_PACKS>(args, stream);
+    default:
+        return packs <= 32 * WARP * BACKWARD_PACKS
+                   ? launch_backward<T, 32, BACKWARD_PACKS>(args, stream)
+                   : launch_backward<T, 32, 0>(args, stream);
     }
-    if (packs <= 512) {
-        return launch_backward<T, 4, 4>(args, stream);
-    }
-    if (packs <= 1024) {
-        return launch_backward<T, 8, 4>(args, stream);
-    }
-    if (packs <= 2048) {
-        return launch_backward<T, 16, 4>(args, stream);
-    }
-    return packs <= 4096 ? launch_backward<T, 32, 4>(args, stream)
-                         : launch_backward<T, 32, 0>(args, stream);
 }
 
 } // namespace

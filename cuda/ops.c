@@ -36,7 +36,6 @@ lc_code lc_cuda_take_scratch(lc_cuda *cuda, size_t bytes, void **out, lc_err *er
 
 LAUNCHED(embed, out)
 LAUNCHED(rmsnorm, x)
-LAUNCHED(rmsnorm_backward, dy)
 LAUNCHED(qk_rope, x)
 LAUNCHED(cache_append, k)
 LAUNCHED(gather_rows, x)
@@ -204,7 +203,7 @@ const lc_ops lc_cuda_ops = {
     .close = lc_cuda_close,
     .embed = cuda_embed,
     .rmsnorm = cuda_rmsnorm,
-    .rmsnorm_backward = cuda_rmsnorm_backward,
+    .rmsnorm_backward = lc_cuda_op_rmsnorm_backward,
     .linear = lc_cuda_op_linear,
     .linear_backward = lc_cuda_op_linear_backward,
     .lora_forward = lc_cuda_op_lora_forward,

@@ -7,6 +7,8 @@
  *   Y, dX                       one product over the border too; or base and border apart, the
  *                               second added to the first
  *   dX with dS                  also: dS as more columns of dX, whose border is then added
+ *   a norm's backward pass      with dropout: what the border's product lacks taken along, or added
+ *                               by a pass before
  *
  * F32, which exists for parity, takes products.
  */
@@ -377,6 +379,40 @@ lc_code lc_cuda_op_lora_dropout_backward(lc_device *device,
                ? lc_cuda_result(lc_cuda_lora_dropout_backward(args, lc_cuda_of(device)->stream),
                                 "lora_dropout_backward", err)
                : dropout_backward_by_products(device, args, err);
+}
+
+/* Where the norm's pass takes the other along, by the table or, first, always: it spares a reading
+ * and a writing of dy and a launch, and reads A for 16 or 32 rows at once instead of 64, from the
+ * second-level cache. The bytes are the same. */
+static lc_code drops_on_the_way(lc_cuda *cuda, const lc_rmsnorm_backward_args *args, bool *out,
+                                lc_err *err)
+{
+    lc_cuda_way way = LC_WAY_APART;
+    if (lc_cuda_can_drop_norm(args)) {
+        LC_TRY(take_way(cuda, LC_SITE_NORM_BACKWARD, args->dy, args->dy.cols, 0,
+                        &args->dropped->parts, &way, err));
+    }
+    *out = way == LC_WAY_FUSED;
+    return LC_OK;
+}
+
+lc_code lc_cuda_op_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_args *args,
+                                    lc_err *err)
+{
+    LC_RANGE("rmsnorm_backward");
+    LC_TRY(lc_rmsnorm_backward_check(args, lc_cuda_rules_of(args->dy.dtype), err));
+    lc_cuda *cuda = lc_cuda_of(device);
+    bool is_fused = false;
+    if (args->dropped != NULL) {
+        LC_TRY(drops_on_the_way(cuda, args, &is_fused, err));
+        if (!is_fused) {
+            LC_TRY(lc_cuda_op_lora_dropout_backward(device, args->dropped, err));
+        }
+    }
+    return is_fused ? lc_cuda_result(lc_cuda_rmsnorm_backward_lora(args, cuda->stream),
+                                     "rmsnorm_backward_lora", err)
+                    : lc_cuda_result(lc_cuda_rmsnorm_backward(args, cuda->stream),
+                                     "rmsnorm_backward", err);
 }
 
 lc_code lc_cuda_op_lora_publish(lc_device *device, const lc_lora_publish_args *args, lc_err *err)

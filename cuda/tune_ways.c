@@ -21,6 +21,8 @@ typedef struct trial {
     /* owned device memory: X|S, Y|S, G, S, normed; dA, dB; rstd, weight of the norm; scratch */
     void *x, *y, *g, *s, *normed;
     float *da, *db, *rstd, *norm_weight;
+    void *dx;    /* of a norm's backward pass alone, and what keys its dropout */
+    float *bits; /* N examples, N positions, two words */
     void *scratch;
     size_t scratch_bytes;
 } trial;
@@ -66,6 +68,13 @@ static lc_code make_floats(trial *t, int64_t count, uint64_t seed, float **out, 
     return code;
 }
 
+/* A norm's backward pass with dropout: any bits do for a key. */
+static lc_code make_norm(trial *t, lc_err *err)
+{
+    LC_TRY(lc_cuda_random(&t->cuda->device, LC_BF16, t->rows * pitched(t->in), 10, &t->dx, err));
+    return make_floats(t, 3 * t->rows + 2, 11, &t->bits, err);
+}
+
 /* For rows that are rounded up, past what the model has planned. */
 static lc_code make_scratch(trial *t, lc_err *err)
 {
@@ -93,13 +102,16 @@ static lc_code make_operands(trial *t, lc_err *err)
         t->parts.part[i].db = db;
         db += (int64_t)t->parts.part[i].out * t->parts.part[i].width;
     }
+    if (t->key.site == LC_SITE_NORM_BACKWARD) {
+        LC_TRY(make_norm(t, err));
+    }
     return make_scratch(t, err);
 }
 
 static void release(trial *t)
 {
-    void *blocks[] = {t->x,  t->y,  t->g,    t->s,           t->normed,
-                      t->da, t->db, t->rstd, t->norm_weight, t->scratch};
+    void *blocks[] = {t->x,  t->y,    t->g,           t->s,  t->normed, t->da,
+                      t->db, t->rstd, t->norm_weight, t->dx, t->bits,   t->scratch};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         (void)cudaFree(blocks[i]);
     }
@@ -143,6 +155,28 @@ static lc_code run_dx(const trial *t, lc_mat x, lc_mat y, bool is_normed, lc_err
     return lc_cuda_op_lora_dx(&t->cuda->device, &args, err);
 }
 
+/* dy is x's buffer, the norm's input that of `normed`. */
+static lc_code run_norm_backward(const trial *t, lc_mat dy, lc_mat y, lc_mat g, lc_err *err)
+{
+    const lc_mat input = matrix(t->normed, t->rows, t->in, dy.ld);
+    const void *bits = t->bits, *positions = t->bits + 2 * t->rows, *key = t->bits + 3 * t->rows;
+    const lc_lora_dropout_backward_args dropped = {
+        .ds = lc_mat_view(y, 0, t->out, t->rows, t->rank),
+        .a = lc_mat_view(g, t->out, 0, t->rank, t->in),
+        .parts = t->parts,
+        .dropout = {.p = 0.1f, .key = key, .example = bits, .position = positions},
+        .product = input,
+        .dx = dy};
+    return LC_OP(&t->cuda->device, rmsnorm_backward,
+                 {.dy = dy,
+                  .x = input,
+                  .weight = t->norm_weight,
+                  .rstd = t->rstd,
+                  .dx = matrix(t->dx, t->rows, t->in, pitched(t->in)),
+                  .dropped = &dropped},
+                 err);
+}
+
 static lc_code run_op(const trial *t, lc_err *err)
 {
     lc_device *device = &t->cuda->device;
@@ -172,6 +206,8 @@ static lc_code run_op(const trial *t, lc_err *err)
                      err);
     case LC_SITE_LINEAR_BACKWARD:
         return run_backward(t, x, y, g, err);
+    case LC_SITE_NORM_BACKWARD:
+        return run_norm_backward(t, x, y, g, err);
     case LC_SITE_NONE:
     case LC_SITE_COUNT:
     default:

@@ -8,11 +8,9 @@
 
 #define MOST_WAYS 3
 
-static const char *const way_names[LC_WAY_COUNT] = {[LC_WAY_KERNEL] = "kernel",
-                                                    [LC_WAY_PRODUCTS] = "products",
-                                                    [LC_WAY_BORDERED] = "bordered",
-                                                    [LC_WAY_APART] = "apart",
-                                                    [LC_WAY_WIDENED] = "widened"};
+static const char *const way_names[LC_WAY_COUNT] = {
+    [LC_WAY_KERNEL] = "kernel", [LC_WAY_PRODUCTS] = "products", [LC_WAY_BORDERED] = "bordered",
+    [LC_WAY_FUSED] = "fused",   [LC_WAY_APART] = "apart",       [LC_WAY_WIDENED] = "widened"};
 
 static const struct {
     const char *name;
@@ -28,6 +26,7 @@ static const struct {
     [LC_SITE_LINEAR_BACKWARD] = {"linear_backward",
                                  3,
                                  {LC_WAY_BORDERED, LC_WAY_APART, LC_WAY_WIDENED}},
+    [LC_SITE_NORM_BACKWARD] = {"rmsnorm_backward", 2, {LC_WAY_FUSED, LC_WAY_APART}},
 };
 
 int lc_cuda_ways_of(lc_cuda_site site, const lc_cuda_way **ways)

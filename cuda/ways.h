@@ -18,6 +18,7 @@ typedef enum lc_cuda_site {
     LC_SITE_LORA_DX_NORMED, /* of a norm's input */
     LC_SITE_LINEAR,
     LC_SITE_LINEAR_BACKWARD,
+    LC_SITE_NORM_BACKWARD, /* with what dropout leaves to it */
     LC_SITE_COUNT
 } lc_cuda_site;
 
@@ -25,7 +26,8 @@ typedef enum lc_cuda_way {
     LC_WAY_KERNEL,   /* a pass of our own */
     LC_WAY_PRODUCTS, /* small products of the library */
     LC_WAY_BORDERED, /* one product over the border too */
-    LC_WAY_APART,    /* the border's product added to the base's */
+    LC_WAY_FUSED,    /* one pass of our own with another op's */
+    LC_WAY_APART,    /* the border's product added to the base's; the other op by itself */
     LC_WAY_WIDENED,  /* dS as more columns of dX */
     LC_WAY_COUNT
 } lc_cuda_way;

@@ -34,6 +34,7 @@ extern "C" {
 
 typedef struct lc_device lc_device;
 typedef struct lc_documents lc_documents;
+typedef struct lc_lora_dropout_backward_args lc_lora_dropout_backward_args;
 
 typedef struct lc_workspace_extent lc_workspace_extent;
 typedef struct lc_choice_ops lc_choice_ops; /* choices.h */
@@ -79,11 +80,14 @@ typedef struct lc_rmsnorm_args {
 
 /* dx += rstd * (w*dy - x * rstd^2 * mean(w*dy*x)) */
 typedef struct lc_rmsnorm_backward_args {
-    lc_mat dy;           /* [in] N x C */
+    lc_mat dy;           /* [in], with dropped [scratch]: N x C */
     lc_mat x;            /* [in] N x C */
     const float *weight; /* [in] C */
     const float *rstd;   /* [in] N */
     lc_mat dx;           /* [acc] N x C (holds the residual's gradient) */
+    /* host; first completes dy, which is its dx: of the linears that read the norm's output; NULL:
+     * dy is complete */
+    const lc_lora_dropout_backward_args *dropped;
 } lc_rmsnorm_backward_args;
 
 /* y = x w^T + bias + addend. With a border x and w are in+R wide. */
@@ -172,15 +176,15 @@ typedef struct lc_lora_dx_args {
 } lc_lora_dx_args;
 
 /* With dropout, what the bordered GEMM cannot say: dx += sum over parts of drop(ds a). Where
- * swiglu_backward or attention_backward reads dx it does this on the way. */
-typedef struct lc_lora_dropout_backward_args {
+ * swiglu_backward, attention_backward or rmsnorm_backward reads dx it does this on the way. */
+struct lc_lora_dropout_backward_args {
     lc_mat ds; /* [in] N x R */
     lc_mat a;  /* [in] R x in */
     lc_lora_parts parts;
     lc_dropout dropout;
     lc_mat product; /* [scratch] N x in */
     lc_mat dx;      /* [acc] N x in */
-} lc_lora_dropout_backward_args;
+};
 
 /* dx = dy w, or dx += dy w. With a border dy and w have out+R. With `lora` dS and dB are made
  * first: what lora_dy makes of the first `out` columns of dy. */
@@ -495,9 +499,10 @@ typedef struct lc_ops {
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
     /* Records what is queued between begin and end under `key`, a few sizes and pointers that it
      * depends on, so that it can be queued again as a whole. *replayed: it was recorded before and
-     * is queued now; the caller leaves it out. `is_whole` false: something went wrong between. */
-    LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, uint64_t key, bool *replayed,
-                                           lc_err *err);
+     * is queued now; the caller leaves it out. `is_whole` false: something went wrong between.
+     * `name`: what a profiler shows. */
+    LC_WARN_UNUSED lc_code (*record_begin)(lc_device *device, const char *name, uint64_t key,
+                                           bool *replayed, lc_err *err);
     LC_WARN_UNUSED lc_code (*record_end)(lc_device *device, bool is_whole, lc_err *err);
     /* What attention over these documents, in a batch of `rows` rows, makes of a recorded sequence
      * beyond its sizes: a number below 256 that goes into the key. */

@@ -190,6 +190,54 @@ static lc_code bench_adapter(lc_bench *bench, const lc_bench_shape *at, const lc
     return LC_OK;
 }
 
+/* With dropout, of a group behind a norm: what the product over dY leaves out, by itself and taken
+ * along by the norm's backward pass. Any bits do for its key. */
+static lc_code bench_dropped(lc_bench *bench, const lc_bench_shape *at, const lc_bench_group *group,
+                             lc_err *err)
+{
+    lc_device *device = bench->device;
+    const lc_group_shape *s = &group->shape;
+    const double width = (double)s->in, tail = (double)s->tail, n = (double)at->tokens,
+                 once = element_bytes(bench) * (n * tail + tail * width);
+    const int mark = bench->buffer_count;
+    char name[NAME_BYTES];
+    float *bits; /* examples, positions, two words */
+    lc_mat dx;
+    lc_bench_row row = {.name = name, .bytes = 2.0 * element_bytes(bench) * n * width + once};
+    (void)snprintf(name, sizeof name, "lora_dropout_backward rmsnorm_backward with dropout %s",
+                   group->label);
+    if (!lc_bench_wants(bench, name)) {
+        return LC_OK;
+    }
+    LC_TRY(lc_bench_floats(bench, 3 * at->tokens + 2, &bits, err));
+    LC_TRY(lc_bench_matrix(bench, at->tokens, s->in, with_border(s->in, 16), &dx, err));
+    const void *positions = bits + 2 * at->tokens, *key = bits + 3 * at->tokens, *examples = bits;
+    const lc_lora_dropout_backward_args dropped = {
+        .ds = lc_mat_tail(group->y, s->tail),
+        .a = lc_mat_view(group->g, s->out, 0, s->tail, s->in),
+        .parts = group->parts,
+        .dropout = {.p = 0.1f, .key = key, .example = examples, .position = positions},
+        .product = group->normed,
+        .dx = group->x};
+    (void)snprintf(name, sizeof name, "lora_dropout_backward %s", group->label);
+    LC_BENCH(bench, row.seconds, device->ops->lora_dropout_backward(device, &dropped, err));
+    lc_bench_add(bench, &row);
+    (void)snprintf(name, sizeof name, "rmsnorm_backward with dropout %s", group->label);
+    row.bytes = 4.0 * element_bytes(bench) * n * width + once;
+    LC_BENCH(bench, row.seconds,
+             LC_OP(device, rmsnorm_backward,
+                   {.dy = group->x,
+                    .x = group->normed,
+                    .weight = group->norm_weight,
+                    .rstd = group->rstd,
+                    .dx = dx,
+                    .dropped = &dropped},
+                   err));
+    lc_bench_add(bench, &row);
+    lc_bench_release(bench, mark);
+    return LC_OK;
+}
+
 /* With and without what the fused kernels do for the adapters on the way. The backward pass works
  * in place, so its numbers fade from call to call: memory bounds it all the same. */
 static lc_code bench_swiglu(lc_bench *bench, const lc_bench_shape *at, const lc_bench_group *wide,
@@ -233,6 +281,9 @@ static lc_code bench_group(lc_bench *bench, const lc_bench_shape *at, lc_group_k
     LC_TRY(make_group(bench, at, kind, label, &group, err));
     LC_TRY(bench_products(bench, at, &group, err));
     LC_TRY(bench_adapter(bench, at, &group, err));
+    if (group.norm_weight != NULL) {
+        LC_TRY(bench_dropped(bench, at, &group, err));
+    }
     lc_bench_release(bench, mark);
     return LC_OK;
 }
@@ -245,6 +296,7 @@ static lc_code bench_mlp(lc_bench *bench, const lc_bench_shape *at, lc_err *err)
     LC_TRY(make_group(bench, at, LC_GROUP_DOWN, "down", &down, err));
     LC_TRY(bench_products(bench, at, &wide, err));
     LC_TRY(bench_adapter(bench, at, &wide, err));
+    LC_TRY(bench_dropped(bench, at, &wide, err));
     LC_TRY(bench_products(bench, at, &down, err));
     LC_TRY(bench_adapter(bench, at, &down, err));
     LC_TRY(bench_swiglu(bench, at, &wide, &down, err));

@@ -8,7 +8,8 @@
  *
  *   dS = dY sB into the tail of dY,  dB += s dY^T S,  dA += dS^T drop(X),  dX = [dY|dS] [W;A]
  *
- * With dropout the GEMM leaves the tail out and dX += drop(dS A) follows, module by module.
+ * With dropout the GEMM leaves the tail out; dX += drop(dS A), module by module, is left to the op
+ * that reads dX next.
  */
 #include "model/passes.h"
 
@@ -54,9 +55,9 @@ static lc_code output_side(lc_model *model, const lc_group *group, lc_mat dy, lc
     return group->shape.tail > 0 ? model->device->ops->lora_dy(model->device, &args, err) : LC_OK;
 }
 
-/* dx = gradient of the group's input, without what dropped_gradient adds. saved_s: the group's S,
- * which gives dB and dS on the way; no .data where both are there. dx is a window of d_product,
- * which has room for a border. */
+/* dx = gradient of the group's input, without what dropped_gradient adds: the op that reads dx next
+ * takes that along. saved_s: the group's S, which gives dB and dS on the way; no .data where both
+ * are there. dx is a window of d_product, which has room for a border. */
 static lc_code bordered_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
                                  lc_mat dx, const lc_dropout *dropout, lc_err *err)
 {
@@ -99,7 +100,7 @@ static lc_lora_dropout_backward_args dropped_gradient(const lc_model *model, con
         .dx = dx};
 }
 
-/* dx = gradient of the group's input. */
+/* The same, complete: for the last layer's o projection, where rows are spread next. */
 static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy, lc_mat saved_s,
                               lc_mat dx, const lc_dropout *dropout, lc_err *err)
 {
@@ -109,19 +110,6 @@ static lc_code input_gradient(lc_model *model, const lc_group *group, lc_mat dy,
     }
     const lc_lora_dropout_backward_args args = dropped_gradient(model, group, dy, dx, dropout);
     return model->device->ops->lora_dropout_backward(model->device, &args, err);
-}
-
-/* d_hidden += backward of the norm whose output gradient is the first C columns of d_product. */
-static lc_code norm_gradient(lc_model *model, lc_mat x, const float *weight, const float *rstd,
-                             lc_err *err)
-{
-    return LC_OP(model->device, rmsnorm_backward,
-                 {.dy = lc_mat_view(model->d_product, 0, 0, x.rows, x.cols),
-                  .x = x,
-                  .weight = weight,
-                  .rstd = rstd,
-                  .dx = lc_rows(model->d_hidden, x.rows)},
-                 err);
 }
 
 /* State of one layer's backward pass. */
@@ -196,13 +184,12 @@ static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_ma
     lc_model *model = pass->model;
     const lc_group group = lc_group_of(model, pass->index, kind);
     const lc_mat none = {.data = NULL};
+    const lc_mat d_normed = lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in);
     dy = lc_rows(dy, pass->rows);
     x = lc_rows(x, pass->rows);
     *more = !is_lowest(pass, kind);
     if (*more) {
-        LC_TRY(input_gradient(model, &group, dy, none,
-                              lc_mat_view(model->d_product, 0, 0, pass->rows, group.shape.in),
-                              pass->dropout, err));
+        LC_TRY(bordered_gradient(model, &group, dy, none, d_normed, pass->dropout, err));
     }
     if (group.shape.tail > 0) {
         lc_lora_dx_args args = dx_args(model, &group, x, dy, pass->dropout);
@@ -211,7 +198,21 @@ static lc_code normed_backward(const layer_pass *pass, lc_group_kind kind, lc_ma
         args.normed = lc_mat_view(model->normed, 0, 0, x.rows, x.cols);
         LC_TRY(model->device->ops->lora_dx(model->device, &args, err));
     }
-    return *more ? norm_gradient(model, x, weight, rstd, err) : LC_OK;
+    if (!*more) {
+        return LC_OK;
+    }
+    lc_lora_dropout_backward_args dropped;
+    if (is_dropped(&group, pass->dropout)) {
+        dropped = dropped_gradient(model, &group, dy, d_normed, pass->dropout);
+    }
+    return LC_OP(model->device, rmsnorm_backward,
+                 {.dy = d_normed,
+                  .x = x,
+                  .weight = weight,
+                  .rstd = rstd,
+                  .dx = lc_rows(model->d_hidden, pass->rows),
+                  .dropped = is_dropped(&group, pass->dropout) ? &dropped : NULL},
+                 err);
 }
 
 /* Below the last layer's o_proj all rows have a gradient again: that of the attention output (in

@@ -175,7 +175,7 @@ static lc_code run_step(lc_model *model, lc_err *err)
 {
     bool replayed = false;
     const uint64_t key = lc_record_key(model, LC_RECORD_DECODE, 0);
-    LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
+    LC_TRY(model->device->ops->record_begin(model->device, "graph: decode", key, &replayed, err));
     if (replayed) {
         return LC_OK;
     }

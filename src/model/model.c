@@ -406,7 +406,9 @@ lc_code lc_model_batch(lc_model *model, const lc_batch *batch, bool backward, ui
     const uint64_t key =
         lc_record_key(model, has_backward ? LC_RECORD_BACKWARD : LC_RECORD_FORWARD,
                       model->device->ops->layout_key(model->device, &documents, model->rows));
-    LC_TRY(model->device->ops->record_begin(model->device, key, &replayed, err));
+    LC_TRY(model->device->ops->record_begin(
+        model->device, has_backward ? "graph: forward, head, backward" : "graph: forward, head",
+        key, &replayed, err));
     if (replayed) {
         return LC_OK;
     }
@@ -444,7 +446,7 @@ lc_code lc_model_update(lc_model *model, const lc_update_options *options, doubl
     LC_TRY(upload(model, sizeof values, err));
     bool replayed = false;
     LC_TRY(model->device->ops->record_begin(
-        model->device, lc_record_key(model, LC_RECORD_UPDATE, 0), &replayed, err));
+        model->device, "graph: update", lc_record_key(model, LC_RECORD_UPDATE, 0), &replayed, err));
     if (replayed) {
         return LC_OK;
     }

@@ -167,6 +167,17 @@ lc_code lc_rmsnorm_check(const lc_rmsnorm_args *args, const lc_op_rules *rules, 
     return is_present(at, "weight", args->weight);
 }
 
+/* What completes a gradient before the op consumes it. */
+static lc_code check_dropped(place at, const lc_lora_dropout_backward_args *dropped, lc_mat dy)
+{
+    LC_TRY(is_activation(at, "dropped.dx", dropped->dx, dy.rows, dy.cols));
+    if (dropped->dx.data != dy.data || dropped->dx.ld != dy.ld) {
+        return lc_fail_param(at.err, LC_ERR_INTERNAL, "dropped.dx",
+                             "%s: dropped.dx lies elsewhere than the gradient", at.op);
+    }
+    return lc_lora_dropout_backward_check(dropped, at.rules, at.err);
+}
+
 lc_code lc_rmsnorm_backward_check(const lc_rmsnorm_backward_args *args, const lc_op_rules *rules,
                                   lc_err *err)
 {
@@ -175,7 +186,8 @@ lc_code lc_rmsnorm_backward_check(const lc_rmsnorm_backward_args *args, const lc
     LC_TRY(is_activation(at, "x", args->x, args->dy.rows, args->dy.cols));
     LC_TRY(is_activation(at, "dx", args->dx, args->dy.rows, args->dy.cols));
     LC_TRY(is_array(at, "rstd", args->rstd, args->dy.rows));
-    return is_present(at, "weight", args->weight);
+    LC_TRY(is_present(at, "weight", args->weight));
+    return args->dropped != NULL ? check_dropped(at, args->dropped, args->dy) : LC_OK;
 }
 
 /* `tail` of `cols` columns are a border. */
@@ -469,17 +481,6 @@ lc_code lc_attention_check(const lc_attention_args *args, const lc_op_rules *rul
     LC_TRY(is_activation(at, "k", args->k, rows, kv_width));
     LC_TRY(is_activation(at, "v", args->v, rows, kv_width));
     return is_activation(at, "out", args->out, rows, width);
-}
-
-/* What completes a gradient before the op consumes it. */
-static lc_code check_dropped(place at, const lc_lora_dropout_backward_args *dropped, lc_mat dy)
-{
-    LC_TRY(is_activation(at, "dropped.dx", dropped->dx, dy.rows, dy.cols));
-    if (dropped->dx.data != dy.data || dropped->dx.ld != dy.ld) {
-        return lc_fail_param(at.err, LC_ERR_INTERNAL, "dropped.dx",
-                             "%s: dropped.dx lies elsewhere than the gradient", at.op);
-    }
-    return lc_lora_dropout_backward_check(dropped, at.rules, at.err);
 }
 
 lc_code lc_attention_backward_check(const lc_attention_backward_args *args,

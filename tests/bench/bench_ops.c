@@ -219,6 +219,16 @@ static void bench_lora(bench *b, float p)
         MEASURE(best, b->device->ops->lora_dropout_backward(b->device, &back, &b->err));
         print_gemm("lora_dropout_backward", best, flops,
                    plain_gemm(b, 'N', 'N', TOKENS, WIDTH, RANK));
+        const lc_mat residual = matrix(b, TOKENS, WIDTH, WIDTH);
+        const lc_rmsnorm_backward_args norm = {.dy = x,
+                                               .x = dropped,
+                                               .weight = da.data,
+                                               .rstd = db.data,
+                                               .dx = residual,
+                                               .dropped = &back};
+        MEASURE(best, b->device->ops->rmsnorm_backward(b->device, &norm, &b->err));
+        print_bytes(b, "rmsnorm_backward dropout", best, 6.0 * 4.0 * TOKENS * WIDTH);
+        release(b, residual);
     } else {
         const lc_lora_dy_args dy = {.dy = x, .sb = sb, .s = s, .ds = s, .parts = parts};
         lc_lora_dy_args apart = dy;

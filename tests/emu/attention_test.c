@@ -102,7 +102,7 @@ static void test_recorded(void **state)
         assert_int_equal(library->ops->layout_key(library, &now, a.rows), key);
         assert_int_equal(own->ops->layout_key(own, &now, a.rows), 0);
         assert_ok(run(&b));
-        assert_ok(library->ops->record_begin(library, key, &replayed, &test_err));
+        assert_ok(library->ops->record_begin(library, "test", key, &replayed, &test_err));
         assert_int_equal(replayed, i == 2);
         if (!replayed) {
             assert_ok(run(&a));

@@ -1,6 +1,6 @@
 """Jobs on the emulated GPU with attention by cuDNN (fake_cudnn.cpp): it is used, the ledger says so, a job that is killed
 goes on with the same bytes, and one that cannot have it any more is refused; where the library is wrong, the job is as
-without it.
+without it, or, with several ranks, ends.
 
 usage: attention_test.py LORAC (in the project's root, LORAC_CUDA_LIBRARY names the emulated backend)
 """
@@ -151,6 +151,35 @@ def test_resume_after_fault():
         expect(ledger("halted") == ledger("half"), "the ledgers are %s and %s" % (ledger("halted"), ledger("half")))
 
 
+def train_ranks(out, port, *arguments, expected=0, faulty=None):
+    """Two ranks, a process each; the plan of rank `faulty` fails when it runs. What both say."""
+    ranks = []
+    for rank in range(2):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(port), "LORAC_COMM_TIMEOUT": "60"}
+        if rank == faulty:
+            place["EMU_CUDNN_FAULT"] = "run-forward"
+        ranks.append(subprocess.Popen([LORAC, "train", "job.json", "--out", out, *arguments], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, env={**os.environ, **LIBRARY, **place}))
+    texts = [rank.communicate(timeout=TIMEOUT_S)[0].decode("utf-8", "replace") for rank in ranks]
+    for rank, text in zip(ranks, texts):
+        expect(rank.returncode == expected, "%s: status %d, expected %d\n%s" % (out, rank.returncode, expected, text))
+    return texts
+
+
+def test_ranks():
+    """A plan that one rank cannot have ends all, whichever it is; the resume gives the bytes of an undisturbed job."""
+    train_ranks("ranks", 29571)
+    expect(ledger("ranks")[0] == "cudnn 9.25.0 ordered", "the ledger says %s" % (ledger("ranks"),))
+    for faulty in (0, 1):
+        out = "faulty%d" % faulty
+        text = train_ranks(out, 29572 + 2 * faulty, expected=1, faulty=faulty)[faulty]
+        expect("rank %d of 2: cuDNN's attention forward" % faulty in text, "it says: " + text)
+        expect("LORAC_ATTENTION=lorac on all" in text, "it says: " + text)
+        train_ranks(out, 29573 + 2 * faulty, "--resume")
+        expect(adapter(out) == adapter("ranks"), "the resume gave other bytes")
+
+
 def test_settings():
     text = train("job.json", "forced", expected=1, LORAC_ATTENTION="cudnn")
     expect("LORAC_ATTENTION is cudnn" in text, "it says: " + text)
@@ -172,7 +201,8 @@ def main():
     write_job("free.json", deterministic=False)
     with open("train.jsonl", "w") as file:
         file.writelines(rows)
-    for test in (test_used, test_resume, test_faults, test_resume_after_fault, test_settings):
+    for test in (test_used, test_resume, test_faults, test_resume_after_fault, test_ranks,
+                 test_settings):
         print(test.__name__, flush=True)
         test()
     shutil.rmtree(folder)

@@ -27,6 +27,7 @@
 /* Sizes that the formulas go by; every linear is adapted with rank r, a multiple of 16. */
 typedef struct extent {
     int64_t n, c, i, h, d, q, kv, qkv, r; /* q = H*D, kv = K*D, qkv = q + 2 kv */
+    bool drops;
 } extent;
 
 /* One line: a kernel without its template arguments. budget_mb: MB a layer in the kernel plan, at
@@ -43,8 +44,16 @@ typedef struct table {
     row row[MAX_ROWS];
 } table;
 
+/* A kernel that both passes have is one row where they share a table. */
 static void line(table *to, const char *kernel, int launches, int64_t bytes, double budget_mb)
 {
+    for (int i = 0; i < to->count; i++) {
+        if (strcmp(to->row[i].kernel, kernel) == 0) {
+            to->row[i].launches += launches;
+            to->row[i].bytes += bytes;
+            return;
+        }
+    }
     assert_true(to->count < MAX_ROWS);
     to->row[to->count++] = (row){kernel, launches, bytes, budget_mb};
 }
@@ -60,6 +69,18 @@ static int64_t bf16(int64_t rows, int64_t cols)
 static int64_t product(int64_t rows, int64_t k, int64_t out, bool has_addend)
 {
     return bf16(rows, k) + bf16(out, k) + bf16(rows, out) * (has_addend ? 2 : 1);
+}
+
+/* With dropout, what keys the mask of each row: its example and position. */
+static int64_t keys(const extent *e)
+{
+    return e->drops ? (8 + 4) * e->n : 0;
+}
+
+/* With dropout, dS and A, for what the product over dY leaves out. */
+static int64_t dropped(const extent *e, int64_t in, int64_t tail)
+{
+    return e->drops ? bf16(e->n, tail) + bf16(tail, in) + keys(e) : 0;
 }
 
 static int64_t norm(const extent *e)
@@ -81,7 +102,7 @@ static int64_t rotation(const extent *e)
 /* S into the tail and, `copies` 2, beside it. */
 static int64_t lora_forward(const extent *e, int64_t in, int64_t tail, int copies)
 {
-    return bf16(e->n, in) + bf16(tail, in) + copies * bf16(e->n, tail);
+    return bf16(e->n, in) + bf16(tail, in) + copies * bf16(e->n, tail) + keys(e);
 }
 
 /* Partial sums of dS: one for each group of columns of a module. */
@@ -148,7 +169,8 @@ static int64_t dx_partials(const extent *e, int64_t in, int64_t tail)
 /* X, dS and, behind a norm, its factors in; partial sums out. */
 static int64_t lora_dx(const extent *e, int64_t in, int64_t tail, bool has_norm)
 {
-    return bf16(e->n, in) + bf16(e->n, tail) + (has_norm ? 4 * e->n : 0) + dx_partials(e, in, tail);
+    return bf16(e->n, in) + bf16(e->n, tail) + (has_norm ? 4 * e->n : 0) + keys(e) +
+           dx_partials(e, in, tail);
 }
 
 static int64_t sum_dx(const extent *e, int64_t in, int64_t tail, bool has_norm)
@@ -166,7 +188,8 @@ static int64_t swiglu_partials(const extent *e)
 
 static int64_t swiglu_backward(const extent *e)
 {
-    return 5 * bf16(e->n, e->i) + 3 * bf16(e->n, e->r) + bf16(2 * e->i, e->r) + swiglu_partials(e);
+    return 5 * bf16(e->n, e->i) + 3 * bf16(e->n, e->r) + bf16(2 * e->i, e->r) + swiglu_partials(e) +
+           (e->drops ? bf16(e->r, e->i) + keys(e) : 0);
 }
 
 static int64_t sum_swiglu(const extent *e)
@@ -182,13 +205,14 @@ static int64_t attention_gradient(const extent *e, int64_t out)
 
 /* ---- the table ---- */
 
-/* 12 launches, those of the kernel plan. */
+/* 12 launches, those of the kernel plan; with dropout S of down has one of its own. */
 static void list_forward(const extent *e, table *t)
 {
     const int64_t n = e->n, c = e->c, i = e->i, r = e->r;
     line(t, "rmsnorm_kernel", 2, 2 * norm(e), 134 + 134);
-    line(t, "lora_forward", 3,
-         lora_forward(e, c, 3 * r, 2) + lora_forward(e, e->q, r, 1) + lora_forward(e, c, 2 * r, 2),
+    line(t, "lora_forward", e->drops ? 4 : 3,
+         lora_forward(e, c, 3 * r, 2) + lora_forward(e, e->q, r, 1) + lora_forward(e, c, 2 * r, 2) +
+             (e->drops ? lora_forward(e, i, r, 2) : 0),
          68 + 67 + 68);
     line(t, "cublasLtMatmul", 4,
          product(n, c + 3 * r, e->qkv, false) + product(n, e->q + r, c, true) +
@@ -196,15 +220,20 @@ static void list_forward(const extent *e, table *t)
          220 + 236 + 776 + 487);
     line(t, "rope_kernel", 1, rotation(e), 168);
     line(t, "attention_forward", 1, bf16(n, e->qkv) + bf16(n, e->q) + 4 * n * e->h, 169);
-    line(t, "swiglu_lora", 1, 3 * bf16(n, i) + bf16(r, i) + 2 * bf16(n, r), 705);
+    if (e->drops) {
+        line(t, "swiglu_kernel", 1, 3 * bf16(n, i), NO_BUDGET);
+    } else {
+        line(t, "swiglu_lora", 1, 3 * bf16(n, i) + bf16(r, i) + 2 * bf16(n, r), 705);
+    }
 }
 
 /* 23 launches, 4 more than lines in the kernel plan. Attention's line stands for several kernels,
  * three of them here (2 more). One line there adds up all dA and dB of the layer; here each pass
- * has its own sum, that of a dY makes dS too, and three are left for dA (2 more). */
+ * has its own sum, that of a dY makes dS too, and three are left for dA (2 more). With dropout as
+ * many: what it takes out of the products is added where their results are read next. */
 static void list_backward(const extent *e, table *t)
 {
-    const int64_t n = e->n, c = e->c, i = e->i, r = e->r;
+    const int64_t n = e->n, c = e->c, i = e->i, r = e->r, border = e->drops ? 0 : r;
     const group one = {{c}}, qkv = {{e->q, e->kv, e->kv}};
     line(t, "lora_dy", 3, 2 * lora_dy(e, &one) + lora_dy(e, &qkv) + turning(e), 80 + 84 + 216);
     line(t, "swiglu_backward_lora", 1, swiglu_backward(e), 1219);
@@ -216,11 +245,13 @@ static void list_backward(const extent *e, table *t)
              sum_dx(e, e->q, r, false) + sum_dx(e, c, 3 * r, true),
          4 + 35 + 4 + 8 + 76);
     line(t, "cublasLtMatmul", 4,
-         product(n, c + r, i, false) + product(n, 2 * i + 2 * r, c, false) +
-             product(n, c + r, e->q, false) + product(n, e->qkv + 3 * r, c, false),
+         product(n, c + border, i, false) + product(n, 2 * i + 2 * border, c, false) +
+             product(n, c + border, e->q, false) + product(n, e->qkv + 3 * border, c, false),
          422 + 773 + 169 + 219);
-    line(t, "rmsnorm_backward_kernel", 2, 2 * norm_backward(e), 268 + 268);
-    line(t, "attention_delta", 1, 2 * bf16(n, e->q) + 4 * n * e->h, NO_BUDGET);
+    line(t, e->drops ? "rmsnorm_backward_lora" : "rmsnorm_backward_kernel", 2,
+         2 * norm_backward(e) + dropped(e, c, 3 * r) + dropped(e, c, 2 * r), 268 + 268);
+    line(t, e->drops ? "lora_dropout_backward" : "attention_delta", 1,
+         (e->drops ? 3 : 2) * bf16(n, e->q) + 4 * n * e->h + dropped(e, e->q, r), NO_BUDGET);
     line(t, "attention_key_gradient", 1, attention_gradient(e, 2 * e->kv), NO_BUDGET);
     line(t, "attention_query_gradient", 1, attention_gradient(e, e->q), NO_BUDGET);
 }
@@ -286,13 +317,16 @@ static const random_shape shape = {.family = "llama",
                                    .vocab = 160,
                                    .rank = 16};
 
-static char names[2][2][MAX_COUNTERS][64]; /* pass, layers more */
+static char names[2][2][2][MAX_COUNTERS][64]; /* dropout, pass, layers more */
 
 /* One micro-batch, not recorded, of LAYERS + more layers. */
-static counted count_batch(int more, bool backward)
+static counted count_batch(int more, bool backward, bool drops)
 {
-    random_options options = {
-        .shape = shape, .device = LC_DEVICE_EMU, .dtype = LC_BF16, .tokens = ROWS};
+    random_options options = {.shape = shape,
+                              .device = LC_DEVICE_EMU,
+                              .dtype = LC_BF16,
+                              .dropout = drops ? 0.1f : 0.0f,
+                              .tokens = ROWS};
     counted found;
     options.shape.layers += more;
     random_run *run = random_run_open(&options);
@@ -304,7 +338,7 @@ static counted count_batch(int more, bool backward)
     assert_ok(run->device->ops->sync(run->device, &test_err));
     found.count = emu_counters_get(found.counter, MAX_COUNTERS);
     assert_true(found.count <= MAX_COUNTERS);
-    merge_instances(&found, names[backward][more]);
+    merge_instances(&found, names[drops][backward][more]);
     random_run_close(run);
     return found;
 }
@@ -342,7 +376,7 @@ static void compare(const char *pass, const counted *found, const table *expecte
     assert_int_equal(all, known); /* nothing runs that has no line */
 }
 
-static extent extent_of(const random_shape *s, int64_t rows)
+static extent extent_of(const random_shape *s, int64_t rows, bool drops)
 {
     const int64_t q = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
     return (extent){.n = rows,
@@ -353,25 +387,43 @@ static extent extent_of(const random_shape *s, int64_t rows)
                     .q = q,
                     .kv = kv,
                     .qkv = q + 2 * kv,
-                    .r = s->rank};
+                    .r = s->rank,
+                    .drops = drops};
+}
+
+/* One layer of a forward pass, or of both. */
+static counted count_layer(bool backward, bool drops)
+{
+    const counted fewer = count_batch(0, backward, drops);
+    counted layer = count_batch(1, backward, drops);
+    subtract(&layer, &fewer);
+    return layer;
 }
 
 static void test_one_layer(void **state)
 {
     (void)state;
-    const extent e = extent_of(&shape, ROWS);
+    const extent e = extent_of(&shape, ROWS, false);
     table forward = {.count = 0}, backward = {.count = 0};
     list_forward(&e, &forward);
     list_backward(&e, &backward);
-    counted layer[2]; /* of a forward pass, of both */
-    for (int pass = 0; pass < 2; pass++) {
-        const counted fewer = count_batch(0, pass == 1);
-        layer[pass] = count_batch(1, pass == 1);
-        subtract(&layer[pass], &fewer);
-    }
-    subtract(&layer[1], &layer[0]);
-    compare("forward", &layer[0], &forward);
-    compare("backward", &layer[1], &backward);
+    const counted there = count_layer(false, false);
+    counted back = count_layer(true, false);
+    subtract(&back, &there);
+    compare("forward", &there, &forward);
+    compare("backward", &back, &backward);
+}
+
+/* A forward pass by itself drops nothing, so both are one table. */
+static void test_dropout(void **state)
+{
+    (void)state;
+    const extent e = extent_of(&shape, ROWS, true);
+    table both = {.count = 0};
+    list_forward(&e, &both);
+    list_backward(&e, &both);
+    const counted found = count_layer(true, true);
+    compare("both", &found, &both);
 }
 
 /* ---- the kernel plan's budget ---- */
@@ -396,7 +448,7 @@ static void test_budget(void **state)
     (void)state;
     static const random_shape llama = {
         .width = 4096, .mlp = 14336, .heads = 32, .kv_heads = 8, .head_dim = 128, .rank = 16};
-    const extent e = extent_of(&llama, 8192);
+    const extent e = extent_of(&llama, 8192, false);
     table forward = {.count = 0}, backward = {.count = 0};
     list_forward(&e, &forward);
     list_backward(&e, &backward);
@@ -410,6 +462,7 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_layer),
+                                       cmocka_unit_test(test_dropout),
                                        cmocka_unit_test(test_budget)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

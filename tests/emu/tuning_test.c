@@ -185,7 +185,9 @@ static void test_ways(void **state)
     } texts[] = {{"linear 8192x4096x6144 parts 0+0x48", "apart", true},
                  {"linear_backward 8192x4096x6144 parts 0+4096x16 4096+1024x16", "widened", true},
                  {"lora_dx_normed 64x48x0 parts 0+64x16", "products", true},
+                 {"rmsnorm_backward 64x48x0 parts 0+64x16 64+32x16", "apart", true},
                  {"linear 8192x4096x6144 parts 0+0x48", "bordered", false},
+                 {"rmsnorm_backward 64x48x0 parts 0+64x16", "products", false},
                  {"linear 64x48x48 parts 0+0x16", "kernel", false},
                  {"linear 64x48x48 parts 0+0x16", "", false},
                  {"linear 64x48x48 parts 0+0x16 7", "apart", false},
@@ -241,19 +243,19 @@ static void test_tune_ways_with_scratch(void **state)
     (void)state;
     static const char *const products[] = {
         "lora_dy 144x0x64 parts 0+64x16", "lora_dx 144x64x0 parts 0+64x16",
-        "lora_dx_normed 144x64x0 parts 0+64x16", "linear_backward 144x64x64 parts 0+64x16"};
+        "lora_dx_normed 144x64x0 parts 0+64x16", "linear_backward 144x64x64 parts 0+64x16",
+        "rmsnorm_backward 144x64x0 parts 0+64x16 64+32x32"};
+    static const char *const ways[] = {"kernel", "kernel", "kernel", "bordered", "fused"};
     const lc_tune_options options = {.repetitions = 1};
     for (size_t i = 0; i < sizeof products / sizeof products[0]; i++) {
         lc_choice choice = {.is_measured = false};
         lc_tuned tuned;
-        const bool is_linear = strncmp(products[i], "linear", 6) == 0;
         const int64_t index = count();
         (void)snprintf(choice.product, sizeof choice.product, "%s", products[i]);
-        (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s",
-                       is_linear ? "bordered" : "kernel");
+        (void)snprintf(choice.algorithm, sizeof choice.algorithm, "%s", ways[i]);
         assert_ok(device->choices->add(device, &choice, &test_err));
         assert_ok(device->choices->tune(device, index, &options, &tuned, &test_err));
-        assert_int_equal(tuned.candidates, is_linear ? 3 : 2);
+        assert_int_equal(tuned.candidates, strcmp(ways[i], "bordered") == 0 ? 3 : 2);
     }
 }
 

@@ -44,6 +44,7 @@ typedef struct op_case {
     lc_dtype activation;      /* F32, or BF16 on a GPU */
     bool is_gpu;              /* weights are as activations, rows begin at multiples of 16 bytes */
     bool is_rounded;          /* something in between is kept in BF16: wider bounds */
+    bool is_same_any_way;     /* all ways that a GPU can do it give the same bytes */
     lc_device *device;        /* under test; owns what follows */
     void *extras[MAX_EXTRAS]; /* structs and arrays in device memory */
     int extra_count;

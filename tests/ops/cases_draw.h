@@ -35,6 +35,8 @@ lc_mat view(const op_case *c, int index);
 void *pointer(const op_case *c, int index);
 /* The same of an array that stays in host memory. */
 void *host_pointer(const op_case *c, int index);
+/* A scratch tensor that the op reads is filled: on the device, or for the reference. */
+lc_code fill_scratch(const op_case *c, lc_device *device, lc_mat to, lc_mat from, lc_err *err);
 /* A copy of host bytes where the device under test can read them (host memory for the reference);
  * it lives as long as the run. */
 void *for_device(op_case *c, const void *bytes, size_t count);
@@ -51,6 +53,9 @@ double saved_rstd(const tensor *x, int64_t row, int64_t first, int64_t count, do
 void draw_dropout(op_case *c, int64_t rows, bool always);
 lc_dropout dropout_of(op_case *c);
 
+/* Into c->parts one to three modules (at most `most`) with slots of any rank; between and behind
+ * them there may be rows of modules that are not adapted. Returns the rows of all. */
+int64_t draw_parts(op_case *c, int most);
 /* Of c->parts: sb, zero outside of their blocks, s, ds and each part's db; the index of sb. */
 int draw_output_side(op_case *c, int64_t n, int64_t out);
 /* What lora_dy is asked, with these tensors. */

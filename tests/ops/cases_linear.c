@@ -77,9 +77,7 @@ lc_dropout dropout_of(op_case *c)
     return dropout;
 }
 
-/* One to three modules with slots of any rank; between and behind them there may be rows of modules
- * that are not adapted. Returns the rows of all. */
-static int64_t draw_parts(op_case *c, int most)
+int64_t draw_parts(op_case *c, int most)
 {
     static const int32_t ranks[] = {1, 5, 16, 16, 32, 48, 64, 80};
     int32_t row = 0, slot = 0;
@@ -480,9 +478,7 @@ void draw_swiglu_backward(op_case *c)
              (double)c->dropout.p);
 }
 
-/* A scratch tensor that the op reads: on the device, or for the reference. */
-static lc_code fill_scratch(const op_case *c, lc_device *device, lc_mat to, lc_mat from,
-                            lc_err *err)
+lc_code fill_scratch(const op_case *c, lc_device *device, lc_mat to, lc_mat from, lc_err *err)
 {
     if (!c->reference) {
         return device->ops->copy(device, to, from, err);

@@ -41,11 +41,19 @@ lc_code run_rmsnorm(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+/* number[3]: dS of the linears that read the norm, whose share dy still lacks; then A, the product
+ * and what dy is before; or -1. The first trials are as wide as a GPU makes differences: narrow,
+ * with fewer rows at once, and too wide for one pass. */
 void draw_rmsnorm_backward(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_width(c, 700);
+    const bool is_wide = c->trial == 1 || c->trial == 2;
+    const int64_t n = any_size(is_wide ? 40 : 200);
+    const int64_t width = c->trial == 1   ? 8 * test_int(370, 500)
+                          : c->trial == 2 ? 8 * test_int(900, 1000)
+                                          : any_width(c, 700);
+    const bool has_dropped = c->trial < 3 || test_int(0, 1) == 0;
     DESCRIBE(c, "N %d C %d", (int)n, (int)width);
-    add_act(c, "dy", ROLE_IN, n, width, -1, 1);
+    const int dy = add_act(c, "dy", ROLE_IN, n, width, -1, 1);
     add_act(c, "x", ROLE_IN, n, width, -2, 3);
     add_array(c, "weight", ROLE_IN, LC_F32, width, -1, 2);
     add_array(c, "rstd", ROLE_IN, LC_F32, n, 0, 1);
@@ -53,16 +61,46 @@ void draw_rmsnorm_backward(op_case *c)
     for (int64_t i = 0; i < n; i++) {
         set_element(&c->tensors[3], 0, i, saved_rstd(&c->tensors[1], i, 0, width, 1e-5));
     }
+    c->number[3] = c->number[6] = -1;
+    if (!has_dropped) {
+        return;
+    }
+    (void)draw_parts(c, 3);
+    c->is_rounded = true; /* the completed dy */
+    c->is_same_any_way = true;
+    c->number[3] = add_act(c, "ds", ROLE_IN, n, c->tail, -1, 1);
+    (void)add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, width, -1, 1);
+    (void)add_act(c, "product", ROLE_SCRATCH, n, width, 0, 0);
+    (void)add_act(c, "dy before", ROLE_IN, n, width, -1, 1);
+    c->tensors[dy].role = ROLE_SCRATCH;
+    draw_dropout(c, n, true);
+    DESCRIBE(c, "N %d C %d R %d of %d parts p %g", (int)n, (int)width, (int)c->tail, c->parts.count,
+             (double)c->dropout.p);
 }
 
 lc_code run_rmsnorm_backward(op_case *c, lc_device *device, lc_err *err)
 {
+    const int ds = (int)c->number[3];
+    lc_lora_dropout_backward_args dropped = {0};
+    if (ds >= 0) {
+        dropped = (lc_lora_dropout_backward_args){.ds = view(c, ds),
+                                                  .a = view(c, ds + 1),
+                                                  .parts = c->parts,
+                                                  .dropout = dropout_of(c),
+                                                  .product = view(c, ds + 2),
+                                                  .dx = view(c, 0)};
+        LC_TRY(fill_scratch(c, device, view(c, 0), view(c, ds + 3), err));
+    }
     const lc_rmsnorm_backward_args args = {.dy = view(c, 0),
                                            .x = view(c, 1),
                                            .weight = pointer(c, 2),
                                            .rstd = pointer(c, 3),
-                                           .dx = view(c, 4)};
+                                           .dx = view(c, 4),
+                                           .dropped = ds >= 0 ? &dropped : NULL};
     ON_DEVICE(rmsnorm_backward, args)
+    if (ds >= 0) {
+        ref_lora_dropout_backward(&dropped);
+    }
     ref_rmsnorm_backward(&args, 1e-5);
     return LC_OK;
 }

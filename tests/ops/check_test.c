@@ -292,6 +292,30 @@ static void test_lora_dropout_backward(void **state)
             "dropout.p is 0, expected above 0");
 }
 
+static void test_norm_dropped(void **state)
+{
+    (void)state;
+    const lc_rmsnorm_backward_args good = {.dy = mat(0, 3, 8),
+                                           .x = mat(1, 3, 8),
+                                           .weight = data[2],
+                                           .rstd = data[3],
+                                           .dx = mat(4, 3, 8)};
+    const lc_lora_dropout_backward_args dropped = {.ds = mat(5, 3, 3),
+                                                   .a = mat(6, 3, 8),
+                                                   .parts = two_parts,
+                                                   .dropout = half_dropped,
+                                                   .product = mat(7, 3, 8),
+                                                   .dx = good.dy};
+    lc_lora_dropout_backward_args elsewhere = dropped, narrow = dropped;
+    elsewhere.dx = mat(8, 3, 8);
+    narrow.dx.cols = 7;
+    ACCEPTS(rmsnorm_backward, other.dropped = &dropped);
+    REFUSES(rmsnorm_backward, bad.dropped = &elsewhere, "dropped.dx",
+            "dropped.dx lies elsewhere than the gradient");
+    REFUSES(rmsnorm_backward, bad.dropped = &narrow, "dropped.dx",
+            "dropped.dx.cols is 7, expected 8");
+}
+
 static void test_publish(void **state)
 {
     (void)state;
@@ -721,15 +745,25 @@ static void test_alignment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),        cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_linear),       cmocka_unit_test(test_linear_backward),
-        cmocka_unit_test(test_lora_forward), cmocka_unit_test(test_lora_dy),
-        cmocka_unit_test(test_lora_dx),      cmocka_unit_test(test_lora_dropout_backward),
-        cmocka_unit_test(test_alignment),    cmocka_unit_test(test_cache_append),
-        cmocka_unit_test(test_publish),      cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_cached),
-        cmocka_unit_test(test_rows),         cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_sample),       cmocka_unit_test(test_advance),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_linear_backward),
+        cmocka_unit_test(test_lora_forward),
+        cmocka_unit_test(test_lora_dy),
+        cmocka_unit_test(test_lora_dx),
+        cmocka_unit_test(test_lora_dropout_backward),
+        cmocka_unit_test(test_norm_dropped),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_cache_append),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_cached),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_advance),
         cmocka_unit_test(test_optimizer),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -188,9 +188,10 @@ static uint32_t cpu_layout_key(lc_device *device, const lc_documents *documents,
     return 0;
 }
 
-static lc_code cpu_record_begin(lc_device *device, uint64_t key, bool *replayed, lc_err *err)
+static lc_code cpu_record_begin(lc_device *device, const char *name, uint64_t key, bool *replayed,
+                                lc_err *err)
 {
-    (void)device, (void)key, (void)err;
+    (void)device, (void)name, (void)key, (void)err;
     *replayed = false;
     return LC_OK;
 }

@@ -70,6 +70,9 @@ lc_code lc_cpu_rmsnorm_backward(lc_device *device, const lc_rmsnorm_backward_arg
                                 lc_err *err)
 {
     LC_TRY(lc_rmsnorm_backward_check(args, &lc_cpu_rules, err));
+    if (args->dropped != NULL) {
+        LC_TRY(lc_cpu_lora_dropout_backward(device, args->dropped, err));
+    }
     lc_cpu_rows(lc_cpu_of(device), args->x.rows, 4 * args->x.cols, rmsnorm_backward_rows, args);
     return LC_OK;
 }
