@@ -22,7 +22,6 @@
 
 #define PREFILL_ROWS    128  /* prompt tokens in one pass */
 #define DEFAULT_CONTEXT 4096 /* tokens of a conversation, unless the model has fewer */
-#define MAX_PIECE_BYTES 4096 /* text of one token */
 #define MAX_INPUT_BYTES ((size_t)16 << 20)
 #define MAX_SEED        INT64_C(4294967295)
 
@@ -115,6 +114,7 @@ static void close_chat(lc_chat *chat)
         lc_tokenizer_free(chat->tokenizer);
     }
     lc_text_release(&chat->answer);
+    lc_decode_stream_release(&chat->stream);
     cJSON_Delete(chat->messages);
     lc_engine_close(&chat->engine);
 }
@@ -141,17 +141,23 @@ static lc_code answer_ids(lc_chat *chat, const int32_t *prompt, int64_t prompt_c
     return code;
 }
 
+/* Prints the answer from byte `from` on. */
+static void show_answer(const lc_chat *chat, size_t from)
+{
+    if (chat->answer.length > from) {
+        (void)fwrite(chat->answer.data + from, 1, chat->answer.length - from, stdout);
+        (void)fflush(stdout);
+    }
+}
+
 static lc_code show_piece(void *context, const lc_generated *token, lc_err *err)
 {
     lc_chat *chat = context;
-    char piece[MAX_PIECE_BYTES];
-    size_t bytes = 0;
+    const size_t shown = chat->answer.length;
     if (token->finish != LC_FINISH_STOP) {
-        LC_TRY(lc_decode_stream_push(&chat->stream, chat->tokenizer, token->id, true, piece,
-                                     sizeof piece, &bytes, err));
-        lc_text_add(&chat->answer, piece, bytes);
-        (void)fwrite(piece, 1, bytes, stdout);
-        (void)fflush(stdout);
+        LC_TRY(lc_decode_stream_push(&chat->stream, chat->tokenizer, token->id, true, &chat->answer,
+                                     err));
+        show_answer(chat, shown);
     }
     return interrupted ? lc_fail(err, LC_ERR_INTERRUPTED, "interrupted") : LC_OK;
 }
@@ -180,9 +186,14 @@ static lc_code answer_conversation(lc_chat *chat, lc_err *err)
         lc_tokenizer_encode(chat->tokenizer, rendered.text, rendered.bytes, false, &tokens, err);
     lc_text_release(&chat->answer);
     lc_text_init(&chat->answer);
-    memset(&chat->stream, 0, sizeof chat->stream);
+    lc_decode_stream_release(&chat->stream);
     if (code == LC_OK) {
         code = answer_ids(chat, tokens.ids, (int64_t)tokens.count, show_piece, err);
+    }
+    if (code == LC_OK) {
+        const size_t shown = chat->answer.length;
+        code = lc_decode_stream_finish(&chat->stream, chat->tokenizer, &chat->answer, err);
+        show_answer(chat, shown);
     }
     lc_tokens_release(&tokens);
     lc_rendered_release(&rendered);
