@@ -61,6 +61,8 @@ static const range inert_c[] = {
     {0xff00, 0xffff}, {0x1f000, 0x1fbff}, {0x20000, 0x2f7ff}, {0x30000, 0x10ffff},
 };
 
+#define HANGUL_NO_TAIL 0x11a7 /* stands one before the tails */
+
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
 static bool is_in(const range *table, size_t count, uint32_t code_point)
@@ -177,6 +179,9 @@ int lc_decompose(lc_form form, uint32_t code_point, uint32_t *out)
 
 uint32_t lc_compose(uint32_t first, uint32_t second)
 {
+    if (second == HANGUL_NO_TAIL) {
+        return 0; /* utf8proc 2.8 takes it for a tail */
+    }
     utf8proc_int32_t pair[2] = {(utf8proc_int32_t)first, (utf8proc_int32_t)second};
     const utf8proc_ssize_t count =
         utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
