@@ -142,25 +142,37 @@ static lc_code read_escape(reader *r)
     return LC_OK;
 }
 
+/* The escape of a character that programs take for a line break, NULL for all others. */
+static const char *line_break(const char *at, size_t bytes)
+{
+    if (bytes >= 2 && memcmp(at, "\xc2\x85", 2) == 0) {
+        return "\\u0085";
+    }
+    if (bytes >= 3 && memcmp(at, "\xe2\x80\xa8", 3) == 0) {
+        return "\\u2028";
+    }
+    return bytes >= 3 && memcmp(at, "\xe2\x80\xa9", 3) == 0 ? "\\u2029" : NULL;
+}
+
 void lc_json_write_string(lc_text *out, const char *text, size_t bytes)
 {
-    static const char *const breaks[][2] = {
-        {"\xc2\x85", "\\u0085"}, {"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}};
-    lc_text plain;
-    lc_text_init(&plain);
-    lc_text_add_json_string(&plain, text, bytes);
+    lc_text json;
     size_t done = 0;
-    for (size_t at = 0; at < plain.length; at++) {
-        for (size_t k = 0; k < sizeof breaks / sizeof breaks[0]; k++) {
-            const size_t length = strlen(breaks[k][0]);
-            if (plain.length - at > length && memcmp(plain.data + at, breaks[k][0], length) == 0) {
-                lc_text_add(out, plain.data + done, at - done);
-                lc_text_add(out, breaks[k][1], 6);
-                done = at + length;
-            }
+    lc_text_init(&json);
+    lc_text_add_json_string(&json, text, bytes);
+    for (size_t at = 0; at < json.length; at++) {
+        const unsigned char byte = (unsigned char)json.data[at];
+        if (byte != 0xc2 && byte != 0xe2) {
+            continue;
+        }
+        const char *escape = line_break(json.data + at, json.length - at);
+        if (escape != NULL) {
+            lc_text_add(out, json.data + done, at - done);
+            lc_text_add(out, escape, 6);
+            done = at + (byte == 0xc2 ? 2 : 3);
         }
     }
-    lc_text_add(out, plain.data + done, plain.length - done);
-    out->failed = out->failed || plain.failed;
-    lc_text_release(&plain);
+    lc_text_add(out, json.data + done, json.length - done);
+    out->failed = out->failed || json.failed;
+    lc_text_release(&json);
 }
