@@ -82,11 +82,13 @@ static lc_code encode_line(void *context, const char *line, size_t bytes, lc_tex
     if (!r->options->offsets) {
         LC_TRY(lc_tokenizer_encode(r->tokenizer, r->text.data, r->text.length, special, &r->tokens,
                                    err));
+        LC_TRY(lc_tokenizer_fit(r->tokenizer, special, &r->tokens, err));
         add_ids(out, &r->tokens);
         return LC_OK;
     }
     LC_TRY(lc_tokenizer_encode_offsets(r->tokenizer, r->text.data, r->text.length, special,
                                        &r->tokens, err));
+    LC_TRY(lc_tokenizer_fit(r->tokenizer, special, &r->tokens, err));
     lc_text_addf(out, "{\"ids\": ");
     add_ids(out, &r->tokens);
     lc_text_addf(out, ", \"offsets\": ");

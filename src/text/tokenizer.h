@@ -4,8 +4,8 @@
  * way of a text: added tokens, normalizer, added tokens again, pre-tokenizer, BPE, post-processor;
  * of ids: the decoder. A part that is not known is refused by name.
  *
- * "truncation" and "padding" of the file are not applied: they are settings of a caller, and
- * transformers sets both on every call.
+ * "truncation" and "padding" of the file are settings of a caller that were saved along, which
+ * transformers sets anew on every call: encoding leaves them alone, lc_tokenizer_fit applies them.
  */
 #ifndef LC_TEXT_TOKENIZER_H
 #define LC_TEXT_TOKENIZER_H
@@ -58,6 +58,12 @@ LC_WARN_UNUSED lc_code lc_tokenizer_encode(const lc_tokenizer *tokenizer, const 
 LC_WARN_UNUSED lc_code lc_tokenizer_encode_offsets(const lc_tokenizer *tokenizer, const char *text,
                                                    size_t bytes, bool add_special,
                                                    lc_tokens *tokens, lc_err *err);
+
+/* Cuts or pads the tokens of one text (and nothing else in *tokens), encoded with the same
+ * add_special, as the file's "truncation" and "padding" want it. LC_ERR_INVALID or
+ * LC_ERR_UNSUPPORTED: they cannot be done. */
+LC_WARN_UNUSED lc_code lc_tokenizer_fit(const lc_tokenizer *tokenizer, bool add_special,
+                                        lc_tokens *tokens, lc_err *err);
 
 /* Id of a token by its content, -1 when there is none. */
 int32_t lc_tokenizer_id(const lc_tokenizer *tokenizer, const char *content);

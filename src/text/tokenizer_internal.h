@@ -30,6 +30,15 @@ typedef struct lc_step {
     bool only_first; /* PREPEND: only to the piece that begins the text */
 } lc_step;
 
+/* "truncation" and "padding". */
+typedef struct lc_fit {
+    bool truncates, cuts_left, cuts_second; /* cuts_second: only the second text of a pair */
+    bool pads, pads_left;
+    int64_t max_length, stride;
+    int64_t pad_length, pad_multiple; /* 0: none */
+    int32_t pad_id;
+} lc_fit;
+
 struct lc_tokenizer {
     lc_arena arena;
     lc_bpe bpe;
@@ -44,6 +53,7 @@ struct lc_tokenizer {
     int prefix_count, suffix_count;
     bool trims_offsets;     /* ByteLevel of the post-processor: blanks are no part of a token, */
     bool keeps_first_blank; /* but one at the beginning (its add_prefix_space) */
+    lc_fit fit;
     uint8_t sha256[32];
     int32_t vocab_count; /* entries of the model's vocabulary */
     char *spellings;     /* while loading: free room in the pool of the tokens' texts */
@@ -55,6 +65,9 @@ LC_WARN_UNUSED lc_code lc_read_normalizer(lc_tokenizer *t, const cJSON *root, lc
 LC_WARN_UNUSED lc_code lc_read_pre_tokenizer(lc_tokenizer *t, const cJSON *root, lc_err *err);
 LC_WARN_UNUSED lc_code lc_read_post_processor(lc_tokenizer *t, const cJSON *root, lc_err *err);
 LC_WARN_UNUSED lc_code lc_read_decoder(lc_tokenizer *t, const cJSON *root, lc_err *err);
+
+/* tokenizer_fit.c */
+LC_WARN_UNUSED lc_code lc_read_fit(lc_tokenizer *t, const cJSON *root, lc_err *err);
 
 /* LC_ERR_UNSUPPORTED for a type or an option of a part. */
 lc_code lc_refuse_type(const char *part, const char *type, lc_err *err);

@@ -143,6 +143,7 @@ static lc_code read_root(lc_tokenizer *t, const cJSON *root, lc_err *err)
     if (!cJSON_IsObject(root)) {
         return lc_fail(err, LC_ERR_INVALID, "it is not a JSON object");
     }
+    LC_TRY(lc_read_fit(t, root, err));
     LC_TRY(lc_read_normalizer(t, root, err));
     LC_TRY(lc_read_pre_tokenizer(t, root, err));
     LC_TRY(lc_read_decoder(t, root, err));

@@ -359,6 +359,53 @@ static void post_processors(void **state)
     lc_tokenizer_free(tokenizer);
 }
 
+/* What Hugging Face's encode makes of "abcabc" (with 1 and 2 before and 3 behind) under the file's
+ * truncation and padding. */
+static void truncation_and_padding(void **state)
+{
+    (void)state;
+#define CUT(length, rest)   "{\"max_length\":" length ",\"stride\":0" rest "}"
+#define PAD(strategy, rest) "{\"strategy\":" strategy ",\"pad_id\":9" rest "}"
+    static const char post[] = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
+                               "{\"id\":\"s\"}},{\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":"
+                               "{\"id\":\"e\"}}],\"special_tokens\":{\"s\":{\"ids\":[1,2]},"
+                               "\"e\":{\"ids\":[3]}}}";
+    static const struct {
+        const char *truncation, *padding, *ids, *plain_ids, *message;
+    } cases[] = {
+        {NULL, NULL, "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("7", ""), NULL, "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("5", ""), NULL, "1 2 256 99 3", "256 99 256 99", NULL},
+        {CUT("3", ""), NULL, "1 2 3", "256 99 256", NULL},
+        {CUT("2", ""), NULL, NULL, "256 99", "max_length 2"},
+        {CUT("5", ",\"direction\":\"Left\""), NULL, NULL, "256 99 256 99", "direction Left"},
+        {CUT("5", ",\"strategy\":\"OnlySecond\""), NULL, NULL, "256 99 256 99", "max_length 5"},
+        {NULL, PAD("\"BatchLongest\"", ""), "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {NULL, PAD("{\"Fixed\":6}", ""), "1 2 256 99 256 99 3", "256 99 256 99 9 9", NULL},
+        {NULL, PAD("\"BatchLongest\"", ",\"pad_to_multiple_of\":4,\"direction\":\"Left\""),
+         "9 1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("4", ""), PAD("{\"Fixed\":5}", ",\"direction\":\"Left\""), "9 1 2 256 3",
+         "9 256 99 256 99", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lc_tokenizer *tokenizer = load_parts((parts){.post_processor = post,
+                                                     .truncation = cases[i].truncation,
+                                                     .padding = cases[i].padding});
+        assert_string_equal(fitted_ids_of(tokenizer, "abcabc", false), cases[i].plain_ids);
+        if (cases[i].ids != NULL) {
+            assert_string_equal(fitted_ids_of(tokenizer, "abcabc", true), cases[i].ids);
+        } else {
+            lc_tokens tokens = {0};
+            assert_ok(lc_tokenizer_encode(tokenizer, "abcabc", 6, true, &tokens, &test_err));
+            lc_err_clear(&test_err);
+            assert_true(lc_tokenizer_fit(tokenizer, true, &tokens, &test_err) != LC_OK);
+            assert_non_null(strstr(test_err.message, cases[i].message));
+            lc_tokens_release(&tokens);
+        }
+        lc_tokenizer_free(tokenizer);
+    }
+}
+
 static void text_that_is_not_utf8(void **state)
 {
     (void)state;
@@ -648,6 +695,7 @@ int main(void)
         cmocka_unit_test(splits),
         cmocka_unit_test(added_tokens),
         cmocka_unit_test(post_processors),
+        cmocka_unit_test(truncation_and_padding),
         cmocka_unit_test(text_that_is_not_utf8),
         cmocka_unit_test(broken_bytes),
         cmocka_unit_test(streams),
