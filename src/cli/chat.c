@@ -22,7 +22,6 @@
 
 #define PREFILL_ROWS    128  /* prompt tokens in one pass */
 #define DEFAULT_CONTEXT 4096 /* tokens of a conversation, unless the model has fewer */
-#define MAX_PIECE_BYTES 4096 /* text of one token */
 #define MAX_INPUT_BYTES ((size_t)16 << 20)
 #define MAX_SEED        INT64_C(4294967295)
 
@@ -30,7 +29,7 @@ typedef struct lc_chat_options {
     const char *model_dir, *adapter_dir, *system, *prompt, *dtype, *device;
     double temperature, top_p;
     int64_t seed, max_tokens, context, threads;
-    bool ids;
+    bool ids, raw;
 } lc_chat_options;
 
 typedef struct lc_chat {
@@ -38,11 +37,12 @@ typedef struct lc_chat {
     lc_engine engine;
     lc_generator *generator;         /* owned */
     lc_tokenizer *tokenizer;         /* owned; NULL with --ids */
-    lc_chat_template *chat_template; /* owned; NULL with --ids */
+    lc_chat_template *chat_template; /* owned; NULL: prompts are continued as they are */
     cJSON *messages;                 /* owned; the conversation */
     uint32_t turn;                   /* random stream of the next answer */
     lc_decode_stream stream;
-    lc_text answer; /* text of the answer so far */
+    lc_text answer;     /* text of the answer so far; of a raw prompt with the prompt before it */
+    size_t not_printed; /* its first bytes, which are the prompt */
     int64_t printed;
 } lc_chat;
 
@@ -82,6 +82,23 @@ static lc_code open_generator(lc_chat *chat, lc_err *err)
     return lc_generator_open(chat->engine.model, stop_ids, stop_count, &chat->generator, err);
 }
 
+/* A model that has no template, one that was not taught to chat, continues what it is given. */
+static lc_code open_template(lc_chat *chat, lc_err *err)
+{
+    const lc_chat_options *o = chat->options;
+    if (o->raw) {
+        return LC_OK;
+    }
+    const lc_code code = lc_chat_template_load(o->model_dir, &chat->chat_template, err);
+    if (code != LC_ERR_NOT_FOUND || o->system != NULL) {
+        return code;
+    }
+    (void)fprintf(stderr, "%s has no chat template: prompts are continued as they are (--raw)\n",
+                  o->model_dir);
+    lc_err_clear(err);
+    return LC_OK;
+}
+
 static lc_code open_chat(lc_chat *chat, lc_err *err)
 {
     const lc_chat_options *o = chat->options;
@@ -89,7 +106,7 @@ static lc_code open_chat(lc_chat *chat, lc_err *err)
     if (!o->ids) {
         LC_TRY(
             lc_tokenizer_load_for(o->model_dir, chat->engine.config.vocab, &chat->tokenizer, err));
-        LC_TRY(lc_chat_template_load(o->model_dir, &chat->chat_template, err));
+        LC_TRY(open_template(chat, err));
     }
     int64_t context = o->context > 0 ? o->context : DEFAULT_CONTEXT;
     if (context > chat->engine.config.max_position) {
@@ -115,6 +132,7 @@ static void close_chat(lc_chat *chat)
         lc_tokenizer_free(chat->tokenizer);
     }
     lc_text_release(&chat->answer);
+    lc_decode_stream_release(&chat->stream);
     cJSON_Delete(chat->messages);
     lc_engine_close(&chat->engine);
 }
@@ -141,17 +159,24 @@ static lc_code answer_ids(lc_chat *chat, const int32_t *prompt, int64_t prompt_c
     return code;
 }
 
+/* Prints the answer from byte `from` on. */
+static void show_answer(const lc_chat *chat, size_t from)
+{
+    from = from < chat->not_printed ? chat->not_printed : from;
+    if (chat->answer.length > from) {
+        (void)fwrite(chat->answer.data + from, 1, chat->answer.length - from, stdout);
+        (void)fflush(stdout);
+    }
+}
+
 static lc_code show_piece(void *context, const lc_generated *token, lc_err *err)
 {
     lc_chat *chat = context;
-    char piece[MAX_PIECE_BYTES];
-    size_t bytes = 0;
+    const size_t shown = chat->answer.length;
     if (token->finish != LC_FINISH_STOP) {
-        LC_TRY(lc_decode_stream_push(&chat->stream, chat->tokenizer, token->id, true, piece,
-                                     sizeof piece, &bytes, err));
-        lc_text_add(&chat->answer, piece, bytes);
-        (void)fwrite(piece, 1, bytes, stdout);
-        (void)fflush(stdout);
+        LC_TRY(lc_decode_stream_push(&chat->stream, chat->tokenizer, token->id, true, &chat->answer,
+                                     err));
+        show_answer(chat, shown);
     }
     return interrupted ? lc_fail(err, LC_ERR_INTERRUPTED, "interrupted") : LC_OK;
 }
@@ -168,6 +193,25 @@ static lc_code add_message(cJSON *messages, const char *role, const char *conten
     return LC_OK;
 }
 
+static void begin_answer(lc_chat *chat)
+{
+    lc_text_release(&chat->answer);
+    lc_text_init(&chat->answer);
+    lc_decode_stream_release(&chat->stream);
+    chat->not_printed = 0;
+}
+
+/* Streams what the model says behind a prompt. */
+static lc_code stream_answer(lc_chat *chat, const lc_tokens *prompt, lc_err *err)
+{
+    LC_TRY(answer_ids(chat, prompt->ids, (int64_t)prompt->count, show_piece, err));
+    const size_t shown = chat->answer.length;
+    LC_TRY(lc_decode_stream_finish(&chat->stream, chat->tokenizer, &chat->answer, err));
+    show_answer(chat, shown);
+    printf("\n");
+    return lc_text_finish(&chat->answer, "the answer", err);
+}
+
 /* Renders the conversation and streams the assistant's answer. */
 static lc_code answer_conversation(lc_chat *chat, lc_err *err)
 {
@@ -178,19 +222,45 @@ static lc_code answer_conversation(lc_chat *chat, lc_err *err)
         lc_chat_template_render(chat->chat_template, chat->messages, NULL, true, &rendered, err));
     lc_code code =
         lc_tokenizer_encode(chat->tokenizer, rendered.text, rendered.bytes, false, &tokens, err);
-    lc_text_release(&chat->answer);
-    lc_text_init(&chat->answer);
-    memset(&chat->stream, 0, sizeof chat->stream);
+    begin_answer(chat);
     if (code == LC_OK) {
-        code = answer_ids(chat, tokens.ids, (int64_t)tokens.count, show_piece, err);
+        code = stream_answer(chat, &tokens, err);
     }
     lc_tokens_release(&tokens);
     lc_rendered_release(&rendered);
     LC_TRY(code);
-    printf("\n");
-    LC_TRY(lc_text_finish(&chat->answer, "the answer", err));
-    return add_message(chat->messages, "assistant",
-                       chat->answer.data != NULL ? chat->answer.data : "", err);
+    return add_message(chat->messages, "assistant", chat->answer.data, err);
+}
+
+/* The prompt's tokens go through the stream too: what the answer's first token looks like hangs on
+ * what stands before it. */
+static lc_code stream_prompt(lc_chat *chat, const lc_tokens *prompt, lc_err *err)
+{
+    char *text = NULL;
+    begin_answer(chat);
+    for (size_t i = 0; i < prompt->count; i++) {
+        LC_TRY(lc_decode_stream_push(&chat->stream, chat->tokenizer, prompt->ids[i], true,
+                                     &chat->answer, err));
+    }
+    LC_TRY(lc_tokenizer_decode(chat->tokenizer, prompt->ids, prompt->count, true, &text,
+                               &chat->not_printed, err));
+    lc_free(text);
+    return LC_OK;
+}
+
+/* Continues a text as it is, with the tokenizer's BOS before it. */
+static lc_code continue_text(lc_chat *chat, const char *text, lc_err *err)
+{
+    lc_tokens tokens = {0};
+    lc_code code = lc_tokenizer_encode(chat->tokenizer, text, strlen(text), true, &tokens, err);
+    if (code == LC_OK) {
+        code = stream_prompt(chat, &tokens, err);
+    }
+    if (code == LC_OK) {
+        code = stream_answer(chat, &tokens, err);
+    }
+    lc_tokens_release(&tokens);
+    return code;
 }
 
 static lc_code start_conversation(lc_chat *chat, lc_err *err)
@@ -210,6 +280,9 @@ static lc_code say(lc_chat *chat, const char *text, lc_err *err)
     const size_t valid = lc_utf8_valid_prefix(text, strlen(text));
     if (text[valid] != '\0') {
         return lc_fail(err, LC_ERR_INVALID, "the prompt is not UTF-8 at byte %zu", valid);
+    }
+    if (chat->chat_template == NULL) {
+        return continue_text(chat, text, err);
     }
     LC_TRY(add_message(chat->messages, "user", text, err));
     return answer_conversation(chat, err);
@@ -453,6 +526,10 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
          .help = "read and print token ids instead of text: each line of standard input (or "
                  "--prompt \"1 2 3\") is one prompt by itself; no tokenizer is needed",
          .flag = &o.ids},
+        {.name = "--raw",
+         .help = "no chat template: each prompt by itself is continued as it is, behind the "
+                 "tokenizer's BOS; so are those of a model without a template",
+         .flag = &o.raw},
         {.name = "--dtype",
          .value = "TYPE",
          .help = "type of the base weights in memory",
@@ -482,6 +559,7 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
                        "answers once.\n",
         .examples = "  lorac chat --model models/sprout-3m --adapter runs/quickstart/adapter\n"
                     "  lorac chat --model models/sprout-3m --prompt \"Hello\" --temperature 0\n"
+                    "  lorac chat --model DIR --raw --prompt \"Once upon a time\" --temperature 0\n"
                     "  lorac chat --model DIR --ids --prompt \"1 403 407\" --temperature 0 "
                     "--max-tokens 32\n",
         .options = options,
@@ -493,6 +571,9 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
     if (o.ids && o.system != NULL) {
         return lc_fail(err, LC_ERR_USAGE,
                        "--ids takes no --system: put its tokens into the prompt");
+    }
+    if (o.raw && (o.ids || o.system != NULL)) {
+        return lc_fail(err, LC_ERR_USAGE, "--raw takes neither --ids nor --system");
     }
     return run_chat(&o, err);
 }

@@ -1,5 +1,6 @@
 /*
- * lorac tokenize: chat JSONL to a tokenized .safetensors data set.
+ * lorac tokenize: chat JSONL to a tokenized .safetensors data set; with --raw lines of text to
+ * lines of token ids (tokenize_raw.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "cli/terminal.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/tokenize_raw.h"
 #include "data/dataset.h"
 #include "model/config.h"
 
@@ -95,16 +97,36 @@ fail:
     return code;
 }
 
+/* Options of the two uses do not mix. */
+static lc_code check_use(bool raw, const lc_raw_options *o, const char *file, const char *out,
+                         bool json, int64_t max_tokens, lc_err *err)
+{
+    if (!raw && (o->no_special || o->offsets || o->decode)) {
+        return lc_fail(err, LC_ERR_USAGE, "--no-special, --offsets and --decode go with --raw");
+    }
+    if (raw && (file != NULL || out != NULL || json || max_tokens != 0)) {
+        return lc_fail(err, LC_ERR_USAGE,
+                       "--raw reads standard input and writes standard output: it takes no FILE, "
+                       "--out, --json or --max-seq-len");
+    }
+    if (o->offsets && o->decode) {
+        return lc_fail(err, LC_ERR_USAGE, "--decode gives texts, which have no --offsets");
+    }
+    if (!raw && (file == NULL || out == NULL)) {
+        return lc_fail(err, LC_ERR_USAGE, "%s is missing; see lorac tokenize --help",
+                       file == NULL ? "FILE" : "--out FILE");
+    }
+    return LC_OK;
+}
+
 lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
 {
     const char *file = NULL, *model_dir = NULL, *out = NULL;
-    bool json = false, done = false;
+    bool json = false, done = false, raw = false;
     int64_t max_tokens = 0;
+    lc_raw_options raw_options = {0};
     const lc_option options[] = {
-        {.name = "FILE",
-         .help = "chat JSONL: one {\"messages\": [...]} per line",
-         .text = &file,
-         .is_required = true},
+        {.name = "FILE", .help = "chat JSONL: one {\"messages\": [...]} per line", .text = &file},
         {.name = "--model",
          .value = "DIR",
          .help = "model directory whose tokenizer.json and chat template are used",
@@ -113,8 +135,7 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
         {.name = "--out",
          .value = "FILE",
          .help = "file to write, NAME.safetensors; a job takes it as its training_file",
-         .text = &out,
-         .is_required = true},
+         .text = &out},
         {.name = "--max-seq-len",
          .value = "N",
          .help = "cut longer examples at the end, as a job's max_seq_len does",
@@ -123,6 +144,20 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
          .low = 2,
          .high = LC_MAX_POSITION},
         {.name = "--json", .help = "print the counts as JSON", .flag = &json},
+        {.name = "--raw",
+         .help = "for scripts: each line of standard input is a JSON string, its token ids are "
+                 "printed as a JSON array; a line that fails gives {\"error\": ...}",
+         .flag = &raw},
+        {.name = "--no-special",
+         .help = "with --raw: without what the post-processor adds (BOS and kin); with --decode: "
+                 "leave special tokens out",
+         .flag = &raw_options.no_special},
+        {.name = "--offsets",
+         .help = "with --raw: {\"ids\": [...], \"offsets\": [[begin, end], ...]}, in characters",
+         .flag = &raw_options.offsets},
+        {.name = "--decode",
+         .help = "with --raw: arrays of token ids to JSON strings",
+         .flag = &raw_options.decode},
     };
     const lc_command command = {
         .name = "tokenize",
@@ -132,12 +167,18 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
                        "input_ids i32, loss_weights f32\n"
                        "and offsets i64.\n",
         .examples =
-            "  lorac tokenize train.jsonl --model models/sprout-3m --out train.safetensors\n",
+            "  lorac tokenize train.jsonl --model models/sprout-3m --out train.safetensors\n"
+            "  echo '\"Hello world\"' | lorac tokenize --model models/sprout-3m --raw\n",
         .options = options,
         .option_count = sizeof options / sizeof *options};
     LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
     if (done) {
         return LC_OK;
+    }
+    LC_TRY(check_use(raw, &raw_options, file, out, json, max_tokens, err));
+    if (raw) {
+        raw_options.model_dir = model_dir;
+        return lc_tokenize_raw(&raw_options, err);
     }
     if (max_tokens == 0) {
         lc_model_config config;

@@ -4,6 +4,7 @@
  */
 #include "text/bpe.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "text/utf8.h"
@@ -166,6 +167,47 @@ void lc_bpe_enter_merge(lc_bpe *bpe, int32_t left, int32_t right, uint32_t rank,
         .pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right, .rank = rank, .id = merged};
 }
 
+/* Enters the tokens that are one character each; *page_count pages have been handed out. Without
+ * char_ids only counts. */
+static void enter_chars(lc_bpe *bpe, uint16_t *page_count)
+{
+    for (int32_t id = 0; id < bpe->token_count; id++) {
+        const lc_token *token = &bpe->tokens[id];
+        size_t length = 0;
+        if (token->spelled == NULL || token->spelled_bytes == 0 || token->spelled_bytes > 4 ||
+            lc_utf8_next(token->spelled, token->spelled_bytes, &length) != LC_UTF8_CHARACTER ||
+            length != token->spelled_bytes) {
+            continue;
+        }
+        const uint32_t code_point = lc_utf8_decode(token->spelled, length);
+        uint16_t *page = &bpe->pages[code_point / 256];
+        if (*page == 0) {
+            *page = ++*page_count;
+        }
+        if (bpe->char_ids != NULL) {
+            bpe->char_ids[(size_t)(*page - 1) * 256 + code_point % 256] = id;
+        }
+    }
+}
+
+lc_code lc_bpe_index(lc_bpe *bpe, lc_arena *arena, lc_err *err)
+{
+    uint16_t pages = 0;
+    void *memory = NULL;
+    enter_chars(bpe, &pages);
+    LC_TRY(lc_arena_alloc(arena, (size_t)pages * 256 + 1, sizeof *bpe->char_ids, &memory, err));
+    bpe->char_ids = memory;
+    memset(bpe->char_ids, 0xff, (size_t)pages * 256 * sizeof *bpe->char_ids);
+    enter_chars(bpe, &pages);
+    for (int byte = 0; byte < 256; byte++) {
+        char spelled[8];
+        bpe->byte_ids[byte] = lc_bpe_find(bpe, spelled, lc_byte_spell((uint8_t)byte, spelled));
+        (void)snprintf(spelled, sizeof spelled, "<0x%02X>", (unsigned)byte);
+        bpe->fallback_ids[byte] = lc_bpe_find(bpe, spelled, 6);
+    }
+    return LC_OK;
+}
+
 /* ---- scratch and output ---- */
 
 void lc_bpe_scratch_release(lc_bpe_scratch *scratch)
@@ -193,24 +235,29 @@ static lc_code reserve(lc_bpe_scratch *scratch, size_t bytes, lc_err *err)
     return LC_OK;
 }
 
-lc_code lc_tokens_push(lc_tokens *tokens, int32_t id, size_t start, lc_err *err)
+/* Grows one array of a token list; false when there is no memory. */
+static bool grow(int32_t **values, size_t capacity)
+{
+    int32_t *grown = lc_realloc(*values, capacity * sizeof *grown);
+    if (grown != NULL) {
+        *values = grown;
+    }
+    return grown != NULL;
+}
+
+lc_code lc_tokens_push(lc_tokens *tokens, int32_t id, size_t start, size_t end, lc_err *err)
 {
     if (tokens->count == tokens->capacity) {
         const size_t capacity = tokens->capacity < 64 ? 64 : 2 * tokens->capacity;
-        int32_t *ids = lc_realloc(tokens->ids, capacity * sizeof *ids);
-        if (ids != NULL) {
-            tokens->ids = ids;
-        }
-        int32_t *starts =
-            ids != NULL ? lc_realloc(tokens->starts, capacity * sizeof *starts) : NULL;
-        if (starts == NULL) {
+        if (!grow(&tokens->ids, capacity) || !grow(&tokens->starts, capacity) ||
+            !grow(&tokens->ends, capacity)) {
             return lc_fail(err, LC_ERR_MEMORY, "no memory for %zu tokens", capacity);
         }
-        tokens->starts = starts;
         tokens->capacity = capacity;
     }
     tokens->ids[tokens->count] = id;
-    tokens->starts[tokens->count++] = (int32_t)start;
+    tokens->starts[tokens->count] = (int32_t)start;
+    tokens->ends[tokens->count++] = (int32_t)end;
     return LC_OK;
 }
 
@@ -286,58 +333,133 @@ static void merge_at(const lc_bpe *bpe, lc_bpe_scratch *scratch, const candidate
     offer(bpe, scratch, (int32_t)item->place);
 }
 
-/* The symbols of the word's bytes; bytes without a token are left out. Returns their count. */
-static int32_t split_bytes(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
-                           size_t bytes)
+/* ---- the symbols a word begins with ---- */
+
+static void add_symbol(lc_bpe_scratch *scratch, int32_t id, size_t bytes)
 {
-    int32_t count = 0;
+    const int32_t place = scratch->count++;
+    scratch->symbols[place] = (symbol){id, place - 1, place + 1, scratch->end};
+    scratch->end += (uint32_t)bytes;
+}
+
+static void split_bytes(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word, size_t bytes)
+{
     for (size_t i = 0; i < bytes; i++) {
-        const int32_t id = bpe->byte_ids[(uint8_t)word[i]];
-        if (id >= 0) {
-            scratch->symbols[count] = (symbol){id, count - 1, count + 1, (uint32_t)i};
-            count++;
+        add_symbol(scratch, bpe->byte_ids[(uint8_t)word[i]], 1);
+    }
+}
+
+static int32_t char_id(const lc_bpe *bpe, uint32_t code_point)
+{
+    const uint16_t page = bpe->pages[code_point / 256];
+    return page == 0 ? -1 : bpe->char_ids[(size_t)(page - 1) * 256 + code_point % 256];
+}
+
+/* Adds the bytes of a character as tokens; false, and nothing added, when one of them has none. */
+static bool fall_back(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (bpe->fallback_ids[(uint8_t)bytes[i]] < 0) {
+            return false;
         }
     }
-    if (count > 0) {
-        scratch->symbols[count - 1].next = -1;
+    for (size_t i = 0; i < length; i++) {
+        add_symbol(scratch, bpe->fallback_ids[(uint8_t)bytes[i]], 1);
     }
-    return count;
+    return true;
+}
+
+/* Unknown characters wait until one with a token comes; bytes of a fallback overtake them, as in
+ * Hugging Face. */
+static lc_code split_chars(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
+                           size_t bytes, lc_err *err)
+{
+    size_t length = 0, unknown = 0; /* bytes of characters that wait */
+    for (size_t at = 0; at < bytes; at += length) {
+        (void)lc_utf8_next(word + at, bytes - at, &length);
+        const int32_t id = char_id(bpe, lc_utf8_decode(word + at, length));
+        if (id < 0 && bpe->byte_fallback && fall_back(bpe, scratch, word + at, length)) {
+            continue;
+        }
+        if (id < 0 && bpe->unknown == NULL) {
+            continue;
+        }
+        if (unknown > 0 && (id >= 0 || !bpe->fuse_unknown)) {
+            add_symbol(scratch, bpe->unknown_id, unknown);
+            unknown = 0;
+        }
+        if (id >= 0) {
+            add_symbol(scratch, id, length);
+        } else if (bpe->unknown_id < 0) {
+            return lc_fail(err, LC_ERR_INVALID,
+                           "the text has a character without a token, and the vocabulary has no "
+                           "\"%.64s\" (unk_token) for those",
+                           bpe->unknown);
+        } else {
+            unknown += length;
+        }
+    }
+    if (unknown > 0) {
+        add_symbol(scratch, bpe->unknown_id, unknown);
+    }
+    return LC_OK;
+}
+
+static lc_code split_word(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
+                          size_t bytes, lc_err *err)
+{
+    LC_TRY(reserve(scratch, bytes, err));
+    scratch->count = 0;
+    scratch->end = 0;
+    scratch->heap_count = 0;
+    if (bpe->byte_level) {
+        split_bytes(bpe, scratch, word, bytes);
+    } else {
+        LC_TRY(split_chars(bpe, scratch, word, bytes, err));
+    }
+    if (scratch->count > 0) {
+        scratch->symbols[scratch->count - 1].next = -1;
+    }
+    return LC_OK;
 }
 
 /* The token that is the whole word, -1 when there is none. */
 static int32_t whole_word(const lc_bpe *bpe, const char *word, size_t bytes)
 {
-    char spelled[512];
+    char spelled[LC_MAX_WHOLE_WORD + 1];
     size_t length = 0;
-    if (2 * bytes > sizeof spelled) {
-        return -1; /* load refuses longer tokens when merges may be ignored */
+    if (!bpe->byte_level) {
+        return lc_bpe_find(bpe, word, bytes);
     }
     for (size_t i = 0; i < bytes; i++) {
+        if (length + 2 > sizeof spelled) {
+            return -1; /* no token is longer, load has seen to that */
+        }
         length += lc_byte_spell((uint8_t)word[i], spelled + length);
     }
     return lc_bpe_find(bpe, spelled, length);
 }
 
 lc_code lc_bpe_encode(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word, size_t bytes,
-                      size_t offset, lc_tokens *tokens, lc_err *err)
+                      lc_tokens *tokens, lc_err *err)
 {
     const int32_t whole = bpe->ignore_merges ? whole_word(bpe, word, bytes) : -1;
     if (whole >= 0) {
-        return lc_tokens_push(tokens, whole, offset, err);
+        return lc_tokens_push(tokens, whole, 0, bytes, err);
     }
-    LC_TRY(reserve(scratch, bytes, err));
-    const int32_t count = split_bytes(bpe, scratch, word, bytes);
-    scratch->heap_count = 0;
-    for (int32_t i = 0; i < count; i++) {
+    LC_TRY(split_word(bpe, scratch, word, bytes, err));
+    for (int32_t i = 0; i < scratch->count; i++) {
         offer(bpe, scratch, i);
     }
     while (scratch->heap_count > 0) {
         const candidate item = heap_pop(scratch);
         merge_at(bpe, scratch, &item);
     }
-    for (int32_t i = count > 0 ? 0 : -1; i >= 0; i = scratch->symbols[i].next) {
-        LC_TRY(lc_tokens_push(tokens, scratch->symbols[i].id, offset + scratch->symbols[i].start,
-                              err));
+    for (int32_t i = scratch->count > 0 ? 0 : -1; i >= 0;) {
+        const symbol *s = &scratch->symbols[i];
+        const uint32_t end = s->next >= 0 ? scratch->symbols[s->next].start : scratch->end;
+        LC_TRY(lc_tokens_push(tokens, s->id, s->start, end, err));
+        i = s->next;
     }
     return LC_OK;
 }

@@ -376,8 +376,11 @@ static lc_code rewrite_outside(rewriter *r)
         return rewrite_group(r);
     case '{':
         return rewrite_interval(r);
+    case '$': /* the end of a line; PCRE2's is that of the text, or a newline that ends it */
+        add(r, "(?=\\n|\\z)");
+        r->at++;
+        return LC_OK;
     case '^':
-    case '$':
         return refuse(r, "an anchor");
     default:
         lc_text_add(&r->out, r->at++, 1);

@@ -1,7 +1,8 @@
 /*
- * Encoding and decoding (see tokenizer.h): added tokens are cut out first, what lies between goes
- * through the pre-tokenizer's splits, each word through BPE. Nothing in a loaded tokenizer changes
- * any more; all scratch belongs to the call.
+ * Encoding and decoding (see tokenizer.h). Added tokens are cut out first; what lies between is
+ * normalized, searched for added tokens again, cut into words depth first through the steps of the
+ * pre-tokenizer, and each word goes through BPE. Nothing in a loaded tokenizer changes any more;
+ * all scratch belongs to the call.
  */
 #include "text/tokenizer_internal.h"
 
@@ -9,41 +10,59 @@
 
 #include "text/utf8.h"
 
-/* One level of splitting: a piece of the text being cut by the split of the same number. */
+/* A piece at one step: being cut, or to be rewritten. */
 typedef struct level {
-    size_t begin, end;             /* the piece */
-    size_t cursor;                 /* what lies before it is done */
-    size_t match_begin, match_end; /* a match found behind an unmatched part */
-    bool has_match;
+    lc_cut cut;
+    bool is_rewritten;
 } level;
 
 /* One call of lc_tokenizer_encode. */
 typedef struct encoder {
     const lc_tokenizer *tokenizer;
     const char *text;
+    size_t bytes;
+    bool trims; /* leave out of the offsets what the post-processor trims */
     lc_matcher *matcher;
     lc_bpe_scratch scratch;
+    lc_tracked normalized[2];           /* what the normalizer made */
+    lc_tracked rewritten[LC_MAX_STEPS]; /* what each step made */
     lc_tokens *tokens;
+    size_t first; /* token of the text */
     lc_err *err;
 } encoder;
 
-static lc_code encode_all(encoder *e, size_t bytes, bool add_special);
+static lc_code encode_all(encoder *e, bool add_special);
 
-lc_code lc_tokenizer_encode(const lc_tokenizer *tokenizer, const char *text, size_t bytes,
-                            bool add_special, lc_tokens *tokens, lc_err *err)
+static lc_code check_text(const char *text, size_t bytes, lc_err *err)
 {
     if (bytes > LC_MAX_TEXT_BYTES) {
         return lc_fail(err, LC_ERR_INVALID, "a text of %zu bytes is above the limit of %zu", bytes,
                        LC_MAX_TEXT_BYTES);
     }
     const size_t valid = lc_utf8_valid_prefix(text, bytes);
-    if (valid != bytes) {
-        return lc_fail(err, LC_ERR_INVALID, "the text is not UTF-8 at byte %zu", valid);
-    }
+    return valid == bytes
+               ? LC_OK
+               : lc_fail(err, LC_ERR_INVALID, "the text is not UTF-8 at byte %zu", valid);
+}
+
+static lc_code encode(const lc_tokenizer *tokenizer, const char *text, size_t bytes,
+                      bool add_special, bool trims, lc_tokens *tokens, lc_err *err)
+{
+    LC_TRY(check_text(text, bytes, err));
     const size_t count = tokens->count;
-    encoder e = {.tokenizer = tokenizer, .text = text, .tokens = tokens, .err = err};
+    encoder e = {.tokenizer = tokenizer,
+                 .text = text,
+                 .bytes = bytes,
+                 .trims = trims,
+                 .tokens = tokens,
+                 .err = err};
     LC_TRY(lc_matcher_create(&e.matcher, err));
-    const lc_code code = encode_all(&e, bytes, add_special);
+    const lc_code code = encode_all(&e, add_special);
+    for (int i = 0; i < LC_MAX_STEPS; i++) {
+        lc_tracked_release(&e.rewritten[i]);
+    }
+    lc_tracked_release(&e.normalized[0]);
+    lc_tracked_release(&e.normalized[1]);
     lc_bpe_scratch_release(&e.scratch);
     lc_matcher_free(e.matcher);
     if (code != LC_OK) {
@@ -52,71 +71,177 @@ lc_code lc_tokenizer_encode(const lc_tokenizer *tokenizer, const char *text, siz
     return code;
 }
 
+lc_code lc_tokenizer_encode(const lc_tokenizer *tokenizer, const char *text, size_t bytes,
+                            bool add_special, lc_tokens *tokens, lc_err *err)
+{
+    return encode(tokenizer, text, bytes, add_special, false, tokens, err);
+}
+
 void lc_tokens_release(lc_tokens *tokens)
 {
     lc_free(tokens->ids);
     lc_free(tokens->starts);
+    lc_free(tokens->ends);
     *tokens = (lc_tokens){0};
+}
+
+/* ---- offsets ---- */
+
+static bool is_continuation(char byte)
+{
+    return ((uint8_t)byte & 0xc0) == 0x80;
+}
+
+static size_t next_character(const encoder *e, size_t at)
+{
+    do {
+        at++;
+    } while (at < e->bytes && is_continuation(e->text[at]));
+    return at;
+}
+
+/* Blanks at the beginning and the end of a token's text, spelled or not. */
+static void count_blanks(const char *text, size_t bytes, size_t *leading, size_t *trailing)
+{
+    size_t length = 0;
+    bool only_blanks = true;
+    *leading = *trailing = 0;
+    for (size_t at = 0; at < bytes; at += length) {
+        (void)lc_utf8_next(text + at, bytes - at, &length);
+        const uint32_t code_point = lc_utf8_decode(text + at, length);
+        const bool blank = code_point == 0x120 /* how GPT-2 spells it */ || lc_is_space(code_point);
+        *trailing = blank ? *trailing + 1 : 0;
+        only_blanks = only_blanks && blank;
+        *leading += only_blanks ? 1 : 0;
+    }
+}
+
+/* Hugging Face moves the offsets by as many characters as the token has blanks. */
+static void trim(const encoder *e, size_t index, const char *text, size_t bytes)
+{
+    size_t leading = 0, trailing = 0;
+    size_t start = (size_t)e->tokens->starts[index], end = (size_t)e->tokens->ends[index];
+    count_blanks(text, bytes, &leading, &trailing);
+    if (leading == 1 && e->tokenizer->keeps_first_blank && (index == e->first || start == 0)) {
+        leading = 0;
+    }
+    for (; leading > 0 && start < end; leading--) {
+        start = next_character(e, start);
+    }
+    size_t back = end;
+    for (; trailing > 0 && back > 0; trailing--) {
+        do {
+            back--;
+        } while (is_continuation(e->text[back]));
+    }
+    if (trailing == 0) {
+        end = back > start ? back : start;
+    }
+    e->tokens->starts[index] = (int32_t)start;
+    e->tokens->ends[index] = (int32_t)end;
+}
+
+/* Places of a token in a piece become places in the text. */
+static void place(const encoder *e, size_t index, const lc_piece *piece)
+{
+    int32_t *start = &e->tokens->starts[index], *end = &e->tokens->ends[index];
+    *start = (int32_t)lc_piece_origin(piece, (size_t)*start);
+    *end = (int32_t)next_character(e, lc_piece_origin(piece, (size_t)*end - 1));
 }
 
 /* ---- words ---- */
 
-/* The next part of the level's piece that its split keeps; *done when there is none. */
-static lc_code next_part(encoder *e, const lc_split *split, level *l, size_t *begin, size_t *end,
-                         bool *done)
+static lc_code encode_word(encoder *e, const lc_piece *word)
 {
-    *done = false;
-    for (;;) {
-        if (l->has_match) {
-            l->has_match = false;
-            *begin = l->match_begin;
-            *end = l->cursor = l->match_end;
-            if (split->keep_matched) {
-                return LC_OK;
-            }
-        }
-        if (l->cursor == l->end) {
-            *done = true;
-            return LC_OK;
-        }
-        size_t from = 0, to = 0;
-        LC_TRY(lc_regex_find(split->regex, e->matcher, e->text + l->begin, l->end - l->begin,
-                             l->cursor - l->begin, &l->has_match, &from, &to, e->err));
-        l->match_begin = l->begin + from;
-        l->match_end = l->begin + to;
-        *begin = l->cursor;
-        *end = l->cursor = l->has_match ? l->match_begin : l->end;
-        if (*end > *begin && split->keep_unmatched) {
-            return LC_OK;
+    const size_t before = e->tokens->count;
+    LC_TRY(
+        lc_bpe_encode(&e->tokenizer->bpe, &e->scratch, word->text, word->bytes, e->tokens, e->err));
+    for (size_t i = before; i < e->tokens->count; i++) {
+        place(e, i, word);
+        if (e->trims) {
+            const lc_token *token = &e->tokenizer->bpe.tokens[e->tokens->ids[i]];
+            trim(e, i, token->spelled, token->spelled_bytes);
         }
     }
+    return LC_OK;
 }
 
-static lc_code encode_word(encoder *e, size_t begin, size_t end)
+static lc_code spell(encoder *e, lc_tracked *out, const lc_piece *piece)
 {
-    return lc_bpe_encode(&e->tokenizer->bpe, &e->scratch, e->text + begin, end - begin, begin,
-                         e->tokens, e->err);
+    char spelled[4];
+    for (size_t i = 0; i < piece->bytes; i++) {
+        const size_t length = lc_byte_spell((uint8_t)piece->text[i], spelled);
+        LC_TRY(lc_tracked_add(out, spelled, length, lc_piece_origin(piece, i), e->err));
+    }
+    return LC_OK;
 }
 
-/* Text without added tokens: depth first through the splits. */
-static lc_code encode_plain(encoder *e, size_t begin, size_t end)
+static bool begins_with(const lc_piece *piece, const char *text, size_t bytes)
 {
-    const lc_tokenizer *t = e->tokenizer;
-    level levels[LC_MAX_SPLITS];
+    return piece->bytes >= bytes && memcmp(piece->text, text, bytes) == 0;
+}
+
+/* *piece as the step makes it. */
+static lc_code rewrite(encoder *e, const lc_step *step, lc_tracked *out, lc_piece *piece)
+{
+    bool changed = true;
+    out->bytes = 0;
+    switch (step->kind) {
+    case LC_STEP_REPLACE:
+        LC_TRY(lc_tracked_replace(out, &step->split.finder, e->matcher, step->content,
+                                  step->content_bytes, piece, &changed, e->err));
+        break;
+    case LC_STEP_PREPEND:
+        changed = !begins_with(piece, step->content, step->content_bytes) &&
+                  !(step->only_first && lc_piece_origin(piece, 0) > 0);
+        if (changed) {
+            LC_TRY(lc_tracked_prepend(out, step->content, step->content_bytes, piece, e->err));
+        }
+        break;
+    default:
+        LC_TRY(spell(e, out, piece));
+    }
+    if (changed) {
+        *piece = lc_tracked_piece(out);
+    }
+    return LC_OK;
+}
+
+/* The next piece that step number `depth` gives; *done when there is none. */
+static lc_code next_piece(encoder *e, level *l, int depth, lc_piece *piece, bool *done)
+{
+    const lc_step *step = &e->tokenizer->steps[depth];
+    if (step->kind == LC_STEP_SPLIT) {
+        return lc_split_next(&step->split, e->matcher, &l->cut, piece, done, e->err);
+    }
+    *done = l->is_rewritten;
+    l->is_rewritten = true;
+    *piece = l->cut.whole;
+    return *done ? LC_OK : rewrite(e, step, &e->rewritten[depth], piece);
+}
+
+/* Text without added tokens: depth first through the steps. */
+static lc_code encode_plain(encoder *e, const lc_piece *whole)
+{
+    const int step_count = e->tokenizer->step_count;
+    level levels[LC_MAX_STEPS];
+    lc_piece piece = *whole;
     int depth = 0;
-    if (begin == end || t->split_count == 0) {
-        return begin == end ? LC_OK : encode_word(e, begin, end);
+    if (step_count == 0) {
+        return encode_word(e, whole);
     }
-    levels[0] = (level){.begin = begin, .end = end, .cursor = begin};
+    levels[0] = (level){.cut = {.whole = piece}};
     while (depth >= 0) {
         bool done = false;
-        LC_TRY(next_part(e, &t->splits[depth], &levels[depth], &begin, &end, &done));
+        LC_TRY(next_piece(e, &levels[depth], depth, &piece, &done));
         if (done) {
             depth--;
-        } else if (depth + 1 < t->split_count) {
-            levels[++depth] = (level){.begin = begin, .end = end, .cursor = begin};
+        } else if (piece.bytes == 0) {
+            continue;
+        } else if (depth + 1 < step_count) {
+            levels[++depth] = (level){.cut = {.whole = piece}};
         } else {
-            LC_TRY(encode_word(e, begin, end));
+            LC_TRY(encode_word(e, &piece));
         }
     }
     return LC_OK;
@@ -124,58 +249,119 @@ static lc_code encode_plain(encoder *e, size_t begin, size_t end)
 
 /* ---- added tokens ---- */
 
-/* The first added token of the set in [from, to): leftmost, longest. -1 when there is none. */
-static int32_t find_added(const encoder *e, const lc_added_set *set, size_t from, size_t to,
-                          size_t *at)
+static lc_code push_added(encoder *e, const lc_added *token, const lc_piece *piece, size_t begin,
+                          size_t end)
 {
-    for (size_t i = from; i < to; i++) {
-        const uint8_t byte = (uint8_t)e->text[i];
-        for (int32_t k = set->first[byte]; k < set->first[byte + 1]; k++) {
-            const lc_token *token = &e->tokenizer->bpe.tokens[set->ids[k]];
-            if (token->spelled_bytes <= to - i &&
-                memcmp(token->spelled, e->text + i, token->spelled_bytes) == 0) {
-                *at = i;
-                return set->ids[k];
-            }
-        }
+    LC_TRY(lc_tokens_push(e->tokens, token->id, begin, end, e->err));
+    place(e, e->tokens->count - 1, piece);
+    if (e->trims) {
+        trim(e, e->tokens->count - 1, piece->text + begin, end - begin);
     }
-    *at = to;
-    return -1;
+    return LC_OK;
 }
 
 /* Cuts out the added tokens of a pass; `between` does what lies between them. */
-static lc_code cut_added(encoder *e, const lc_added_set *set, size_t begin, size_t end,
-                         lc_code (*between)(encoder *, size_t, size_t))
+static lc_code cut_added(encoder *e, const lc_added_set *set, const lc_piece *piece,
+                         lc_code (*between)(encoder *, const lc_piece *))
 {
-    while (begin < end) {
-        size_t at = 0;
-        const int32_t id = find_added(e, set, begin, end, &at);
-        LC_TRY(between(e, begin, at));
-        if (id >= 0) {
-            LC_TRY(lc_tokens_push(e->tokens, id, at, e->err));
-            at += e->tokenizer->bpe.tokens[id].spelled_bytes;
+    lc_added_search search = {0};
+    size_t done = 0, begin = 0, end = 0;
+    for (;;) {
+        const lc_added *token =
+            lc_added_next(set, &search, piece->text, piece->bytes, &begin, &end);
+        if (token == NULL) {
+            begin = piece->bytes;
         }
-        begin = at;
+        if (done < begin) {
+            const lc_piece part = lc_piece_part(piece, done, begin);
+            LC_TRY(between(e, &part));
+        }
+        if (token == NULL) {
+            return LC_OK;
+        }
+        if (begin > end) {
+            return lc_fail(e->err, LC_ERR_INVALID,
+                           "the blank added token %d lies within the blanks that the one before it "
+                           "strips",
+                           token->id);
+        }
+        if (begin < end) {
+            LC_TRY(push_added(e, token, piece, begin, end));
+        }
+        done = end;
     }
-    return LC_OK;
 }
 
-static lc_code second_pass(encoder *e, size_t begin, size_t end)
+static lc_code encode_between(encoder *e, const lc_piece *piece)
 {
-    return cut_added(e, &e->tokenizer->added[1], begin, end, encode_plain);
+    lc_piece normalized;
+    LC_TRY(lc_normalizer_run(&e->tokenizer->normalizer, e->matcher, e->normalized, piece,
+                             &normalized, e->err));
+    return cut_added(e, &e->tokenizer->added[1], &normalized, encode_plain);
 }
 
-static lc_code encode_all(encoder *e, size_t bytes, bool add_special)
+static lc_code encode_all(encoder *e, bool add_special)
 {
     const lc_tokenizer *t = e->tokenizer;
+    const lc_piece whole = {.text = e->text, .bytes = e->bytes};
     for (int i = 0; add_special && i < t->prefix_count; i++) {
-        LC_TRY(lc_tokens_push(e->tokens, t->prefix[i], 0, e->err));
+        LC_TRY(lc_tokens_push(e->tokens, t->prefix[i], 0, 0, e->err));
     }
-    LC_TRY(cut_added(e, &t->added[0], 0, bytes, second_pass));
+    e->first = e->tokens->count;
+    LC_TRY(cut_added(e, &t->added[0], &whole, encode_between));
     for (int i = 0; add_special && i < t->suffix_count; i++) {
-        LC_TRY(lc_tokens_push(e->tokens, t->suffix[i], bytes, e->err));
+        LC_TRY(lc_tokens_push(e->tokens, t->suffix[i], 0, 0, e->err));
     }
     return LC_OK;
+}
+
+/* ---- offsets in characters ---- */
+
+#define BLOCK_BYTES 64
+
+/* Characters that begin before byte `at`; blocks[k]: those before byte k * BLOCK_BYTES. */
+static int32_t characters_before(const char *text, const int32_t *blocks, int32_t at)
+{
+    int32_t from = at / BLOCK_BYTES * BLOCK_BYTES, count = blocks[at / BLOCK_BYTES];
+    for (; from < at; from++) {
+        count += is_continuation(text[from]) ? 0 : 1;
+    }
+    return count;
+}
+
+static lc_code to_characters(const char *text, size_t bytes, lc_tokens *tokens, size_t first,
+                             lc_err *err)
+{
+    void *memory = NULL;
+    LC_TRY(lc_new(&memory, bytes / BLOCK_BYTES + 1, sizeof(int32_t), "offsets", err));
+    int32_t *blocks = memory, count = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        if (i % BLOCK_BYTES == 0) {
+            blocks[i / BLOCK_BYTES] = count;
+        }
+        count += is_continuation(text[i]) ? 0 : 1;
+    }
+    if (bytes % BLOCK_BYTES == 0) {
+        blocks[bytes / BLOCK_BYTES] = count;
+    }
+    for (size_t i = first; i < tokens->count; i++) {
+        tokens->starts[i] = characters_before(text, blocks, tokens->starts[i]);
+        tokens->ends[i] = characters_before(text, blocks, tokens->ends[i]);
+    }
+    lc_free(blocks);
+    return LC_OK;
+}
+
+lc_code lc_tokenizer_encode_offsets(const lc_tokenizer *tokenizer, const char *text, size_t bytes,
+                                    bool add_special, lc_tokens *tokens, lc_err *err)
+{
+    const size_t first = tokens->count;
+    LC_TRY(encode(tokenizer, text, bytes, add_special, tokenizer->trims_offsets, tokens, err));
+    const lc_code code = to_characters(text, bytes, tokens, first, err);
+    if (code != LC_OK) {
+        tokens->count = first;
+    }
+    return code;
 }
 
 /* ---- questions ---- */
@@ -201,121 +387,59 @@ int32_t lc_tokenizer_id(const lc_tokenizer *tokenizer, const char *content)
     return lc_bpe_find(&tokenizer->bpe, content, strlen(content));
 }
 
-lc_code lc_tokenizer_bytes(const lc_tokenizer *tokenizer, int32_t id, const char **bytes,
-                           size_t *count, bool *special, lc_err *err)
-{
-    if (id < 0 || id >= tokenizer->bpe.token_count || tokenizer->bpe.tokens[id].spelled == NULL) {
-        return lc_fail(err, LC_ERR_INVALID,
-                       "token id %d is not in the tokenizer's vocabulary of %d", id,
-                       tokenizer->bpe.token_count);
-    }
-    const lc_token *token = &tokenizer->bpe.tokens[id];
-    *bytes = token->bytes;
-    *count = token->byte_count;
-    *special = token->special;
-    return LC_OK;
-}
-
 /* ---- decoding ---- */
 
-#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-
-/* Copies text with U+FFFD for what is broken, up to a character that is cut at the end; *rest is
- * its length. out has room for 3*bytes. Returns the bytes written. */
-static size_t mend(const char *text, size_t bytes, char *out, size_t *rest)
+lc_code lc_decode_stream_push(lc_decode_stream *stream, const lc_tokenizer *tokenizer, int32_t id,
+                              bool skip_special, lc_text *out, lc_err *err)
 {
-    size_t at = 0, written = 0, length = 0;
-    for (; at < bytes; at += length) {
-        const lc_utf8_kind kind = lc_utf8_next(text + at, bytes - at, &length);
-        if (kind == LC_UTF8_CUT) {
-            break;
-        }
-        const char *from = kind == LC_UTF8_CHARACTER ? text + at : REPLACEMENT;
-        const size_t size = kind == LC_UTF8_CHARACTER ? length : 3;
-        memcpy(out + written, from, size);
-        written += size;
+    if (id < 0) {
+        return lc_fail(err, LC_ERR_INVALID, "%d is no token id", id);
     }
-    *rest = bytes - at;
-    return written;
+    if (id >= tokenizer->bpe.token_count) {
+        return LC_OK;
+    }
+    const lc_token *token = &tokenizer->bpe.tokens[id];
+    if (token->spelled == NULL || (skip_special && token->is_skipped)) {
+        return LC_OK;
+    }
+    return lc_decoder_push(&tokenizer->decoder, stream, token->shown, token->shown_bytes, out, err);
 }
 
-static lc_code total_bytes(const lc_tokenizer *tokenizer, const int32_t *ids, size_t count,
-                           bool skip_special, size_t *total, lc_err *err)
+lc_code lc_decode_stream_finish(lc_decode_stream *stream, const lc_tokenizer *tokenizer,
+                                lc_text *out, lc_err *err)
 {
-    *total = 0;
+    return lc_decoder_finish(&tokenizer->decoder, stream, out, err);
+}
+
+void lc_decode_stream_release(lc_decode_stream *stream)
+{
+    lc_free(stream->run);
+    *stream = (lc_decode_stream){0};
+}
+
+static lc_code decode(const lc_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                      bool skip_special, lc_decode_stream *stream, lc_text *out, lc_err *err)
+{
     for (size_t i = 0; i < count; i++) {
-        const char *bytes = NULL;
-        size_t length = 0;
-        bool special = false;
-        LC_TRY(lc_tokenizer_bytes(tokenizer, ids[i], &bytes, &length, &special, err));
-        if (!(skip_special && special) && !lc_add_size(*total, length, total)) {
-            return lc_fail(err, LC_ERR_MEMORY, "the decoded text is too long");
-        }
+        LC_TRY(lc_decode_stream_push(stream, tokenizer, ids[i], skip_special, out, err));
     }
-    return LC_OK;
+    LC_TRY(lc_decode_stream_finish(stream, tokenizer, out, err));
+    return lc_text_finish(out, "the decoded text", err);
 }
 
 lc_code lc_tokenizer_decode(const lc_tokenizer *tokenizer, const int32_t *ids, size_t count,
                             bool skip_special, char **text, size_t *bytes, lc_err *err)
 {
-    size_t total = 0, room = 0, at = 0, rest = 0;
-    LC_TRY(total_bytes(tokenizer, ids, count, skip_special, &total, err));
-    /* The raw bytes go to the end of the buffer and are mended towards its front: 3 bytes for one
-     * at most. */
-    if (!lc_mul_size(total, 4, &room) || !lc_add_size(room, 4, &room)) {
-        return lc_fail(err, LC_ERR_MEMORY, "the decoded text is too long");
+    lc_decode_stream stream = {0};
+    lc_text out;
+    lc_text_init(&out);
+    const lc_code code = decode(tokenizer, ids, count, skip_special, &stream, &out, err);
+    lc_decode_stream_release(&stream);
+    if (code != LC_OK) {
+        lc_text_release(&out);
+        return code;
     }
-    char *out = lc_malloc(room);
-    if (out == NULL) {
-        return lc_fail(err, LC_ERR_MEMORY, "no memory for a text of %zu bytes", total);
-    }
-    char *raw = out + room - total;
-    for (size_t i = 0; i < count; i++) {
-        const lc_token *token = &tokenizer->bpe.tokens[ids[i]];
-        if (!(skip_special && token->special)) {
-            memcpy(raw + at, token->bytes, token->byte_count);
-            at += token->byte_count;
-        }
-    }
-    *bytes = mend(raw, total, out, &rest);
-    if (rest > 0) {
-        memcpy(out + *bytes, REPLACEMENT, 3);
-        *bytes += 3;
-    }
-    out[*bytes] = '\0';
-    *text = out;
+    *text = out.data;
+    *bytes = out.length;
     return LC_OK;
-}
-
-lc_code lc_decode_stream_push(lc_decode_stream *stream, const lc_tokenizer *tokenizer, int32_t id,
-                              bool skip_special, char *out, size_t capacity, size_t *out_bytes,
-                              lc_err *err)
-{
-    const char *bytes = NULL;
-    size_t count = 0, rest = 0;
-    bool special = false;
-    LC_TRY(lc_tokenizer_bytes(tokenizer, id, &bytes, &count, &special, err));
-    if (skip_special && special) {
-        return LC_OK;
-    }
-    const size_t total = stream->held_bytes + count;
-    char *raw = lc_malloc(4 * total + 4);
-    if (raw == NULL) {
-        return lc_fail(err, LC_ERR_MEMORY, "no memory for a token of %zu bytes", count);
-    }
-    memcpy(raw, stream->held, stream->held_bytes);
-    memcpy(raw + stream->held_bytes, bytes, count);
-    char *mended = raw + total;
-    const size_t written = mend(raw, total, mended, &rest);
-    const bool fits = *out_bytes <= capacity && written <= capacity - *out_bytes;
-    if (fits) {
-        memcpy(out + *out_bytes, mended, written);
-        *out_bytes += written;
-        memcpy(stream->held, raw + total - rest, rest);
-        stream->held_bytes = rest;
-    }
-    lc_free(raw);
-    return fits ? LC_OK
-                : lc_fail(err, LC_ERR_INTERNAL, "no room for the %zu bytes of token %d", written,
-                          id);
 }

@@ -1,42 +1,78 @@
-/* The tokenizer's insides: what tokenizer_load.c fills and tokenizer.c runs. */
+/* The tokenizer's insides: tokenizer_load.c and tokenizer_parts.c fill them, tokenizer.c runs. */
 #ifndef LC_TEXT_TOKENIZER_INTERNAL_H
 #define LC_TEXT_TOKENIZER_INTERNAL_H
 
+#include "base/json.h"
 #include "lorac/mem.h"
+#include "text/added.h"
 #include "text/bpe.h"
-#include "text/regex.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
+#include "text/split.h"
 #include "text/tokenizer.h"
 
-#define LC_MAX_SPLITS       8 /* steps of the pre-tokenizer */
-#define LC_MAX_ADDED_TOKENS 65536
+#define LC_MAX_STEPS        16 /* of the pre-tokenizer; ByteLevel and Metaspace are three each */
 #define LC_MAX_AFFIX_TOKENS 16 /* ids that the post-processor puts on one side */
 
-/* One step of the pre-tokenizer: cuts a piece at the matches and keeps what it is told to. */
-typedef struct lc_split {
-    lc_regex *regex; /* owned */
-    bool keep_matched, keep_unmatched;
-} lc_split;
+typedef enum lc_step_kind {
+    LC_STEP_SPLIT,   /* cuts the piece */
+    LC_STEP_REPLACE, /* content for every match */
+    LC_STEP_PREPEND, /* content before a piece that does not begin with it */
+    LC_STEP_SPELL,   /* bytes become GPT-2's characters */
+} lc_step_kind;
 
-/* Added tokens that are looked for in one pass over the text: ids by first byte, longer ones first.
- * */
-typedef struct lc_added_set {
-    int32_t *ids;       /* owned by the arena */
-    int32_t first[257]; /* ids of first byte b are ids[first[b]] .. ids[first[b+1]-1] */
-} lc_added_set;
+/* One step of the pre-tokenizer. */
+typedef struct lc_step {
+    lc_step_kind kind;
+    lc_split split;      /* SPLIT; REPLACE uses its finder. Owned */
+    const char *content; /* borrowed */
+    size_t content_bytes;
+    bool only_first; /* PREPEND: only to the piece that begins the text */
+} lc_step;
+
+/* "truncation" and "padding". */
+typedef struct lc_fit {
+    bool truncates, cuts_left, cuts_second; /* cuts_second: only the second text of a pair */
+    bool pads, pads_left;
+    int64_t max_length, stride;
+    int64_t pad_length, pad_multiple; /* 0: none */
+    int32_t pad_id;
+} lc_fit;
 
 struct lc_tokenizer {
     lc_arena arena;
     lc_bpe bpe;
-    lc_split splits[LC_MAX_SPLITS];
-    int split_count;
-    lc_added_set added[2]; /* [0] first pass: "normalized": false, [1] second pass: true */
+    lc_normalizer normalizer;
+    lc_step steps[LC_MAX_STEPS];
+    int step_count;
+    lc_decoder decoder;
+    lc_added_set added[2]; /* [0] "normalized": false, [1] true */
     int32_t *added_ids;    /* in the file's order */
     int32_t added_count;
     int32_t prefix[LC_MAX_AFFIX_TOKENS], suffix[LC_MAX_AFFIX_TOKENS];
     int prefix_count, suffix_count;
+    bool trims_offsets;     /* ByteLevel of the post-processor: blanks are no part of a token, */
+    bool keeps_first_blank; /* but one at the beginning (its add_prefix_space) */
+    lc_fit fit;
     uint8_t sha256[32];
-    int32_t vocab_count;   /* entries of the model's vocabulary */
-    char *spellings, *raw; /* while loading: free room in the pools of the tokens' texts */
+    int32_t vocab_count; /* entries of the model's vocabulary */
+    char *spellings;     /* while loading: free room in the pool of the tokens' texts */
 };
+
+/* ---- tokenizer_parts.c ---- */
+
+LC_WARN_UNUSED lc_code lc_read_normalizer(lc_tokenizer *t, const cJSON *root, lc_err *err);
+LC_WARN_UNUSED lc_code lc_read_pre_tokenizer(lc_tokenizer *t, const cJSON *root, lc_err *err);
+LC_WARN_UNUSED lc_code lc_read_post_processor(lc_tokenizer *t, const cJSON *root, lc_err *err);
+LC_WARN_UNUSED lc_code lc_read_decoder(lc_tokenizer *t, const cJSON *root, lc_err *err);
+
+/* tokenizer_fit.c */
+LC_WARN_UNUSED lc_code lc_read_fit(lc_tokenizer *t, const cJSON *root, lc_err *err);
+
+/* LC_ERR_UNSUPPORTED for a type or an option of a part. */
+lc_code lc_refuse_type(const char *part, const char *type, lc_err *err);
+lc_code lc_refuse_option(const char *part, const char *option, lc_err *err);
+/* A token id: an integer in 0..LC_MAX_TOKEN_COUNT-1. */
+bool lc_read_token_id(const cJSON *item, int32_t *id);
 
 #endif

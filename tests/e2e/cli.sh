@@ -246,6 +246,36 @@ printf 'Repeat: window\nRepeat: water\n' | "$lorac" chat --model $sprout --tempe
 [ "$(wc -l <"$scratch/out")" -eq 2 ] || fail "two turns"
 head -n 1 "$scratch/out" | cmp - "$scratch/answer"
 
+# ---- raw text and token ids, line by line; what fails is said on its line ----
+raw() { "$lorac" tokenize --model $sprout --raw "$@" <"$scratch/lines" >"$scratch/out" 2>"$scratch/err" || fail "raw $*"; }
+printf '%s\n' '"Hello, world!"' '""' '"a\u0000b"' '"\ud800"' 'x' '' '"<|im_start|>"' >"$scratch/lines"
+printf '"\xff"\n"last"' >>"$scratch/lines"
+raw
+[ "$(sed -n 1p "$scratch/out")" = "[42, 71, 306, 81, 14, 273, 276, 78, 70, 3]" ] || fail "raw ids"
+[ "$(sed -n 2p "$scratch/out")" = "[]" ] && [ "$(sed -n 7p "$scratch/out")" = "[1]" ] || fail "raw ids of nothing and of a token"
+[ "$(sed -n 3p "$scratch/out" | wc -w)" -eq 3 ] || fail "raw ids of a NUL"
+[ "$(grep -c '^{"error": "the line: ' "$scratch/out")" -eq 4 ] || fail "raw errors"
+sed -n 4p "$scratch/out" | grep -q 'a lone surrogate' || fail "surrogate"
+sed -n 8p "$scratch/out" | grep -q 'invalid UTF-8 at byte 1' || fail "UTF-8"
+[ "$(wc -l <"$scratch/out")" -eq 9 ] || fail "a line each, the last one without a line break too"
+echo '"Hi"' >"$scratch/lines"; raw --offsets
+[ "$(cat "$scratch/out")" = '{"ids": [42, 75], "offsets": [[0, 1], [1, 2]]}' ] || fail "offsets"
+printf '%s\n' '[42, 71, 306, 81, 1]' '[]' '[-1]' '[1.5]' '5' '[999999]' >"$scratch/lines"; raw --decode
+[ "$(sed -n 1p "$scratch/out")" = '"Hello<|im_start|>"' ] && [ "$(sed -n 2p "$scratch/out")" = '""' ] || fail "decode"
+[ "$(grep -c '^{"error"' "$scratch/out")" -eq 3 ] && [ "$(sed -n 6p "$scratch/out")" = '""' ] || fail "decode errors"
+raw --decode --no-special; [ "$(sed -n 1p "$scratch/out")" = '"Hello"' ] || fail "decode without special tokens"
+refused 2 'go with --raw' tokenize x --model $sprout --out "$scratch/x.safetensors" --decode
+refused 2 'takes no FILE' tokenize x --model $sprout --raw
+refused 2 'have no --offsets' tokenize --model $sprout --raw --decode --offsets
+coproc "$lorac" tokenize --model $sprout --raw # one line, its answer, the next line
+for line in '"Hi"' '"a"'; do
+    echo "$line" >&"${COPROC[1]}"
+    read -t 20 -r answer <&"${COPROC[0]}" || fail "no answer before the next line"
+    [ "${answer:0:1}" = "[" ] || fail "answer: $answer"
+done
+exec {COPROC[1]}>&-
+wait "$COPROC_PID"
+
 # ---- the tokenizer of another model; one that changes under a job whose tokens must be made again ----
 cp -r $sprout "$scratch/sprout"
 sed 's/"vocab_size": [0-9]*/"vocab_size": 300/' $sprout/config.json >"$scratch/sprout/config.json"

@@ -14,7 +14,7 @@ import time
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import parity_cases as cases
 
@@ -65,6 +65,22 @@ def greedy_ids(directory, generator):
             at = next((i for i, (a, b) in enumerate(zip(found, expected)) if a != b), min(len(found), len(expected)))
             raise Failed(f"prompt {prompt}: differs from token {at} on (smallest gap between two logits {gap:.2e})")
     return f"12 prompts, {NEW_TOKENS} tokens each"
+
+
+def raw_text(generator):
+    """Prompts continued as they are: what transformers' decoding of the whole has behind the prompt."""
+    model, tokenizer = cases.load_model(STORIES), PreTrainedTokenizerFast(tokenizer_file=os.path.join(STORIES, "tokenizer.json"))
+    prompts = ["Once upon a time", "Lily", "The big dog", "One day, a little girl named Anna", "caf\xe9 \u2603", "  two  blanks "]
+    for index in torch.randperm(len(prompts), generator=generator)[:5].tolist():
+        prompt = prompts[index]
+        ids = tokenizer(prompt)["input_ids"]
+        new = reference_ids(model, ids, 60)[0]
+        whole, before = (tokenizer.decode(some, skip_special_tokens=True) for some in (ids + new, ids))
+        arguments = ["chat", "--model", STORIES, "--temperature", "0", "--max-tokens", "60"]
+        for found in (lorac(*arguments, "--raw", "--prompt", prompt), lorac(*arguments, text=prompt + "\n")):
+            if found != whole[len(before):] + "\n":
+                raise Failed(f"{prompt!r}: {found!r}, expected {whole[len(before):]!r}")
+    return "5 prompts"
 
 
 def shipped_text(generator):
@@ -124,6 +140,7 @@ def main():
     generator = torch.Generator().manual_seed(seed)
     checks = {"merge": (True, lambda: merged_weights(seed)),
               "greedy ids of stories260K": (os.path.exists(STORIES), lambda: greedy_ids(STORIES, generator)),
+              "text of stories260K": (os.path.exists(STORIES), lambda: raw_text(generator)),
               "greedy ids of sprout-3m": (os.path.exists(os.path.join(SHIPPED, "model.safetensors")),
                                           lambda: greedy_ids(SHIPPED, generator)),
               "text of sprout-3m": (os.path.exists(os.path.join(SHIPPED, "model.safetensors")),

@@ -12,6 +12,7 @@
 /* The parts of a tokenizer.json; NULL: what a plain byte-level file has. */
 typedef struct parts {
     const char *normalizer, *pre_tokenizer, *post_processor, *decoder, *added, *model;
+    const char *truncation, *padding;
 } parts;
 
 static const char *dir; /* where write_file writes */
@@ -52,9 +53,10 @@ static inline void write_parts(parts p)
     lc_text_init(&text);
     lc_text_addf(
         &text,
-        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":%s,"
+        "{\"version\":\"1.0\",\"truncation\":%s,\"padding\":%s,\"added_tokens\":%s,"
         "\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":%s,\"decoder\":%s,\"model\":",
-        or_else(p.added, "[]"), or_else(p.normalizer, "null"), or_else(p.pre_tokenizer, BYTE_LEVEL),
+        or_else(p.truncation, "null"), or_else(p.padding, "null"), or_else(p.added, "[]"),
+        or_else(p.normalizer, "null"), or_else(p.pre_tokenizer, BYTE_LEVEL),
         or_else(p.post_processor, "null"), or_else(p.decoder, BYTE_LEVEL));
     if (p.model == NULL) {
         lc_text_addf(&text, "{\"type\":\"BPE\",\"vocab\":");
@@ -76,20 +78,35 @@ static inline lc_tokenizer *load_parts(parts p)
     return tokenizer;
 }
 
-/* Ids of a text as "1 2 3", in a static buffer. */
-static inline const char *ids_of(const lc_tokenizer *tokenizer, const char *text, bool special)
+/* Ids of a text as "1 2 3", in a static buffer; fitted: with the truncation and padding. */
+static inline const char *ids_as_text(const lc_tokenizer *tokenizer, const char *text, bool special,
+                                      bool fitted)
 {
     static char out[4096];
     lc_tokens tokens = {0};
     size_t used = 0;
     out[0] = '\0';
     assert_ok(lc_tokenizer_encode(tokenizer, text, strlen(text), special, &tokens, &test_err));
+    if (fitted) {
+        assert_ok(lc_tokenizer_fit(tokenizer, special, &tokens, &test_err));
+    }
     for (size_t i = 0; i < tokens.count; i++) {
         used += (size_t)snprintf(out + used, sizeof out - used, "%s%d", i > 0 ? " " : "",
                                  tokens.ids[i]);
     }
     lc_tokens_release(&tokens);
     return out;
+}
+
+static inline const char *ids_of(const lc_tokenizer *tokenizer, const char *text, bool special)
+{
+    return ids_as_text(tokenizer, text, special, false);
+}
+
+static inline const char *fitted_ids_of(const lc_tokenizer *tokenizer, const char *text,
+                                        bool special)
+{
+    return ids_as_text(tokenizer, text, special, true);
 }
 
 #define SPLIT(pattern, rest)                                                                \

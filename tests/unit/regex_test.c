@@ -75,6 +75,7 @@ static void patterns_mean_what_oniguruma_means(void **state)
     matches("[a-c\\-\\]]+|x{2}|y{1,}|z?+q", "b]-xxyyzq.", "b]-|xx|yy|zq|(.)");
     matches(".", "\n\r", "(\n)\r|");
     matches("(a)(?=b)|(?<!a)b|(?>c)", "abbc", "a|(b)b|c|");
+    matches("\\s+$", "a \n\nb \n", "(a) \n|(\nb) \n|"); /* ends of lines */
 }
 
 static void digits(void **state)
@@ -105,7 +106,7 @@ static void patterns_refused(void **state)
         lc_code code;
     } cases[] = {
         {"^a", "an anchor at 0", LC_ERR_UNSUPPORTED},
-        {"a$", "an anchor at 1", LC_ERR_UNSUPPORTED},
+        {"a^", "an anchor at 1", LC_ERR_UNSUPPORTED},
         {"\\w", "this escape", LC_ERR_UNSUPPORTED},
         {"\\bx", "this escape", LC_ERR_UNSUPPORTED},
         {"\\1", "this escape", LC_ERR_UNSUPPORTED},

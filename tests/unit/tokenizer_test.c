@@ -149,6 +149,15 @@ static int plain_bpe(const model *m, const char *text, int length, int *ids)
     }
 }
 
+/* A place in the text, moved back or on to the edge of a character. */
+static int whole_characters(const char *text, int at, int step)
+{
+    while (((uint8_t)text[at] & 0xc0) == 0x80) {
+        at += step;
+    }
+    return at;
+}
+
 static void merges_as_defined(void **state)
 {
     (void)state;
@@ -181,8 +190,9 @@ static void merges_as_defined(void **state)
             assert_int_equal(tokens.count, count);
             for (int i = 0, at = 0; i < count; i++) {
                 assert_int_equal(tokens.ids[i], expected[i]);
-                assert_int_equal(tokens.starts[i], at);
+                assert_int_equal(tokens.starts[i], whole_characters(text, at, -1));
                 at += m.length[expected[i]];
+                assert_int_equal(tokens.ends[i], whole_characters(text, at, 1));
             }
             lc_tokens_release(&tokens);
         }
@@ -216,6 +226,7 @@ static void long_words(void **state)
     assert_int_equal(tokens.ids[1u << 17], 256);
     assert_int_equal(tokens.ids[(1u << 17) + 1], 'a');
     assert_int_equal(tokens.starts[(1u << 17) + 1], bytes - 1);
+    assert_int_equal(tokens.ends[(1u << 17) + 1], bytes);
     lc_tokens_release(&tokens);
     free(text);
     lc_tokenizer_free(tokenizer);
@@ -305,17 +316,12 @@ static void added_tokens(void **state)
     assert_string_equal(text, "ab<x><y> ");
     assert_int_equal(bytes, 9);
     lc_free(text);
-    const char *raw = NULL;
-    bool special = false;
-    assert_ok(lc_tokenizer_bytes(tokenizer, 257, &raw, &bytes, &special, &test_err));
-    assert_true(special && bytes == 3 && memcmp(raw, "<x>", 3) == 0);
-    assert_fails(lc_tokenizer_bytes(tokenizer, 261, &raw, &bytes, &special, &test_err),
-                 LC_ERR_INVALID, "261");
-    assert_fails(lc_tokenizer_bytes(tokenizer, -1, &raw, &bytes, &special, &test_err),
-                 LC_ERR_INVALID, "-1");
-    const int32_t wrong[] = {1, 999};
+    const int32_t unknown[] = {97, 999, 98}, wrong[] = {1, -5};
+    assert_ok(lc_tokenizer_decode(tokenizer, unknown, 3, false, &text, &bytes, &test_err));
+    assert_string_equal(text, "ab"); /* a model's vocabulary may be larger than its tokenizer's */
+    lc_free(text);
     assert_fails(lc_tokenizer_decode(tokenizer, wrong, 2, false, &text, &bytes, &test_err),
-                 LC_ERR_INVALID, "token id 999");
+                 LC_ERR_INVALID, "-5 is no token id");
     lc_tokenizer_free(tokenizer);
 }
 
@@ -343,12 +349,61 @@ static void post_processors(void **state)
     lc_tokens tokens = {0};
     assert_ok(lc_tokenizer_encode(tokenizer, "ab", 2, true, &tokens, &test_err));
     assert_ok(lc_tokenizer_encode(tokenizer, "cab", 3, false, &tokens, &test_err)); /* appends */
-    static const int32_t ids[] = {1, 2, 256, 3, 'c', 256}, starts[] = {0, 0, 0, 2, 0, 1};
+    static const int32_t ids[] = {1, 2, 256, 3, 'c', 256}, starts[] = {0, 0, 0, 0, 0, 1},
+                         ends[] = {0, 0, 2, 0, 1, 3};
     assert_int_equal(tokens.count, 6);
     assert_memory_equal(tokens.ids, ids, sizeof ids);
     assert_memory_equal(tokens.starts, starts, sizeof starts);
+    assert_memory_equal(tokens.ends, ends, sizeof ends);
     lc_tokens_release(&tokens);
     lc_tokenizer_free(tokenizer);
+}
+
+/* What Hugging Face's encode makes of "abcabc" (with 1 and 2 before and 3 behind) under the file's
+ * truncation and padding. */
+static void truncation_and_padding(void **state)
+{
+    (void)state;
+#define CUT(length, rest)   "{\"max_length\":" length ",\"stride\":0" rest "}"
+#define PAD(strategy, rest) "{\"strategy\":" strategy ",\"pad_id\":9" rest "}"
+    static const char post[] = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
+                               "{\"id\":\"s\"}},{\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":"
+                               "{\"id\":\"e\"}}],\"special_tokens\":{\"s\":{\"ids\":[1,2]},"
+                               "\"e\":{\"ids\":[3]}}}";
+    static const struct {
+        const char *truncation, *padding, *ids, *plain_ids, *message;
+    } cases[] = {
+        {NULL, NULL, "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("7", ""), NULL, "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("5", ""), NULL, "1 2 256 99 3", "256 99 256 99", NULL},
+        {CUT("3", ""), NULL, "1 2 3", "256 99 256", NULL},
+        {CUT("2", ""), NULL, NULL, "256 99", "max_length 2"},
+        {CUT("5", ",\"direction\":\"Left\""), NULL, NULL, "256 99 256 99", "direction Left"},
+        {CUT("5", ",\"strategy\":\"OnlySecond\""), NULL, NULL, "256 99 256 99", "max_length 5"},
+        {NULL, PAD("\"BatchLongest\"", ""), "1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {NULL, PAD("{\"Fixed\":6}", ""), "1 2 256 99 256 99 3", "256 99 256 99 9 9", NULL},
+        {NULL, PAD("\"BatchLongest\"", ",\"pad_to_multiple_of\":4,\"direction\":\"Left\""),
+         "9 1 2 256 99 256 99 3", "256 99 256 99", NULL},
+        {CUT("4", ""), PAD("{\"Fixed\":5}", ",\"direction\":\"Left\""), "9 1 2 256 3",
+         "9 256 99 256 99", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lc_tokenizer *tokenizer = load_parts((parts){.post_processor = post,
+                                                     .truncation = cases[i].truncation,
+                                                     .padding = cases[i].padding});
+        assert_string_equal(fitted_ids_of(tokenizer, "abcabc", false), cases[i].plain_ids);
+        if (cases[i].ids != NULL) {
+            assert_string_equal(fitted_ids_of(tokenizer, "abcabc", true), cases[i].ids);
+        } else {
+            lc_tokens tokens = {0};
+            assert_ok(lc_tokenizer_encode(tokenizer, "abcabc", 6, true, &tokens, &test_err));
+            lc_err_clear(&test_err);
+            assert_true(lc_tokenizer_fit(tokenizer, true, &tokens, &test_err) != LC_OK);
+            assert_non_null(strstr(test_err.message, cases[i].message));
+            lc_tokens_release(&tokens);
+        }
+        lc_tokenizer_free(tokenizer);
+    }
 }
 
 static void text_that_is_not_utf8(void **state)
@@ -424,8 +479,7 @@ static void broken_bytes(void **state)
     lc_tokenizer_free(tokenizer);
 }
 
-/* Streamed text of random ids is the whole text, but for a character cut at the end; every push is
- * whole. */
+/* Streamed text of random ids is the whole text, and every push gives whole characters. */
 static void streams(void **state)
 {
     (void)state;
@@ -433,37 +487,33 @@ static void streams(void **state)
     assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
     for (int round = 0; round < 300; round++) {
         int32_t ids[40];
-        char shown[4096], *whole = NULL;
-        size_t used = 0, bytes = 0;
+        char *whole = NULL;
+        size_t bytes = 0;
+        lc_text shown;
         const bool skip = round % 2 == 0;
         const int64_t count = test_int(0, 40);
         lc_decode_stream stream = {0};
+        lc_text_init(&shown);
         for (int64_t i = 0; i < count; i++) {
-            const size_t before = used;
+            const size_t before = shown.length;
             ids[i] = (int32_t)test_int(
                 0, test_int(0, 1) == 0 ? 260 : lc_tokenizer_vocab_size(tokenizer) - 1);
-            assert_ok(lc_decode_stream_push(&stream, tokenizer, ids[i], skip, shown, sizeof shown,
-                                            &used, &test_err));
-            assert_int_equal(lc_utf8_valid_prefix(shown + before, used - before), used - before);
+            assert_ok(lc_decode_stream_push(&stream, tokenizer, ids[i], skip, &shown, &test_err));
+            const size_t pushed = shown.length - before;
+            if (pushed > 0) {
+                assert_int_equal(lc_utf8_valid_prefix(shown.data + before, pushed), pushed);
+            }
         }
+        assert_ok(lc_decode_stream_finish(&stream, tokenizer, &shown, &test_err));
+        assert_ok(lc_text_finish(&shown, "the stream", &test_err));
         assert_ok(
             lc_tokenizer_decode(tokenizer, ids, (size_t)count, skip, &whole, &bytes, &test_err));
-        if (stream.held_bytes > 0) {
-            memcpy(shown + used, "\xef\xbf\xbd", 3);
-            used += 3;
-        }
-        assert_int_equal(used, bytes);
-        assert_memory_equal(shown, whole, bytes);
+        assert_int_equal(shown.length, bytes);
+        assert_memory_equal(shown.data, whole, bytes);
+        lc_decode_stream_release(&stream);
+        lc_text_release(&shown);
         lc_free(whole);
     }
-    char small[2];
-    size_t used = 0;
-    lc_decode_stream stream = {0};
-    assert_fails(lc_decode_stream_push(&stream, tokenizer,
-                                       lc_tokenizer_id(tokenizer, "<|im_start|>"), false, small,
-                                       sizeof small, &used, &test_err),
-                 LC_ERR_INTERNAL, "no room");
-    assert_int_equal(used, 0);
     lc_tokenizer_free(tokenizer);
 }
 
@@ -548,6 +598,8 @@ static void published_tokenizers(void **state)
     }
     check_vectors("gpt2", "gpt-2");
     check_vectors("llama-3", "llama-bpe");
+    check_vectors("llama2-tinyllama", "llama-spm");
+    check_vectors("qwen2.5", "qwen2");
 }
 
 /* ---- threads, memory ---- */
@@ -643,6 +695,7 @@ int main(void)
         cmocka_unit_test(splits),
         cmocka_unit_test(added_tokens),
         cmocka_unit_test(post_processors),
+        cmocka_unit_test(truncation_and_padding),
         cmocka_unit_test(text_that_is_not_utf8),
         cmocka_unit_test(broken_bytes),
         cmocka_unit_test(streams),
