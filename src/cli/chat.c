@@ -173,9 +173,9 @@ static lc_code answer_conversation(lc_chat *chat, lc_err *err)
 {
     lc_rendered rendered;
     lc_tokens tokens = {0};
+    const lc_template_args args = {.messages = chat->messages, .add_generation_prompt = true};
     memset(&rendered, 0, sizeof rendered);
-    LC_TRY(
-        lc_chat_template_render(chat->chat_template, chat->messages, NULL, true, &rendered, err));
+    LC_TRY(lc_chat_template_render(chat->chat_template, &args, &rendered, err));
     lc_code code =
         lc_tokenizer_encode(chat->tokenizer, rendered.text, rendered.bytes, false, &tokens, err);
     lc_text_release(&chat->answer);
