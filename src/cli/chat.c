@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/options.h"
+#include "cli/template_options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
 #include "lorac/mem.h"
@@ -28,6 +29,7 @@
 
 typedef struct lc_chat_options {
     const char *model_dir, *adapter_dir, *system, *prompt, *dtype, *device;
+    lc_template_options chat_template;
     double temperature, top_p;
     int64_t seed, max_tokens, context, threads;
     bool ids;
@@ -89,7 +91,8 @@ static lc_code open_chat(lc_chat *chat, lc_err *err)
     if (!o->ids) {
         LC_TRY(
             lc_tokenizer_load_for(o->model_dir, chat->engine.config.vocab, &chat->tokenizer, err));
-        LC_TRY(lc_chat_template_load(o->model_dir, &chat->chat_template, err));
+        LC_TRY(
+            lc_template_options_open(&o->chat_template, o->model_dir, &chat->chat_template, err));
     }
     int64_t context = o->context > 0 ? o->context : DEFAULT_CONTEXT;
     if (context > chat->engine.config.max_position) {
@@ -404,6 +407,7 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
          .value = "DIR",
          .help = "PEFT LoRA adapter on top of it",
          .text = &o.adapter_dir},
+        LC_CHAT_TEMPLATE_OPTION(o.chat_template),
         {.name = "--system",
          .value = "TEXT",
          .help = "system message at the beginning of the conversation",

@@ -43,7 +43,8 @@ static bool is_internal(const lc_jvalue *object, const lc_jvalue *name)
             return true;
         }
     }
-    const bool is_sized = object->type >= LC_J_STRING && object->type <= LC_J_RANGE;
+    const bool is_sized = object->type == LC_J_UNDEFINED ||
+                          (object->type >= LC_J_STRING && object->type <= LC_J_RANGE);
     for (size_t i = 0; is_sized && i < sizeof sized / sizeof *sized; i++) {
         if (lc_jinja_is_text(name, sized[i])) {
             return true;
@@ -139,7 +140,8 @@ lc_code lc_jinja_own_attribute(lc_jvm *vm, const lc_jvalue *object, const lc_jva
     *is_there = true;
     *out = (lc_jvalue){.type = LC_J_MISSING};
     if (object->type == LC_J_UNDEFINED) {
-        return lc_jinja_fail_undefined(vm, object);
+        return is_internal(object, name) ? forbid(vm, object, name, out)
+                                         : lc_jinja_fail_undefined(vm, object);
     }
     LC_TRY(object_attribute(vm, object, name, out));
     if (out->type != LC_J_MISSING) {

@@ -40,15 +40,17 @@ LC_WARN_UNUSED lc_code lc_jinja_want_int(lc_jvm *vm, const lc_jvalue *value, int
 LC_WARN_UNUSED lc_code lc_jinja_soft_str(lc_jvm *vm, const lc_jvalue *value, lc_jvalue *out);
 
 /* By file: texts, numbers, lists, lazy ones. */
-#define LC_J_FILTERS(X)                                                                          \
-    X(capitalize)                                                                                \
-    X(center)                                                                                    \
-    X(escape)                                                                                    \
-    X(forceescape) X(indent) X(join) X(lower) X(replace) X(safe) X(string) X(striptags) X(title) \
-        X(tojson) X(trim) X(truncate) X(upper) X(urlencode) X(wordcount) X(xmlattr) X(abs)       \
-            X(filesizeformat) X(float) X(int) X(round) X(sum) X(attr) X(default) X(dictsort)     \
-                X(first) X(groupby) X(last) X(length) X(list) X(max) X(min) X(reverse) X(sort)   \
-                    X(batch) X(items) X(slice) X(unique) X(refused)
+#define LC_J_FILTERS(X)                                                                        \
+    X(capitalize)                                                                              \
+    X(center)                                                                                  \
+    X(escape)                                                                                  \
+    X(forceescape)                                                                             \
+    X(indent)                                                                                  \
+    X(join) X(lower) X(replace) X(safe) X(string) X(striptags) X(title) X(tojson) X(trim)      \
+        X(truncate) X(upper) X(urlencode) X(wordcount) X(xmlattr) X(abs) X(filesizeformat)     \
+            X(float) X(int) X(round) X(sum) X(attr) X(default) X(dictsort) X(first) X(groupby) \
+                X(last) X(length) X(list) X(max) X(min) X(reverse) X(sort) X(batch) X(items)   \
+                    X(slice) X(unique) X(refused)
 #define LC_J_DECLARE_FILTER(name) \
     lc_code lc_jinja_filter_##name(lc_jvm *vm, const lc_jvalue *args, lc_jvalue *out);
 LC_J_FILTERS(LC_J_DECLARE_FILTER)

@@ -37,16 +37,18 @@ LC_WARN_UNUSED lc_code lc_jinja_call_method(lc_jvm *vm, const lc_jmethod *method
                                             const lc_jcall *call, lc_jvalue *out);
 
 /* The methods of str, in jinja_text_methods.c. */
-#define LC_J_TEXT_METHODS(X)                                                                    \
-    X(capitalize)                                                                               \
-    X(casefold)                                                                                 \
-    X(center)                                                                                   \
-    X(count) X(endswith) X(expandtabs) X(find) X(format) X(format_map) X(index) X(isalnum)      \
-        X(isalpha) X(isascii) X(isdecimal) X(isdigit) X(isidentifier) X(islower) X(isnumeric)   \
-            X(isprintable) X(isspace) X(istitle) X(isupper) X(join) X(ljust) X(lower) X(lstrip) \
-                X(partition) X(removeprefix) X(removesuffix) X(replace) X(rfind) X(rindex)      \
-                    X(rjust) X(rpartition) X(rsplit) X(rstrip) X(split) X(splitlines)           \
-                        X(startswith) X(strip) X(swapcase) X(title) X(upper) X(zfill)
+#define LC_J_TEXT_METHODS(X)                                                                       \
+    X(capitalize)                                                                                  \
+    X(casefold)                                                                                    \
+    X(center)                                                                                      \
+    X(count)                                                                                       \
+    X(endswith)                                                                                    \
+    X(expandtabs) X(find) X(format) X(format_map) X(index) X(isalnum) X(isalpha) X(isascii)        \
+        X(isdecimal) X(isdigit) X(isidentifier) X(islower) X(isnumeric) X(isprintable) X(isspace)  \
+            X(istitle) X(isupper) X(join) X(ljust) X(lower) X(lstrip) X(partition) X(removeprefix) \
+                X(removesuffix) X(replace) X(rfind) X(rindex) X(rjust) X(rpartition) X(rsplit)     \
+                    X(rstrip) X(split) X(splitlines) X(startswith) X(strip) X(swapcase) X(title)   \
+                        X(upper) X(zfill)
 #define LC_J_DECLARE_TEXT_METHOD(name)                                                    \
     lc_code lc_jinja_text_##name(lc_jvm *vm, const lc_jvalue *self, const lc_jcall *call, \
                                  lc_jvalue *out);

@@ -42,4 +42,10 @@ LC_WARN_UNUSED lc_code lc_jinja_parse_name_target(lc_jparser *p, lc_jnode **out)
 LC_WARN_UNUSED lc_code lc_jinja_parse_filters(lc_jparser *p, lc_jnode *node, bool is_inline,
                                               lc_jnode **out);
 
+/* Between jinja_parse_expression.c and jinja_parse_postfix.c. */
+LC_WARN_UNUSED lc_code lc_jinja_parse_primary(lc_jparser *p, bool with_namespace, lc_jnode **out);
+LC_WARN_UNUSED lc_code lc_jinja_parse_postfix(lc_jparser *p, lc_jnode **node);
+LC_WARN_UNUSED lc_code lc_jinja_make_const(lc_jparser *p, int line, lc_jvalue value,
+                                           lc_jnode **out);
+
 #endif

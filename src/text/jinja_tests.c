@@ -36,8 +36,6 @@ PLAIN_TEST(number, lc_jinja_is_number(&args[0]))
 PLAIN_TEST(iterable, lc_jinja_is_iterable(&args[0]))
 PLAIN_TEST(escaped, args[0].type == LC_J_STRING && (args[0].flags & LC_J_SAFE) != 0)
 PLAIN_TEST(sameas, lc_jinja_is_same(&args[0], &args[1]))
-PLAIN_TEST(filter, lc_jinja_find_filter_named(&args[0]))
-PLAIN_TEST(test, args[0].type == LC_J_STRING && lc_jinja_find_test(&args[0]) != NULL)
 PLAIN_TEST(sequence, args[0].type == LC_J_UNDEFINED || args[0].type == LC_J_STRING ||
                          args[0].type == LC_J_LIST || args[0].type == LC_J_TUPLE ||
                          args[0].type == LC_J_DICT || args[0].type == LC_J_RANGE)
@@ -53,6 +51,21 @@ static lc_code has_rest(lc_jvm *vm, const lc_jvalue *value, const lc_jvalue *div
     const lc_jvalue wanted = lc_jinja_int(rest);
     LC_TRY(lc_jinja_binary(vm, LC_N_MODULO, value, divisor, &found));
     return lc_jinja_equal(vm, &found, &wanted, out);
+}
+
+/* A name that is looked up in a dict of Python's. */
+TEST(filter)
+{
+    LC_TRY(lc_jinja_check_hash(vm, &args[0]));
+    *out = lc_jinja_find_filter_named(&args[0]);
+    return LC_OK;
+}
+
+TEST(test)
+{
+    LC_TRY(lc_jinja_check_hash(vm, &args[0]));
+    *out = args[0].type == LC_J_STRING && lc_jinja_find_test(&args[0]) != NULL;
+    return LC_OK;
 }
 
 TEST(odd)

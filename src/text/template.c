@@ -45,14 +45,27 @@ lc_code lc_template_date_check(const char *date, lc_err *err)
                                "\"%.20s\" is not a date: expected YYYY-MM-DD", date);
 }
 
-void lc_template_date_today(char out[LC_TEMPLATE_DATE_BYTES])
+static void print_date(const struct tm *parts, char out[LC_TEMPLATE_DATE_BYTES])
 {
-    struct tm parts = {0};
-    const time_t now = time(NULL);
-    (void)localtime_r(&now, &parts);
-    if (strftime(out, LC_TEMPLATE_DATE_BYTES, "%Y-%m-%d", &parts) == 0) {
+    if (strftime(out, LC_TEMPLATE_DATE_BYTES, "%Y-%m-%d", parts) == 0) {
         (void)snprintf(out, LC_TEMPLATE_DATE_BYTES, "1970-01-01");
     }
+}
+
+void lc_template_date_of(int64_t seconds, char out[LC_TEMPLATE_DATE_BYTES])
+{
+    struct tm parts = {.tm_year = 70, .tm_mday = 1};
+    const time_t then = (time_t)seconds;
+    (void)gmtime_r(&then, &parts);
+    print_date(&parts, out);
+}
+
+void lc_template_date_today(char out[LC_TEMPLATE_DATE_BYTES])
+{
+    struct tm parts = {.tm_year = 70, .tm_mday = 1};
+    const time_t now = time(NULL);
+    (void)localtime_r(&now, &parts);
+    print_date(&parts, out);
 }
 
 /* ---- opening ---- */
@@ -204,7 +217,7 @@ static lc_code take_messages(lc_jvm *vm, const lc_rendering *r, lc_jvalue *out)
     const cJSON *messages = r->messages, *item = NULL;
     lc_jlist *list = NULL;
     size_t count = messages != NULL ? (size_t)cJSON_GetArraySize(messages) : 0, at = 0;
-    if (r->is_raw || !cJSON_IsArray(messages)) {
+    if (!cJSON_IsArray(messages)) {
         return lc_jinja_from_json(vm, messages, out);
     }
     count = count < r->message_count ? count : r->message_count;
@@ -214,8 +227,8 @@ static lc_code take_messages(lc_jvm *vm, const lc_rendering *r, lc_jvalue *out)
         if (at == count) {
             break;
         }
-        LC_TRY(cJSON_IsObject(item) ? take_message(vm, item, &list->items[at])
-                                    : lc_jinja_from_json(vm, item, &list->items[at]));
+        LC_TRY(cJSON_IsObject(item) && !r->is_raw ? take_message(vm, item, &list->items[at])
+                                                  : lc_jinja_from_json(vm, item, &list->items[at]));
         at++;
     }
     return LC_OK;
@@ -258,7 +271,8 @@ static lc_code make_context(lc_jvm *vm, const lc_chat_template *t, const lc_rend
         LC_TRY(put(vm, dict, "tools", &tools));
         LC_TRY(put(vm, dict, "add_generation_prompt", &prompts));
     }
-    return put_members(vm, dict, r->row, r->messages == NULL);
+    LC_TRY(put_members(vm, dict, r->row, r->messages == NULL));
+    return r->message_count < SIZE_MAX ? put(vm, dict, "add_generation_prompt", &prompts) : LC_OK;
 }
 
 /* ---- rendering ---- */
@@ -323,13 +337,15 @@ void lc_output_release(lc_output *output)
 lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
                                 lc_rendered *out, lc_err *err)
 {
-    const lc_rendering r = {.messages = args->row != NULL ? lc_json_get(args->row, "messages")
-                                                          : args->messages,
-                            .tools = args->tools,
-                            .row = args->row,
-                            .message_count = SIZE_MAX,
-                            .add_generation_prompt = args->add_generation_prompt,
-                            .is_raw = args->is_raw};
+    const lc_rendering r = {
+        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
+        .tools = args->tools,
+        .row = args->row,
+        .message_count = SIZE_MAX,
+        .add_generation_prompt = args->row != NULL
+                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
+                                     : args->add_generation_prompt,
+        .is_raw = args->is_raw};
     lc_output output;
     *out = (lc_rendered){0};
     if (args->row == NULL && !cJSON_IsArray(args->messages)) {

@@ -3,9 +3,9 @@
  * parts of it the assistant wrote. A template that is loaded is immutable: any number of threads
  * may render with it at once.
  *
- * Where a model directory has it, in this order: chat_template.jinja with additional_chat_templates/
- * NAME.jinja beside it, tokenizer_config.json "chat_template" (a text, or a list of {name,
- * template}), chat_template.json "chat_template". Of several, "tool_use" is taken where tools are
+ * Where a model directory has it, in this order: chat_template.jinja, and NAME.jinja in
+ * additional_chat_templates; tokenizer_config.json "chat_template" (a text, or a list of {name,
+ * template}); chat_template.json "chat_template". Of several, "tool_use" is taken where tools are
  * given, else "default".
  */
 #ifndef LC_TEXT_TEMPLATE_H
@@ -40,8 +40,9 @@ void lc_chat_template_free(lc_chat_template *chat_template); /* NULL: nothing */
 const uint8_t *lc_chat_template_sha256(const lc_chat_template *chat_template); /* 32 bytes */
 /* "YYYY-MM-DD" is a date that exists. */
 LC_WARN_UNUSED lc_code lc_template_date_check(const char *date, lc_err *err);
-/* Today as lc_template_source.date. */
 #define LC_TEMPLATE_DATE_BYTES 16
+/* The day (UTC) of a time in seconds since 1970, and today, as lc_template_source.date. */
+void lc_template_date_of(int64_t seconds, char out[LC_TEMPLATE_DATE_BYTES]);
 void lc_template_date_today(char out[LC_TEMPLATE_DATE_BYTES]);
 
 /* Byte ranges of the rendered text that the assistant wrote: what follows the header of its
