@@ -258,6 +258,9 @@ FILTER(xmlattr)
 {
     lc_jvalue whole = lc_jinja_text("", 0);
     const bool has_space = args[1].type == LC_J_MISSING || lc_jinja_is_true(&args[1]);
+    if (args[0].type == LC_J_UNDEFINED) {
+        return lc_jinja_fail_undefined(vm, &args[0]);
+    }
     if (args[0].type != LC_J_DICT) {
         return lc_jinja_fail_type(vm, "'%s' object has no attribute 'items'", &args[0]);
     }

@@ -173,7 +173,8 @@ lc_code lc_jinja_follow(lc_jvm *vm, const lc_jpath *path, const lc_jvalue *item,
 {
     *out = *item;
     for (size_t i = 0; i < path->count; i++) {
-        LC_TRY(lc_jinja_item(vm, out, &path->parts[i], out));
+        const lc_jvalue object = *out;
+        LC_TRY(lc_jinja_item(vm, &object, &path->parts[i], out));
         if (out->type == LC_J_UNDEFINED && path->fallback.type != LC_J_MISSING) {
             *out = path->fallback;
         }

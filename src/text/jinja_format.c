@@ -638,8 +638,9 @@ static lc_code follow_path(field_reader *r, const char *at, const char *end, lc_
                 name = lc_jinja_int(index);
             }
         }
-        LC_TRY(is_item ? lc_jinja_item(r->vm, value, &name, value)
-                       : lc_jinja_attribute(r->vm, value, &name, value));
+        const lc_jvalue object = *value;
+        LC_TRY(is_item ? lc_jinja_item(r->vm, &object, &name, value)
+                       : lc_jinja_attribute(r->vm, &object, &name, value));
     }
     return LC_OK;
 }

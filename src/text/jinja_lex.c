@@ -491,8 +491,9 @@ static lc_code lex_operator(lexer *l)
     }
     const char *next = NULL;
     (void)next_code(l, l->at, &next);
-    return fail(l, "unexpected char '%.*s' at %zu", (int)(next - l->at), l->at,
-                (size_t)(l->at - l->begin));
+    return fail(
+        l, *l->at == '\'' ? "unexpected char \"%.*s\" at %zu" : "unexpected char '%.*s' at %zu",
+        (int)(next - l->at), l->at, (size_t)(l->at - l->begin));
 }
 
 /* The end of "{{ ... }}" or "{% ... %}" where no bracket is open: behind it, or NULL. */

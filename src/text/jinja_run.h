@@ -112,7 +112,7 @@ LC_WARN_UNUSED lc_code lc_jinja_call_macro(lc_jvm *vm, const lc_jmacro *macro, c
 
 /* ---- attributes, items, operators ---- */
 
-/* object.name: attributes before items. */
+/* object.name: attributes before items. `out` is not `object`, here and below. */
 LC_WARN_UNUSED lc_code lc_jinja_attribute(lc_jvm *vm, const lc_jvalue *object,
                                           const lc_jvalue *name, lc_jvalue *out);
 /* object[index]: items before attributes. */

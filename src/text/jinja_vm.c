@@ -93,6 +93,9 @@ char *lc_jinja_memory_text(lc_jmemory *memory, size_t bytes)
 /* ---- errors ---- */
 
 static lc_code record(lc_jvm *vm, lc_code code, const char *format, va_list arguments)
+    LC_PRINTF(3, 0);
+
+static lc_code record(lc_jvm *vm, lc_code code, const char *format, va_list arguments)
 {
     char message[LC_ERR_MESSAGE_BYTES];
     if (vm->code != LC_OK) {
@@ -158,6 +161,17 @@ static void show(const lc_jvalue *value, char *out, size_t capacity)
         const bool has_quote = memchr(value->text, '\'', value->bytes) != NULL;
         const int bytes = value->bytes < 200 ? (int)value->bytes : 200;
         (void)snprintf(out, capacity, has_quote ? "\"%.*s\"" : "'%.*s'", bytes, value->text);
+    } else if (value->type == LC_J_BOOL || value->type == LC_J_NONE) {
+        (void)snprintf(out, capacity, "%s",
+                       value->type == LC_J_NONE ? "None"
+                       : value->integer != 0    ? "True"
+                                                : "False");
+    } else if (value->type == LC_J_FLOAT) {
+        lc_text text;
+        lc_text_init(&text);
+        lc_jinja_add_double(&text, value->number);
+        (void)snprintf(out, capacity, "%s", text.data != NULL ? text.data : "");
+        lc_text_release(&text);
     } else if (lc_jinja_is_integer(value)) {
         (void)snprintf(out, capacity, "%" PRId64, value->integer);
     } else {
