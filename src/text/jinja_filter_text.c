@@ -746,7 +746,7 @@ FILTER(filesizeformat)
         return lc_jinja_copy_text(vm, "1 Byte", 6, out);
     }
     if (bytes < base) {
-        (void)snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes));
+        (void)snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes) + 0.0);
         return lc_jinja_copy_text(vm, text, strlen(text), out);
     }
     size_t i = 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ctest: release
+# ctest: release e2e
 """A short run of scripts/template_campaign: every template at hand, and random programs, against Jinja2."""
 
 import os
