@@ -127,8 +127,12 @@ static lc_code read_data(const lc_bench_tune_options *options, lc_tuning_run *ru
     const int64_t context = run->config.max_position;
     const int64_t max_tokens = run->spec.max_seq_len < context ? run->spec.max_seq_len : context;
     if (options->job_file != NULL) {
+        char date[LC_TEMPLATE_DATE_BYTES];
         const lc_dataset_reading reading = {
-            .what = "Training file", .max_tokens = max_tokens, .use_cache = true};
+            .what = "Training file",
+            .max_tokens = max_tokens,
+            .use_cache = true,
+            .chat_template = lc_job_template_source(&run->spec, lc_unix_seconds(), date)};
         LC_TRY(lc_dataset_load(run->spec.training_file, &reading, run->spec.model,
                                run->config.vocab, &run->dataset, err));
         return resolve(run, err);

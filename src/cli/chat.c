@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/options.h"
+#include "cli/template_options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
 #include "lorac/mem.h"
@@ -27,6 +28,7 @@
 
 typedef struct lc_chat_options {
     const char *model_dir, *adapter_dir, *system, *prompt, *dtype, *device;
+    lc_template_options chat_template;
     double temperature, top_p;
     int64_t seed, max_tokens, context, threads;
     bool ids, raw;
@@ -89,7 +91,8 @@ static lc_code open_template(lc_chat *chat, lc_err *err)
     if (o->raw) {
         return LC_OK;
     }
-    const lc_code code = lc_chat_template_load(o->model_dir, &chat->chat_template, err);
+    const lc_code code =
+        lc_template_options_open(&o->chat_template, o->model_dir, &chat->chat_template, err);
     if (code != LC_ERR_NOT_FOUND || o->system != NULL) {
         return code;
     }
@@ -217,9 +220,9 @@ static lc_code answer_conversation(lc_chat *chat, lc_err *err)
 {
     lc_rendered rendered;
     lc_tokens tokens = {0};
+    const lc_template_args args = {.messages = chat->messages, .add_generation_prompt = true};
     memset(&rendered, 0, sizeof rendered);
-    LC_TRY(
-        lc_chat_template_render(chat->chat_template, chat->messages, NULL, true, &rendered, err));
+    LC_TRY(lc_chat_template_render(chat->chat_template, &args, &rendered, err));
     lc_code code =
         lc_tokenizer_encode(chat->tokenizer, rendered.text, rendered.bytes, false, &tokens, err);
     begin_answer(chat);
@@ -477,6 +480,7 @@ lc_code lc_command_chat(int argc, char **argv, lc_err *err)
          .value = "DIR",
          .help = "PEFT LoRA adapter on top of it",
          .text = &o.adapter_dir},
+        LC_CHAT_TEMPLATE_OPTION(o.chat_template),
         {.name = "--system",
          .value = "TEXT",
          .help = "system message at the beginning of the conversation",

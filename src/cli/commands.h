@@ -15,6 +15,7 @@ LC_WARN_UNUSED lc_code lc_command_train(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_plan(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_tokenize(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_validate(int argc, char **argv, lc_err *err);
+LC_WARN_UNUSED lc_code lc_command_template(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_chat(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_eval(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_export(int argc, char **argv, lc_err *err);

@@ -12,6 +12,7 @@
 #include "cli/eval_rows.h"
 #include "cli/terminal.h"
 #include "cli/options.h"
+#include "cli/template_options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
 #include "lorac/mem.h"
@@ -24,6 +25,7 @@
 
 typedef struct lc_eval_options {
     const char *file, *model_dir, *adapter_dir, *by, *dtype, *device;
+    lc_template_options chat_template;
     int64_t max_tokens, limit, max_seq_len, threads;
     bool json, verbose;
 } lc_eval_options;
@@ -232,7 +234,8 @@ static lc_code read_file(lc_eval *eval, lc_err *err)
                                          &eval->tokenized, err);
     }
     LC_TRY(lc_tokenizer_load_for(o->model_dir, eval->engine.config.vocab, &eval->tokenizer, err));
-    LC_TRY(lc_chat_template_load(o->model_dir, &eval->chat_template, err));
+    LC_TRY(lc_template_options_open_pinned(&o->chat_template, o->model_dir, &eval->chat_template,
+                                           err));
     const lc_eval_reading reading = {.path = o->file,
                                      .tokenizer = eval->tokenizer,
                                      .chat_template = eval->chat_template,
@@ -465,6 +468,8 @@ lc_code lc_command_eval(int argc, char **argv, lc_err *err)
          .integer = &o.max_tokens,
          .low = 1,
          .high = LC_MAX_POSITION},
+        LC_CHAT_TEMPLATE_OPTION(o.chat_template),
+        LC_TEMPLATE_DATE_OPTION(o.chat_template),
         {.name = "--max-seq-len",
          .value = "N",
          .help = "cut longer rows for the loss, as a job does",

@@ -92,9 +92,10 @@ static lc_code encode_prompt(const lc_eval_reading *reading, const lc_chat_row *
     if (before == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory for the messages of a row");
     }
+    const lc_template_args args = {
+        .messages = before, .tools = row->tools, .add_generation_prompt = true};
     lc_code code;
-    LC_TRY_GOTO(
-        lc_chat_template_render(reading->chat_template, before, row->tools, true, &rendered, err));
+    LC_TRY_GOTO(lc_chat_template_render(reading->chat_template, &args, &rendered, err));
     LC_TRY_GOTO(lc_tokenizer_encode(reading->tokenizer, rendered.text, rendered.bytes, false,
                                     &tokens, err));
     LC_TRY_GOTO(lc_tokenizer_encode(reading->tokenizer, out->expected, strlen(out->expected), false,

@@ -27,6 +27,7 @@ static const lc_verb verbs[] = {
     {"plan", "show the memory and the time a job will need", lc_command_plan},
     {"tokenize", "turn chat JSONL into a tokenized data set", lc_command_tokenize},
     {"validate", "check a chat JSONL file and count its tokens", lc_command_validate},
+    {"template", "render conversations with a chat template", lc_command_template},
     {"chat", "talk to a model, with or without an adapter", lc_command_chat},
     {"eval", "loss and exact match on a file", lc_command_eval},
     {"export", "merge an adapter into its base; check who can load it", lc_command_export},

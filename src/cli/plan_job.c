@@ -28,7 +28,12 @@ static lc_code read_data(lc_job_plan *job, const char *path, const char *what, i
         return LC_OK;
     }
     memset(&dataset, 0, sizeof dataset);
-    const lc_dataset_reading reading = {.what = what, .max_tokens = max_tokens, .use_cache = true};
+    char date[LC_TEMPLATE_DATE_BYTES];
+    const lc_dataset_reading reading = {
+        .what = what,
+        .max_tokens = max_tokens,
+        .use_cache = true,
+        .chat_template = lc_job_template_source(&job->spec, lc_unix_seconds(), date)};
     LC_TRY(lc_dataset_load(path, &reading, job->spec.model, job->config.vocab, &dataset, err));
     *extent = lc_data_extent_of(&dataset);
     if (dataset.longest > job->extent.longest) {

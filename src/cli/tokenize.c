@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/options.h"
+#include "cli/template_options.h"
 #include "cli/progress.h"
 #include "cli/tokenize_raw.h"
 #include "data/dataset.h"
@@ -68,8 +69,8 @@ static bool on_progress(void *context, int64_t done_bytes, int64_t total_bytes)
     return true;
 }
 
-static lc_code tokenize(const char *file, const char *model_dir, const char *out,
-                        int64_t max_tokens, lc_dataset *dataset, lc_err *err)
+static lc_code tokenize(const char *file, const char *model_dir, const lc_template_options *options,
+                        const char *out, int64_t max_tokens, lc_dataset *dataset, lc_err *err)
 {
     lc_code code;
     lc_tokenizer *tokenizer = NULL;
@@ -82,7 +83,7 @@ static lc_code tokenize(const char *file, const char *model_dir, const char *out
                                         .context = &view};
     LC_TRY(check_out(out, err));
     LC_TRY(lc_tokenizer_load(model_dir, &tokenizer, err));
-    LC_TRY_GOTO(lc_chat_template_load(model_dir, &chat_template, err));
+    LC_TRY_GOTO(lc_template_options_open_pinned(options, model_dir, &chat_template, err));
     LC_TRY_GOTO(lc_dataset_load_jsonl(file, &reading, tokenizer, chat_template, dataset, err));
     code = lc_dataset_save(dataset, out, lc_tokenizer_sha256(tokenizer), NULL, err);
     if (code != LC_OK) {
@@ -125,6 +126,7 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
     bool json = false, done = false, raw = false;
     int64_t max_tokens = 0;
     lc_raw_options raw_options = {0};
+    lc_template_options chat_template = {0};
     const lc_option options[] = {
         {.name = "FILE", .help = "chat JSONL: one {\"messages\": [...]} per line", .text = &file},
         {.name = "--model",
@@ -136,6 +138,8 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
          .value = "FILE",
          .help = "file to write, NAME.safetensors; a job takes it as its training_file",
          .text = &out},
+        LC_CHAT_TEMPLATE_OPTION(chat_template),
+        LC_TEMPLATE_DATE_OPTION(chat_template),
         {.name = "--max-seq-len",
          .value = "N",
          .help = "cut longer examples at the end, as a job's max_seq_len does",
@@ -187,7 +191,7 @@ lc_code lc_command_tokenize(int argc, char **argv, lc_err *err)
     }
     lc_dataset dataset;
     memset(&dataset, 0, sizeof dataset);
-    LC_TRY(tokenize(file, model_dir, out, max_tokens, &dataset, err));
+    LC_TRY(tokenize(file, model_dir, &chat_template, out, max_tokens, &dataset, err));
     const lc_code code = report(&dataset, out, json, err);
     lc_dataset_release(&dataset);
     return code;

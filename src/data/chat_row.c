@@ -487,9 +487,10 @@ lc_code lc_chat_row_tokenize(const lc_chat_row *row, const lc_tokenizer *tokeniz
                              float **weights, lc_err *err)
 {
     lc_rendered rendered = {0};
+    const lc_template_args args = {
+        .messages = row->messages, .tools = row->tools, .with_spans = true};
     const size_t first = tokens->count;
-    LC_TRY(
-        lc_chat_template_render(chat_template, row->messages, row->tools, false, &rendered, err));
+    LC_TRY(lc_chat_template_render(chat_template, &args, &rendered, err));
     lc_code code =
         lc_tokenizer_encode(tokenizer, rendered.text, rendered.bytes, false, tokens, err);
     float *grown = NULL;

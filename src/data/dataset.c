@@ -249,7 +249,9 @@ lc_code lc_dataset_load(const char *path, const lc_dataset_reading *reading, con
     lc_chat_template *chat_template = NULL;
     lc_code code = lc_tokenizer_load_for(model_dir, vocab_size, &tokenizer, err);
     if (code == LC_OK) {
-        code = lc_chat_template_load(model_dir, &chat_template, err);
+        lc_template_source source = reading->chat_template;
+        source.model_dir = model_dir;
+        code = lc_chat_template_open(&source, &chat_template, err);
     }
     if (code != LC_OK) {
         (void)lc_err_param(err, "model"); /* what is wrong is not in the data */

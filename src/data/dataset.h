@@ -44,6 +44,8 @@ typedef struct lc_dataset_reading {
     const char *what;   /* in errors: "Training file" or "Validation file" */
     int64_t max_tokens; /* >= 1: longer rows are cut at the end */
     int threads;        /* that tokenize; 0: all cores. The result does not depend on it */
+    lc_template_source chat_template; /* lc_dataset_load of text: which, of the model or not;
+                                         model_dir is filled in */
     bool use_cache; /* lc_dataset_load of text: look in the cache first, keep there */
     /* Told bytes of the text done and in all, some times a second at most; false: stop, which is
      * LC_ERR_INTERRUPTED. May be NULL. */

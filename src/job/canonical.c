@@ -129,6 +129,20 @@ static void add_metadata(lc_text *text, const lc_job_spec *spec)
     lc_text_addf(text, strcmp(separator, "{") == 0 ? "{}" : "}");
 }
 
+static void add_template_date(lc_text *text, const lc_job_spec *spec)
+{
+    add_string(text, spec->template_date != NULL ? spec->template_date : "auto");
+}
+
+static void add_template_kwargs(lc_text *text, const lc_job_spec *spec)
+{
+    if (spec->chat_template_kwargs == NULL) {
+        lc_text_addf(text, "null");
+    } else {
+        lc_text_add_json(text, spec->chat_template_kwargs, true);
+    }
+}
+
 /* false: the field leaves no trace of its own. */
 static bool add_special(lc_text *text, const lc_job_field *field, const lc_job_spec *spec)
 {
@@ -137,6 +151,8 @@ static bool add_special(lc_text *text, const lc_job_field *field, const lc_job_s
         void (*add)(lc_text *text, const lc_job_spec *spec);
     } writers[] = {{"target_modules", add_targets},
                    {"layers_to_transform", add_layers},
+                   {"template_date", add_template_date},
+                   {"chat_template_kwargs", add_template_kwargs},
                    {"metadata", add_metadata}};
     for (size_t i = 0; i < sizeof writers / sizeof writers[0]; i++) {
         if (strcmp(field->key, writers[i].key) == 0) {

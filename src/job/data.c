@@ -126,12 +126,15 @@ static bool on_progress(void *context, int64_t done_bytes, int64_t total_bytes)
 static lc_code load_source(lc_job *job, const source *from, lc_err *err)
 {
     watcher w = {job, from->name};
-    const lc_dataset_reading reading = {.what = from->what,
-                                        .max_tokens = max_tokens_of(job),
-                                        .threads = job->threads,
-                                        .use_cache = true,
-                                        .on_progress = on_progress,
-                                        .context = &w};
+    char date[LC_TEMPLATE_DATE_BYTES];
+    const lc_dataset_reading reading = {
+        .chat_template = lc_job_template_source(&job->spec, job->dir.state.created_at, date),
+        .what = from->what,
+        .max_tokens = max_tokens_of(job),
+        .threads = job->threads,
+        .use_cache = true,
+        .on_progress = on_progress,
+        .context = &w};
     const lc_code code = lc_dataset_load(from->path, &reading, job->spec.model, job->config.vocab,
                                          from->dataset, err);
     if (code != LC_ERR_INVALID || strcmp(err->param, "model") == 0) {

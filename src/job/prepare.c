@@ -59,11 +59,10 @@ int64_t lc_job_longest(const lc_job *job)
 
 lc_code lc_job_open_device(lc_job *job, lc_device_kind kind, lc_err *err)
 {
-    const lc_device_options options = {
-        .kind = kind,
-        .threads = job->threads,
-        .index = job->launch.local_rank,
-        .deterministic = job->spec.deterministic};
+    const lc_device_options options = {.kind = kind,
+                                       .threads = job->threads,
+                                       .index = job->launch.local_rank,
+                                       .deterministic = job->spec.deterministic};
     if (job->device == NULL && lc_device_open(&options, &job->device, err) != LC_OK) {
         return lc_err_param(err, "lorac.device");
     }

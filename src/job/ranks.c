@@ -53,7 +53,28 @@ typedef struct facts {
     lc_train_identity identity;
     lc_job_resolved resolved;
     int64_t is_continued, is_deterministic;
+    uint8_t tokens_sha256[32];
 } facts;
+
+static void hash_tokens(lc_sha256 *hash, const lc_dataset *dataset)
+{
+    const size_t tokens = (size_t)dataset->token_count, rows = (size_t)dataset->example_count + 1;
+    lc_sha256_update(hash, dataset->input_ids, tokens * sizeof *dataset->input_ids);
+    lc_sha256_update(hash, dataset->loss_weights, tokens * sizeof *dataset->loss_weights);
+    lc_sha256_update(hash, dataset->offsets, rows * sizeof *dataset->offsets);
+}
+
+/* Each rank tokenized for itself: with another template, or on another day, it has other tokens. */
+static void hash_data(const lc_job *job, uint8_t out[32])
+{
+    lc_sha256 hash;
+    lc_sha256_init(&hash);
+    hash_tokens(&hash, &job->training);
+    if (job->has_validation) {
+        hash_tokens(&hash, &job->validation);
+    }
+    lc_sha256_final(&hash, out);
+}
 
 static lc_code check_version(lc_job *job, lc_err *err)
 {
@@ -73,6 +94,15 @@ static lc_code take_facts(lc_job *job, const facts *shared, lc_err *err)
     if (lc_train_identity_compare(&shared->identity, &job->identity, &why) != LC_OK) {
         return lc_fail_param(err, LC_ERR_USAGE, why.param, "rank %d: %s is not that of rank 0",
                              job->launch.rank, why.param);
+    }
+    uint8_t own[32];
+    hash_data(job, own);
+    if (memcmp(own, shared->tokens_sha256, sizeof own) != 0) {
+        return lc_fail_param(err, LC_ERR_USAGE, "lorac.chat_template",
+                             "rank %d: its tokens are not those of rank 0: tokenizer or chat "
+                             "template differ, or the template tells the day and "
+                             "lorac.template_date is open",
+                             job->launch.rank);
     }
     if (kind != shared->resolved.device) {
         return lc_fail_param(err, LC_ERR_USAGE, "lorac.device",
@@ -97,6 +127,7 @@ lc_code lc_job_share_facts(lc_job *job, lc_err *err)
     shared.resolved = job->dir.state.resolved;
     shared.is_continued = job->is_continued;
     shared.is_deterministic = job->spec.deterministic;
+    hash_data(job, shared.tokens_sha256);
     LC_TRY(check_version(job, err));
     LC_TRY(job->comm.broadcast(&job->comm, &shared, sizeof shared, err));
     return lc_job_is_follower(job) ? take_facts(job, &shared, err) : LC_OK;

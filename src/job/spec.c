@@ -56,6 +56,7 @@ lc_code lc_job_spec_parse(const char *text, size_t bytes, const char *what, lc_j
 void lc_job_spec_release(lc_job_spec *spec)
 {
     cJSON_Delete(spec->metadata);
+    cJSON_Delete(spec->chat_template_kwargs);
     lc_arena_release(&spec->arena);
     memset(spec, 0, sizeof *spec);
 }
@@ -559,6 +560,40 @@ static lc_code read_metadata(const cJSON *root, lc_job_spec *spec, lc_err *err)
                                   : lc_fail(err, LC_ERR_MEMORY, "out of memory for metadata");
 }
 
+static lc_code read_template(const cJSON *lorac, lc_job_spec *spec, lc_err *err)
+{
+    static const char path[] = "lorac.chat_template_kwargs";
+    const cJSON *kwargs = NULL;
+    const cJSON *date = lc_json_get(lorac, "template_date");
+    lc_err ignored = {.code = LC_OK};
+    if (date != NULL && !is_auto(date)) {
+        if (!cJSON_IsString(date) || lc_template_date_check(date->valuestring, &ignored) != LC_OK) {
+            return fail_value(date, "lorac.template_date", "\"YYYY-MM-DD\" or \"auto\"", err);
+        }
+        LC_TRY(copy_string(date->valuestring, spec, &spec->template_date, err));
+    }
+    LC_TRY(find_object(lorac, "chat_template_kwargs", path, &kwargs, err));
+    if (kwargs == NULL) {
+        return LC_OK;
+    }
+    spec->chat_template_kwargs = cJSON_Duplicate(kwargs, true);
+    return spec->chat_template_kwargs != NULL
+               ? LC_OK
+               : lc_fail(err, LC_ERR_MEMORY, "out of memory for %s", path);
+}
+
+lc_template_source lc_job_template_source(const lc_job_spec *spec, int64_t created_at,
+                                          char date[LC_TEMPLATE_DATE_BYTES])
+{
+    if (spec->template_date != NULL) {
+        (void)snprintf(date, LC_TEMPLATE_DATE_BYTES, "%s", spec->template_date);
+    } else {
+        lc_template_date_of(created_at, date);
+    }
+    return (lc_template_source){
+        .file = spec->chat_template, .variables = spec->chat_template_kwargs, .date = date};
+}
+
 static lc_code read_integrations(const cJSON *root, lc_job_spec *spec, lc_err *err)
 {
     const cJSON *list = lc_json_get(root, "integrations"), *item = NULL;
@@ -631,6 +666,7 @@ static lc_code parse_root(const cJSON *root, lc_job_spec *spec, lc_err *err)
     LC_TRY(read_targets(lorac, spec, err));
     LC_TRY(read_layers(lorac, spec, err));
     LC_TRY(note_shadowed(lorac, spec, err));
+    LC_TRY(read_template(lorac, spec, err));
     LC_TRY(read_metadata(root, spec, err));
     LC_TRY(read_integrations(root, spec, err));
     LC_TRY(read_training_type(root, spec, err));

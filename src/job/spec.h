@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "lorac/mem.h"
 #include "lorac/backend.h"
+#include "text/template.h"
 #include "train/schedule.h"
 
 #define LC_MAX_JOB_FILE_BYTES ((size_t)1 << 20)
@@ -53,9 +54,12 @@ typedef struct lc_job_spec {
     const char *target_regex; /* target_modules as another string than "all-linear" */
     const int32_t *layers;    /* layers_to_transform, NULL: all */
     int32_t layer_count;
-    const char *init_adapter; /* directory of a PEFT adapter, NULL: fresh */
-    const char *shadowed;     /* fields in the file that init_adapter decides instead, NULL: none */
-    double learning_rate;     /* LC_AUTO: base rate x multiplier */
+    const char *chat_template; /* file of a Jinja template in place of the model's; NULL: none */
+    const char *template_date; /* "YYYY-MM-DD" that strftime_now tells; NULL: auto, the job's day */
+    cJSON *chat_template_kwargs; /* more variables of the template; NULL: none; owned */
+    const char *init_adapter;    /* directory of a PEFT adapter, NULL: fresh */
+    const char *shadowed; /* fields in the file that init_adapter decides instead, NULL: none */
+    double learning_rate; /* LC_AUTO: base rate x multiplier */
     lc_schedule schedule;
     double warmup_ratio; /* [0, 1] */
     double weight_decay;
@@ -97,6 +101,11 @@ void lc_job_spec_release(lc_job_spec *spec);
 #define LC_JOB_DIFFERENCE_BYTES 512
 void lc_job_spec_difference(const lc_job_spec *spec, const cJSON *older,
                             char out[LC_JOB_DIFFERENCE_BYTES]);
+
+/* The template of the job's data: the fields above, and for an open date the day (UTC) that the job
+ * was made on, which a resume finds again in job.json. `date` keeps it. */
+lc_template_source lc_job_template_source(const lc_job_spec *spec, int64_t created_at,
+                                          char date[LC_TEMPLATE_DATE_BYTES]);
 
 /* Rates and sizes behind "auto" (docs/architecture.md has the table). */
 typedef struct lc_job_resolved {

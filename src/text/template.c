@@ -1,112 +1,171 @@
-/*
- * The one chat template of this version (see template.h): recognised by the SHA-256 of its text,
- * rendered by hand. Each step below names the line of models/sprout-3m/chat_template.jinja that it
- * stands for; values for which Jinja2 would raise an error are errors here.
- */
+/* See template.h: opening a template, and one rendering of it. */
 #include "text/template.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/file.h"
 #include "base/hash.h"
 #include "lorac/mem.h"
+#include "text/jinja_run.h"
+#include "text/template_internal.h"
+#include "text/template_load.h"
+#include "text/utf8.h"
 
-#define TEMPLATE_FILE      "chat_template.jinja"
-#define CONFIG_FILE        "tokenizer_config.json"
-#define MAX_TEMPLATE_BYTES ((size_t)1 << 20)
-#define MAX_CONFIG_BYTES   ((size_t)16 << 20)
+/* ---- dates ---- */
 
-/* SHA-256 of models/sprout-3m/chat_template.jinja, as it is and without the newline at its end. */
-static const char *const known_sha256[] = {
-    "1d61cf1d2a234b84a1c4d817f1615c994217c43a8f065f4501a639b46163c8f0",
-    "58d0fbfcb0204f8ff7b9fade68287775b50ebb8b49a0e83342abdf52d33b20a4",
-};
-
-struct lc_chat_template {
-    uint8_t sha256[32];
-};
-
-/* ---- loading ---- */
-
-static lc_code check_template(const char *text, size_t bytes, const char *where, lc_err *err)
+/* Seconds of midnight, UTC; false where there is no such date. */
+static bool parse_date(const char *date, int64_t *out)
 {
-    uint8_t digest[32];
-    char hex[65];
-    lc_sha256_of(text, bytes, digest);
-    lc_hex(digest, sizeof digest, hex);
-    for (size_t i = 0; i < sizeof known_sha256 / sizeof known_sha256[0]; i++) {
-        if (strcmp(hex, known_sha256[i]) == 0) {
-            return LC_OK;
+    static const char shape[] = "dddd-dd-dd";
+    struct tm parts = {0};
+    for (size_t i = 0; i < sizeof shape; i++) {
+        const bool is_digit = date[i] >= '0' && date[i] <= '9';
+        if (shape[i] == 'd' ? !is_digit : date[i] != shape[i]) {
+            return false;
         }
     }
-    return lc_fail_param(
-        err, LC_ERR_UNSUPPORTED, TEMPLATE_FILE,
-        "%s holds a chat template that this version cannot render: it supports the "
-        "ChatML template of models/sprout-3m only. A tokenized data set needs none",
-        where);
+    parts.tm_year = (int)strtol(date, NULL, 10) - 1900;
+    parts.tm_mon = (int)strtol(date + 5, NULL, 10) - 1;
+    parts.tm_mday = (int)strtol(date + 8, NULL, 10);
+    const struct tm asked = parts;
+    const time_t seconds = timegm(&parts);
+    *out = (int64_t)seconds;
+    return parts.tm_year == asked.tm_year && parts.tm_mon == asked.tm_mon &&
+           parts.tm_mday == asked.tm_mday;
 }
 
-static lc_code load_file(const char *path, lc_err *err)
+lc_code lc_template_date_check(const char *date, lc_err *err)
 {
-    char *text = NULL;
-    size_t bytes = 0;
-    LC_TRY(lc_file_read(path, MAX_TEMPLATE_BYTES, &text, &bytes, err));
-    const lc_code code = check_template(text, bytes, path, err);
-    lc_free(text);
-    return code;
+    int64_t seconds = 0;
+    return parse_date(date, &seconds)
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_INVALID, "date",
+                               "\"%.20s\" is not a date: expected YYYY-MM-DD", date);
 }
 
-static lc_code check_config(const cJSON *root, const char *path, lc_err *err)
+static void print_date(const struct tm *parts, char out[LC_TEMPLATE_DATE_BYTES])
 {
-    const cJSON *item = lc_json_get(root, "chat_template");
-    if (item == NULL) {
-        return lc_fail_param(err, LC_ERR_NOT_FOUND, TEMPLATE_FILE,
-                             "the model has no chat template: neither " TEMPLATE_FILE
-                             " nor \"chat_template\" in %s",
-                             path);
+    if (strftime(out, LC_TEMPLATE_DATE_BYTES, "%Y-%m-%d", parts) == 0) {
+        (void)snprintf(out, LC_TEMPLATE_DATE_BYTES, "1970-01-01");
     }
-    if (!cJSON_IsString(item)) {
-        return lc_fail_param(err, LC_ERR_UNSUPPORTED, CONFIG_FILE,
-                             "%s: a chat_template that is not a string is not supported", path);
-    }
-    return check_template(item->valuestring, strlen(item->valuestring), path, err);
 }
 
-static lc_code load_config(const char *path, lc_err *err)
+void lc_template_date_of(int64_t seconds, char out[LC_TEMPLATE_DATE_BYTES])
 {
-    cJSON *root = NULL;
-    LC_TRY(lc_json_load(path, MAX_CONFIG_BYTES, LC_JSON_DEFAULT, &root, err));
-    const lc_code code = check_config(root, path, err);
-    cJSON_Delete(root);
-    return code;
+    struct tm parts = {.tm_year = 70, .tm_mday = 1};
+    const time_t then = (time_t)seconds;
+    (void)gmtime_r(&then, &parts);
+    print_date(&parts, out);
+}
+
+void lc_template_date_today(char out[LC_TEMPLATE_DATE_BYTES])
+{
+    struct tm parts = {.tm_year = 70, .tm_mday = 1};
+    const time_t now = time(NULL);
+    (void)localtime_r(&now, &parts);
+    print_date(&parts, out);
+}
+
+/* ---- opening ---- */
+
+static lc_code compile(const lc_template_text *text, lc_jprogram **out, lc_err *err)
+{
+    return text->text == NULL ? LC_OK
+                              : lc_jinja_compile(text->text, text->bytes, text->name, out, err);
+}
+
+/* The caller's variables over the special tokens, as transformers merges them. */
+static lc_code merge_variables(lc_chat_template *t, const cJSON *variables, lc_err *err)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, variables)
+    {
+        cJSON *copy = cJSON_Duplicate(item, true);
+        cJSON_DeleteItemFromObjectCaseSensitive(t->variables, item->string);
+        if (copy == NULL || !cJSON_AddItemToObject(t->variables, item->string, copy)) {
+            cJSON_Delete(copy);
+            return lc_fail(err, LC_ERR_MEMORY, "no memory for a template's variables");
+        }
+    }
+    return LC_OK;
+}
+
+static void hash_text(lc_sha256 *hash, const char *text, size_t bytes)
+{
+    const uint64_t length = bytes;
+    lc_sha256_update(hash, &length, sizeof length);
+    lc_sha256_update(hash, text, bytes);
+}
+
+static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
+                         const lc_template_source *source, lc_err *err)
+{
+    lc_sha256 hash;
+    lc_text variables;
+    lc_text_init(&variables);
+    lc_text_add_json(&variables, t->variables, false);
+    LC_TRY(lc_text_finish(&variables, "a template's variables", err));
+    lc_sha256_init(&hash);
+    hash_text(&hash, texts->usual.text != NULL ? texts->usual.text : "", texts->usual.bytes);
+    hash_text(&hash, texts->for_tools.text != NULL ? texts->for_tools.text : "",
+              texts->for_tools.bytes);
+    hash_text(&hash, variables.data, variables.length);
+    hash_text(&hash, source->date != NULL ? source->date : "",
+              source->date != NULL ? strlen(source->date) : 0);
+    lc_sha256_final(&hash, t->sha256);
+    lc_text_release(&variables);
+    return LC_OK;
+}
+
+static lc_code open_with(lc_chat_template *t, lc_template_texts *texts,
+                         const lc_template_source *source, lc_err *err)
+{
+    t->variables = texts->tokens;
+    texts->tokens = NULL;
+    (void)snprintf(t->name, sizeof t->name, "%s", texts->usual.name);
+    (void)snprintf(t->tools_name, sizeof t->tools_name, "%s", texts->for_tools.name);
+    LC_TRY(merge_variables(t, source->variables, err));
+    if (source->date != NULL) {
+        LC_TRY(lc_template_date_check(source->date, err));
+        t->has_date = parse_date(source->date, &t->now);
+    }
+    LC_TRY(make_hash(t, texts, source, err));
+    LC_TRY(compile(&texts->usual, &t->usual, err));
+    return compile(&texts->for_tools, &t->for_tools, err);
+}
+
+lc_code lc_chat_template_open(const lc_template_source *source, lc_chat_template **out, lc_err *err)
+{
+    lc_template_texts texts;
+    *out = NULL;
+    LC_TRY(lc_template_find(source, &texts, err));
+    lc_chat_template *t = lc_calloc(1, sizeof *t);
+    lc_code code = t != NULL ? open_with(t, &texts, source, err)
+                             : lc_fail(err, LC_ERR_MEMORY, "no memory for a chat template");
+    lc_template_texts_release(&texts);
+    if (code != LC_OK) {
+        lc_chat_template_free(t);
+        return code;
+    }
+    *out = t;
+    return LC_OK;
 }
 
 lc_code lc_chat_template_load(const char *model_dir, lc_chat_template **out, lc_err *err)
 {
-    char file[LC_MAX_PATH_BYTES], config[LC_MAX_PATH_BYTES];
-    *out = NULL;
-    LC_TRY(lc_path_join(model_dir, TEMPLATE_FILE, file, err));
-    LC_TRY(lc_path_join(model_dir, CONFIG_FILE, config, err));
-    if (lc_path_exists(file)) {
-        LC_TRY(load_file(file, err));
-    } else if (lc_path_exists(config)) {
-        LC_TRY(load_config(config, err));
-    } else {
-        return lc_fail_param(err, LC_ERR_NOT_FOUND, TEMPLATE_FILE,
-                             "%s has no chat template: neither " TEMPLATE_FILE " nor " CONFIG_FILE,
-                             model_dir);
-    }
-    *out = lc_calloc(1, sizeof **out);
-    if (*out == NULL) {
-        return lc_fail(err, LC_ERR_MEMORY, "no memory for a chat template");
-    }
-    lc_sha256_of(known_sha256[0], strlen(known_sha256[0]), (*out)->sha256);
-    return LC_OK;
+    return lc_chat_template_open(&(lc_template_source){.model_dir = model_dir}, out, err);
 }
 
-void lc_chat_template_free(lc_chat_template *chat_template)
+void lc_chat_template_free(lc_chat_template *t)
 {
-    lc_free(chat_template);
+    if (t != NULL) {
+        lc_jinja_free(t->usual);
+        lc_jinja_free(t->for_tools);
+        cJSON_Delete(t->variables);
+        lc_free(t);
+    }
 }
 
 const uint8_t *lc_chat_template_sha256(const lc_chat_template *chat_template)
@@ -114,192 +173,200 @@ const uint8_t *lc_chat_template_sha256(const lc_chat_template *chat_template)
     return chat_template->sha256;
 }
 
+/* ---- variables of a rendering ---- */
+
+static const char *const reasoning_names[] = {"reasoning_content", "thinking", "reasoning"};
+
+/* A message as apply_chat_template shows it; see lc_template_args. */
+static lc_code take_message(lc_jvm *vm, const cJSON *json, lc_jvalue *out)
+{
+    lc_jdict *dict = NULL;
+    const cJSON *item = NULL, *reasoning = NULL;
+    for (size_t i = 0; i < 3 && reasoning == NULL; i++) {
+        reasoning = lc_json_get(json, reasoning_names[i]);
+    }
+    const bool has_thinking = lc_json_get(json, "thinking") != NULL;
+    LC_TRY(lc_jinja_dict(vm, (size_t)cJSON_GetArraySize(json) + 2, &dict, out));
+    lc_jvalue thought = {.type = LC_J_MISSING};
+    if (reasoning != NULL) {
+        const lc_jvalue name = lc_jinja_literal("thinking");
+        LC_TRY(lc_jinja_from_json(vm, reasoning, &thought));
+        if (!has_thinking) {
+            LC_TRY(lc_jinja_put(vm, dict, &name, &thought));
+        }
+    }
+    cJSON_ArrayForEach(item, json)
+    {
+        const lc_jvalue name = lc_jinja_literal(item->string);
+        lc_jvalue value;
+        if (cJSON_IsNull(item) || strcmp(item->string, "weight") == 0) {
+            continue;
+        }
+        LC_TRY(lc_jinja_from_json(vm, item, &value));
+        LC_TRY(lc_jinja_put(vm, dict, &name, &value));
+    }
+    if (reasoning != NULL) {
+        const lc_jvalue name = lc_jinja_literal("reasoning_content");
+        LC_TRY(lc_jinja_put(vm, dict, &name, &thought));
+    }
+    return LC_OK;
+}
+
+static lc_code take_messages(lc_jvm *vm, const lc_rendering *r, lc_jvalue *out)
+{
+    const cJSON *messages = r->messages, *item = NULL;
+    lc_jlist *list = NULL;
+    size_t count = messages != NULL ? (size_t)cJSON_GetArraySize(messages) : 0, at = 0;
+    if (!cJSON_IsArray(messages)) {
+        return lc_jinja_from_json(vm, messages, out);
+    }
+    count = count < r->message_count ? count : r->message_count;
+    LC_TRY(lc_jinja_list(vm, LC_J_LIST, count, &list, out));
+    cJSON_ArrayForEach(item, messages)
+    {
+        if (at == count) {
+            break;
+        }
+        LC_TRY(cJSON_IsObject(item) && !r->is_raw ? take_message(vm, item, &list->items[at])
+                                                  : lc_jinja_from_json(vm, item, &list->items[at]));
+        at++;
+    }
+    return LC_OK;
+}
+
+static lc_code put(lc_jvm *vm, lc_jdict *dict, const char *name, const lc_jvalue *value)
+{
+    const lc_jvalue key = lc_jinja_literal(name);
+    return lc_jinja_put(vm, dict, &key, value);
+}
+
+/* Every member of an object, but for messages where they are made. */
+static lc_code put_members(lc_jvm *vm, lc_jdict *dict, const cJSON *object, bool with_messages)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, object)
+    {
+        lc_jvalue value;
+        if (with_messages || strcmp(item->string, "messages") != 0) {
+            LC_TRY(lc_jinja_from_json(vm, item, &value));
+            LC_TRY(put(vm, dict, item->string, &value));
+        }
+    }
+    return LC_OK;
+}
+
+static lc_code make_context(lc_jvm *vm, const lc_chat_template *t, const lc_rendering *r)
+{
+    lc_jdict *dict = NULL;
+    lc_jvalue context, messages, tools;
+    const lc_jvalue none = lc_jinja_none(), prompts = lc_jinja_bool(r->add_generation_prompt);
+    LC_TRY(lc_jinja_dict(vm, 16, &dict, &context));
+    vm->given = dict;
+    LC_TRY(put_members(vm, dict, t->variables, true));
+    if (r->messages != NULL) {
+        LC_TRY(take_messages(vm, r, &messages));
+        LC_TRY(put(vm, dict, "messages", &messages));
+        LC_TRY(put(vm, dict, "documents", &none));
+        LC_TRY(lc_jinja_from_json(vm, r->tools, &tools));
+        LC_TRY(put(vm, dict, "tools", &tools));
+        LC_TRY(put(vm, dict, "add_generation_prompt", &prompts));
+    }
+    LC_TRY(put_members(vm, dict, r->row, r->messages == NULL));
+    return r->message_count < SIZE_MAX ? put(vm, dict, "add_generation_prompt", &prompts) : LC_OK;
+}
+
 /* ---- rendering ---- */
 
-/* One call of lc_chat_template_render. */
-typedef struct renderer {
-    lc_text text;
-    lc_span *spans; /* room for one per message */
-    size_t span_count;
-    size_t message; /* index of the current one */
-    lc_err *err;
-} renderer;
-
-static void add(renderer *r, const char *text)
+static bool has_tools(const lc_rendering *r)
 {
-    lc_text_add(&r->text, text, strlen(text));
+    const cJSON *tools = r->row != NULL ? lc_json_get(r->row, "tools") : r->tools;
+    return tools != NULL && !cJSON_IsNull(tools);
 }
 
-static lc_code bad_message(const renderer *r, const char *field, const char *problem)
+/* The text, cut to what it takes. */
+static lc_code hand_over(lc_jvm *vm, lc_output *out)
 {
-    return lc_fail_param(r->err, LC_ERR_INVALID, field, "messages[%zu].%s %s", r->message, field,
-                         problem);
-}
-
-/* What Jinja calls true: a missing value, null, false, 0, "", [] and {} are not. */
-static bool is_truthy(const cJSON *item)
-{
-    if (item == NULL || cJSON_IsNull(item) || cJSON_IsFalse(item)) {
-        return false;
+    if (vm->out.data == NULL) {
+        lc_text_add(&vm->out, "", 0);
     }
-    if (cJSON_IsNumber(item)) {
-        return item->valuedouble < 0.0 || item->valuedouble > 0.0;
-    }
-    if (cJSON_IsString(item)) {
-        return item->valuestring[0] != '\0';
-    }
-    return cJSON_IsTrue(item) || item->child != NULL;
-}
-
-/* {{- part.text }} for the parts of a list; an absent text prints nothing. */
-static lc_code add_parts(renderer *r, const cJSON *content)
-{
-    const cJSON *part = NULL;
-    cJSON_ArrayForEach(part, content)
-    {
-        const cJSON *text = cJSON_GetObjectItemCaseSensitive(part, "text");
-        if (!cJSON_IsObject(part) || (text != NULL && !cJSON_IsString(text))) {
-            return bad_message(r, "content", "has a part without a text");
-        }
-        if (text != NULL) {
-            add(r, text->valuestring);
-        }
-    }
+    LC_TRY(lc_text_finish(&vm->out, "rendered conversation", vm->err));
+    vm->out.data[vm->out.length] = '\0';
+    *out = (lc_output){.text = vm->out.data,
+                       .bytes = vm->out.length,
+                       .spans = vm->spans,
+                       .span_count = vm->span_count};
+    vm->spans = NULL;
+    lc_text_init(&vm->out);
     return LC_OK;
 }
 
-static lc_code add_content(renderer *r, const cJSON *content)
+lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_output *out,
+                        lc_err *err)
 {
-    if (cJSON_IsString(content)) {
-        add(r, content->valuestring);
-        return LC_OK;
+    const bool is_for_tools = t->for_tools != NULL && (has_tools(r) || t->usual == NULL);
+    lc_jvm vm = {.program = is_for_tools ? t->for_tools : t->usual,
+                 .name = is_for_tools ? t->tools_name : t->name,
+                 .steps = LC_MAX_TEMPLATE_STEPS,
+                 .line = 1,
+                 .now = t->now,
+                 .has_date = t->has_date,
+                 .err = err};
+    *out = (lc_output){0};
+    lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY);
+    lc_text_init(&vm.out);
+    lc_code code = make_context(&vm, t, r);
+    if (code == LC_OK) {
+        code = lc_jinja_run(&vm);
     }
-    if (!is_truthy(content)) {
-        return LC_OK;
+    if (code == LC_OK) {
+        code = hand_over(&vm, out);
     }
-    return cJSON_IsArray(content)
-               ? add_parts(r, content)
-               : bad_message(r, "content", "is neither a text nor a list of parts");
+    lc_text_release(&vm.out);
+    lc_free(vm.spans);
+    lc_jinja_memory_release(&vm.memory);
+    return code;
 }
 
-/* {{- '<tool_call>' + call.function.name + '\n' }} and the arguments, text or any other JSON. */
-static lc_code add_call(renderer *r, const cJSON *call)
+void lc_output_release(lc_output *output)
 {
-    const cJSON *function = cJSON_GetObjectItemCaseSensitive(call, "function");
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(function, "name");
-    const cJSON *arguments = cJSON_GetObjectItemCaseSensitive(function, "arguments");
-    if (!cJSON_IsObject(call) || !cJSON_IsObject(function) || !cJSON_IsString(name)) {
-        return bad_message(r, "tool_calls", "has a call without a function name");
-    }
-    if (arguments == NULL) {
-        return bad_message(r, "tool_calls", "has a call without arguments");
-    }
-    add(r, "<tool_call>");
-    add(r, name->valuestring);
-    add(r, "\n");
-    if (cJSON_IsString(arguments)) {
-        add(r, arguments->valuestring);
-    } else {
-        lc_text_add_json(&r->text, arguments, true);
-    }
-    add(r, "</tool_call>");
-    return LC_OK;
+    lc_free(output->text);
+    lc_free(output->spans);
+    *output = (lc_output){0};
 }
 
-static lc_code add_calls(renderer *r, const cJSON *calls)
+lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
+                                lc_rendered *out, lc_err *err)
 {
-    const cJSON *call = NULL;
-    if (!is_truthy(calls)) {
-        return LC_OK;
-    }
-    if (!cJSON_IsArray(calls)) {
-        return bad_message(r, "tool_calls", "is not a list");
-    }
-    cJSON_ArrayForEach(call, calls)
-    {
-        LC_TRY(add_call(r, call));
-    }
-    return LC_OK;
-}
-
-static lc_code add_message(renderer *r, const cJSON *message)
-{
-    const cJSON *role = cJSON_GetObjectItemCaseSensitive(message, "role");
-    if (!cJSON_IsObject(message) || !cJSON_IsString(role)) {
-        return bad_message(r, "role", "is missing or not a text");
-    }
-    add(r, "<|im_start|>");
-    add(r, role->valuestring);
-    add(r, "\n");
-    const size_t begin = r->text.length;
-    LC_TRY(add_content(r, cJSON_GetObjectItemCaseSensitive(message, "content")));
-    LC_TRY(add_calls(r, cJSON_GetObjectItemCaseSensitive(message, "tool_calls")));
-    add(r, "<|im_end|>");
-    if (strcmp(role->valuestring, "assistant") == 0) {
-        r->spans[r->span_count++] = (lc_span){begin, r->text.length, r->message};
-    }
-    add(r, "\n");
-    return LC_OK;
-}
-
-static lc_code add_tools(renderer *r, const cJSON *tools)
-{
-    const cJSON *tool = NULL;
-    if (!is_truthy(tools)) {
-        return LC_OK;
-    }
-    if (!cJSON_IsArray(tools)) {
-        return lc_fail_param(r->err, LC_ERR_INVALID, "tools", "tools is not a list");
-    }
-    add(r, "<|im_start|>tools\n");
-    cJSON_ArrayForEach(tool, tools)
-    {
-        lc_text_add_json(&r->text, tool, true);
-        add(r, "\n");
-    }
-    add(r, "<|im_end|>\n");
-    return LC_OK;
-}
-
-static lc_code render(renderer *r, const cJSON *messages, const cJSON *tools,
-                      bool add_generation_prompt)
-{
-    const cJSON *message = NULL;
-    if (!cJSON_IsArray(messages)) {
-        return lc_fail_param(r->err, LC_ERR_INVALID, "messages", "messages is not a list");
-    }
-    void *memory = NULL;
-    LC_TRY(lc_new(&memory, (size_t)cJSON_GetArraySize(messages) + 1, sizeof(lc_span), "spans",
-                  r->err));
-    r->spans = memory;
-    LC_TRY(add_tools(r, tools));
-    cJSON_ArrayForEach(message, messages)
-    {
-        LC_TRY(add_message(r, message));
-        r->message++;
-    }
-    if (add_generation_prompt) {
-        add(r, "<|im_start|>assistant\n");
-    }
-    return lc_text_finish(&r->text, "rendered conversation", r->err);
-}
-
-lc_code lc_chat_template_render(const lc_chat_template *chat_template, const cJSON *messages,
-                                const cJSON *tools, bool add_generation_prompt, lc_rendered *out,
-                                lc_err *err)
-{
-    renderer r = {.err = err};
-    (void)chat_template;
+    const lc_rendering r = {
+        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
+        .tools = args->tools,
+        .row = args->row,
+        .message_count = SIZE_MAX,
+        .add_generation_prompt = args->row != NULL
+                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
+                                     : args->add_generation_prompt,
+        .is_raw = args->is_raw};
+    lc_output output;
     *out = (lc_rendered){0};
-    lc_text_init(&r.text);
-    const lc_code code = render(&r, messages, tools, add_generation_prompt);
+    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
+    }
+    LC_TRY(lc_template_run(t, &r, &output, err));
+    lc_code code = LC_OK;
+    if (args->with_spans) {
+        const bool has_generation = (t->usual != NULL && t->usual->has_generation) ||
+                                    (t->for_tools != NULL && t->for_tools->has_generation);
+        code = has_generation ? lc_template_spans_marked(&r, &output, out, err)
+                              : lc_template_spans_compared(t, &r, &output, out, err);
+    }
     if (code != LC_OK) {
-        lc_text_release(&r.text);
-        lc_free(r.spans);
+        lc_output_release(&output);
+        lc_rendered_release(out);
         return code;
     }
-    *out = (lc_rendered){
-        .text = r.text.data, .bytes = r.text.length, .spans = r.spans, .span_count = r.span_count};
+    out->text = output.text;
+    out->bytes = output.bytes;
+    lc_free(output.spans);
     return LC_OK;
 }
 

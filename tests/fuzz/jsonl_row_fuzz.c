@@ -51,8 +51,8 @@ static void check_row(const lc_chat_row *row)
     float *weights = NULL;
     char *text = NULL;
     size_t bytes = 0;
-    must(lc_chat_template_render(chat_template, row->messages, row->tools, false, &rendered,
-                                 &err) == LC_OK);
+    const lc_template_args args = {.messages = row->messages, .tools = row->tools};
+    must(lc_chat_template_render(chat_template, &args, &rendered, &err) == LC_OK);
     must(lc_chat_row_tokenize(row, tokenizer, chat_template, &tokens, &weights, &err) == LC_OK);
     check_weights(&tokens, weights);
     must(lc_tokenizer_decode(tokenizer, tokens.ids, tokens.count, false, &text, &bytes, &err) ==

@@ -20,6 +20,13 @@ static int load(void **state)
     return lc_chat_template_load(MODEL, &chat_template, &test_err) == LC_OK ? 0 : -1;
 }
 
+static lc_code render(const cJSON *messages, const cJSON *tools, bool prompt, lc_rendered *out)
+{
+    const lc_template_args args = {
+        .messages = messages, .tools = tools, .add_generation_prompt = prompt, .with_spans = true};
+    return lc_chat_template_render(chat_template, &args, out, &test_err);
+}
+
 static int unload(void **state)
 {
     (void)state;
@@ -133,12 +140,10 @@ static void renders_as_transformers(void **state)
     for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
         cJSON *messages = parse(golden[i].messages), *tools = parse(golden[i].tools);
         lc_rendered plain, prompt;
-        assert_ok(
-            lc_chat_template_render(chat_template, messages, tools, false, &plain, &test_err));
+        assert_ok(render(messages, tools, false, &plain));
         assert_string_equal(plain.text, golden[i].text);
         assert_int_equal(plain.bytes, strlen(golden[i].text));
-        assert_ok(
-            lc_chat_template_render(chat_template, messages, tools, true, &prompt, &test_err));
+        assert_ok(render(messages, tools, true, &prompt));
         assert_int_equal(strncmp(prompt.text, plain.text, plain.bytes), 0);
         assert_string_equal(prompt.text + plain.bytes, "<|im_start|>assistant\n");
         lc_rendered_release(&plain);
@@ -159,7 +164,7 @@ static void spans(void **state)
                                            "<tool_call>f\nx</tool_call><|im_end|>"};
     static const size_t places[] = {0, 2};
     lc_rendered rendered;
-    assert_ok(lc_chat_template_render(chat_template, messages, NULL, false, &rendered, &test_err));
+    assert_ok(render(messages, NULL, false, &rendered));
     assert_int_equal(rendered.span_count, 2);
     for (size_t i = 0; i < 2; i++) {
         const lc_span span = rendered.spans[i];
@@ -181,28 +186,22 @@ static void refuses_what_jinja_cannot(void **state)
         const char *messages, *tools, *message;
     } cases[] = {
         {"{}", NULL, "messages is not a list"},
-        {"[1]", NULL, "messages[0].role is missing"},
-        {"[{\"content\":\"x\"}]", NULL, "messages[0].role is missing"},
-        {"[{\"role\":null}]", NULL, "messages[0].role is missing or not a text"},
-        {"[{\"role\":\"user\",\"content\":5}]", NULL, "messages[0].content is neither"},
-        {"[{\"role\":\"user\",\"content\":true}]", NULL, "messages[0].content is neither"},
-        {"[{\"role\":\"user\",\"content\":{\"a\":1}}]", NULL, "messages[0].content is neither"},
-        {"[{\"role\":\"user\",\"content\":[3]}]", NULL, "has a part without a text"},
-        {"[{\"role\":\"user\",\"content\":[{\"text\":3}]}]", NULL, "has a part without a text"},
+        {"[1]", NULL, "chat_template.jinja, line 9: 'int object' has no attribute 'role'"},
+        {"[{\"content\":\"x\"}]", NULL, "line 9: 'dict object' has no attribute 'role'"},
+        {"[{\"role\":null}]", NULL, "line 9: 'dict object' has no attribute 'role'"},
+        {"[{\"role\":\"user\",\"content\":5}]", NULL, "line 13: 'int' object is not iterable"},
+        {"[{\"role\":\"user\",\"content\":true}]", NULL, "'bool' object is not iterable"},
         {"[{\"role\":\"a\"},{\"role\":\"user\",\"tool_calls\":5}]", NULL,
-         "messages[1].tool_calls is not a list"},
-        {"[{\"role\":\"user\",\"tool_calls\":[{}]}]", NULL, "without a function name"},
+         "line 17: 'int' object is not iterable"},
+        {"[{\"role\":\"user\",\"tool_calls\":[{}]}]", NULL,
+         "line 18: 'dict object' has no attribute 'function'"},
         {"[{\"role\":\"user\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]}]", NULL,
-         "without arguments"},
-        {"[]", "{\"a\":1}", "tools is not a list"},
-        {"[]", "\"x\"", "tools is not a list"},
+         "line 22: Object of type Undefined is not JSON serializable"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cJSON *messages = parse(cases[i].messages), *tools = parse(cases[i].tools);
         lc_rendered rendered;
-        assert_fails(
-            lc_chat_template_render(chat_template, messages, tools, false, &rendered, &test_err),
-            LC_ERR_INVALID, cases[i].message);
+        assert_fails(render(messages, tools, false, &rendered), LC_ERR_INVALID, cases[i].message);
         assert_null(rendered.text);
         cJSON_Delete(messages);
         cJSON_Delete(tools);
@@ -243,49 +242,59 @@ static void write_file(const char *dir, const char *name, const char *text)
     test_write_file(path, text, strlen(text));
 }
 
+/* Renders "[]" with what is found in `dir`. */
+static void assert_finds(const char *dir, const char *tools, const char *expected)
+{
+    lc_chat_template *found = NULL;
+    lc_rendered rendered;
+    cJSON *messages = parse("[]"), *list = parse(tools);
+    const lc_template_args args = {.messages = messages, .tools = list};
+    assert_ok(lc_chat_template_load(dir, &found, &test_err));
+    assert_ok(lc_chat_template_render(found, &args, &rendered, &test_err));
+    assert_string_equal(rendered.text, expected);
+    lc_rendered_release(&rendered);
+    lc_chat_template_free(found);
+    cJSON_Delete(messages);
+    cJSON_Delete(list);
+}
+
 static void finds_the_template(void **state)
 {
     (void)state;
     const char *dir = test_dir();
+    char more[LC_MAX_PATH_BYTES];
     lc_chat_template *found = NULL;
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
                  "has no chat template");
+    write_file(dir, "chat_template.json", "{\"chat_template\":\"old\"}");
+    assert_finds(dir, NULL, "old");
     write_file(dir, "tokenizer_config.json", "{\"chat_template\":null}");
-    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
-                 "no chat template");
-    write_file(dir, "tokenizer_config.json", "{\"chat_template\":[]}");
-    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED, "not a string");
-    write_file(dir, "tokenizer_config.json", "{\"chat_template\":\"{{ x }}\"}");
-    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
-                 "tokenizer_config.json holds a chat template that this version cannot render");
-    write_file(dir, "tokenizer_config.json", "{");
+    assert_finds(dir, NULL, "old");
+    write_file(dir, "tokenizer_config.json", "{\"chat_template\":7}");
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID,
-                 "tokenizer_config.json");
-    char *text = NULL;
-    size_t bytes = 0;
-    assert_ok(lc_file_read(MODEL "/chat_template.jinja", 1 << 20, &text, &bytes, &test_err));
-    lc_text config;
-    lc_text_init(&config);
-    lc_text_add(&config, "{\"chat_template\":", 17);
-    lc_text_add_json_string(&config, text, bytes);
-    lc_text_add(&config, "}", 1);
-    write_file(dir, "tokenizer_config.json", config.data);
-    assert_ok(lc_chat_template_load(dir, &found, &test_err));
-    lc_chat_template_free(found);
-    write_file(dir, "chat_template.jinja", "{{ messages }}"); /* the file goes before the config */
-    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
-                 "chat_template.jinja");
-    assert_null(found);
-    text[bytes - 1] = text[bytes - 1] == '\n' ? '\0' : text[bytes - 1];
-    write_file(dir, "chat_template.jinja", text); /* without its last newline */
-    assert_ok(lc_chat_template_load(dir, &found, &test_err));
-    lc_chat_template_free(found);
-    text[0] ^= 1;
-    write_file(dir, "chat_template.jinja", text);
-    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_UNSUPPORTED,
-                 "models/sprout-3m");
-    lc_text_release(&config);
-    lc_free(text);
+                 "expected a text or a list");
+    write_file(dir, "tokenizer_config.json", "{\"chat_template\":[{\"name\":\"default\"}]}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "needs a");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"one\"},{\"name\":"
+               "\"tool_use\",\"template\":\"two {{ bos_token ~ eos_token ~ image_token ~ n_token "
+               "}}\"}],\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"n_token\":null,"
+               "\"extra_special_tokens\":{\"image_token\":\"<i>\"}}");
+    assert_finds(dir, NULL, "one");
+    assert_finds(dir, "[]", "two <s></s><i>");
+    write_file(dir, "special_tokens_map.json", "{\"bos_token\":{\"content\":\"<b>\"}}");
+    assert_finds(dir, "[]", "two <b></s><i>");
+    write_file(dir, "chat_template.jinja", "file"); /* before all else */
+    assert_finds(dir, "[]", "file");
+    assert_ok(lc_path_join(dir, "additional_chat_templates", more, &test_err));
+    assert_ok(lc_mkdir(more, &test_err));
+    write_file(more, "tool_use.jinja", "{{ 1 +");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID,
+                 "tool_use.jinja, line 1: unexpected 'end of template'");
+    write_file(more, "tool_use.jinja", "tools");
+    assert_finds(dir, "[]", "tools");
+    write_file(dir, "chat_template.jinja", "\xff");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "not UTF-8");
 }
 
 static void survives_faults(void **state)
@@ -300,7 +309,11 @@ static void survives_faults(void **state)
         lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
         code = lc_chat_template_load(MODEL, &loaded, &test_err);
         if (code == LC_OK) {
-            code = lc_chat_template_render(loaded, messages, tools, true, &rendered, &test_err);
+            const lc_template_args args = {.messages = messages,
+                                           .tools = tools,
+                                           .add_generation_prompt = true,
+                                           .with_spans = true};
+            code = lc_chat_template_render(loaded, &args, &rendered, &test_err);
         }
         lc_fault_set(LC_FAULT_NONE, 0, 0, false);
         assert_true(code == LC_OK || code == LC_ERR_MEMORY);

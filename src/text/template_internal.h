@@ -1,0 +1,43 @@
+/* What the files behind template.h share. */
+#ifndef LC_TEXT_TEMPLATE_INTERNAL_H
+#define LC_TEXT_TEMPLATE_INTERNAL_H
+
+#include "text/jinja_program.h"
+#include "text/template.h"
+
+struct lc_chat_template {
+    lc_jprogram *usual, *for_tools; /* owned; either may be NULL, not both */
+    char name[64], tools_name[64];
+    cJSON *variables; /* owned: special tokens and the caller's variables */
+    int64_t now;
+    bool has_date;
+    uint8_t sha256[32];
+};
+
+/* One run of the template: the first message_count messages. */
+typedef struct lc_rendering {
+    const cJSON *messages, *tools, *row;
+    size_t message_count;
+    bool add_generation_prompt, is_raw;
+} lc_rendering;
+
+typedef struct lc_output {
+    char *text; /* owned; NUL behind */
+    size_t bytes;
+    lc_jspan *spans; /* owned; of {% generation %} */
+    size_t span_count;
+} lc_output;
+
+LC_WARN_UNUSED lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r,
+                                       lc_output *out, lc_err *err);
+void lc_output_release(lc_output *output);
+
+/* What the assistant wrote, into out->spans (owned by the caller in any case): by the template's
+ * own marks, or by comparing with the text of the conversation's beginnings. */
+LC_WARN_UNUSED lc_code lc_template_spans_marked(const lc_rendering *r, const lc_output *whole,
+                                                lc_rendered *out, lc_err *err);
+LC_WARN_UNUSED lc_code lc_template_spans_compared(const lc_chat_template *t, const lc_rendering *r,
+                                                  const lc_output *whole, lc_rendered *out,
+                                                  lc_err *err);
+
+#endif
