@@ -1,8 +1,8 @@
 /*
  * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
- * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open
- * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse; knows nothing of cJSON's
- * tree.
+ * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing: hands out value by
+ * value (json_pull.h), or runs over the whole text (lc_json_scan, for lc_json_parse). No recursion:
+ * open containers are on a stack of LC_MAX_JSON_DEPTH. Knows nothing of cJSON's tree.
  */
 #include "base/json_scan.h"
 
@@ -16,63 +16,81 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_pull.h"
 #include "base/utf8_bytes.h"
 #include "lorac/mem.h"
 
-#define SMALL_KEYS     64
 #define BOM            "\xEF\xBB\xBF"
 #define MAX_INTEGER    "9007199254740992" /* 2^53 */
 #define END_OF_STRING  (-1)
 #define KEY_SHOWN      60
 #define MAX_CODE_POINT 0x10FFFF
 
-/* A key of an object that is still open: where its characters are, between the quotes. */
-typedef struct scan_key {
-    uint32_t offset;
-    uint32_t length;
-    uint32_t hash; /* of the decoded characters */
-} scan_key;
 static_assert(LC_MAX_JSON_BYTES <= UINT32_MAX, "offsets have 32 bits");
 
-typedef struct scan_frame {
-    bool is_object;
-    size_t first_key; /* in scan.keys */
-} scan_frame;
+typedef lc_json_pull scan;
+typedef lc_json_key scan_key;
 
-typedef struct scan {
-    const unsigned char *text; /* borrowed */
-    size_t bytes;
-    size_t at;
-    unsigned flags;
-    const char *what; /* borrowed */
-    lc_err *err;      /* borrowed */
-    int depth;
-    scan_frame frames[LC_MAX_JSON_DEPTH];
-    scan_key *keys; /* `small`, or owned */
-    size_t key_count;
-    size_t key_capacity;
-    scan_key small[SMALL_KEYS];
-} scan;
+static lc_code scan_begin(scan *s);
+static lc_code scan_value(scan *s, lc_json_value *value);
+static lc_code scan_after_value(scan *s, bool *more);
+static lc_code scan_end(scan *s);
 
-static lc_code scan_document(scan *s);
+void lc_json_pull_begin(lc_json_pull *s, const char *text, size_t bytes, unsigned flags,
+                        const char *what, lc_err *err)
+{
+    /* not cleared: two kilobytes of it are buffers */
+    s->text = (const unsigned char *)text;
+    s->bytes = bytes;
+    s->at = 0;
+    s->flags = flags;
+    s->what = what;
+    s->err = err;
+    s->foreign_depth = 0;
+    s->has_begun = false;
+    s->is_open = false;
+    s->last_key = (lc_json_raw){0};
+    s->depth = 0;
+    s->keys = s->small;
+    s->key_count = 0;
+    s->key_capacity = LC_JSON_SMALL_KEYS;
+}
+
+void lc_json_pull_end(lc_json_pull *s)
+{
+    if (s->keys != s->small) {
+        lc_free(s->keys);
+    }
+    s->keys = s->small;
+}
+
+lc_code lc_json_next(lc_json_pull *s, lc_json_value *value)
+{
+    bool more = true;
+    if (!s->has_begun) {
+        LC_TRY(scan_begin(s));
+        s->has_begun = true;
+    } else if (!s->is_open) {
+        LC_TRY(scan_after_value(s, &more));
+    }
+    if (!more) {
+        value->kind = LC_JSON_DONE;
+        value->depth = 0;
+        return scan_end(s);
+    }
+    return scan_value(s, value);
+}
 
 lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char *what, lc_err *err)
 {
-    scan s; /* not cleared: two kilobytes of it are buffers */
-    s.text = (const unsigned char *)text;
-    s.bytes = bytes;
-    s.at = 0;
-    s.flags = flags;
-    s.what = what;
-    s.err = err;
-    s.depth = 0;
-    s.keys = s.small;
-    s.key_count = 0;
-    s.key_capacity = SMALL_KEYS;
-    const lc_code code = scan_document(&s);
-    if (s.keys != s.small) {
-        lc_free(s.keys);
-    }
+    scan s;
+    lc_json_value value;
+    lc_json_pull_begin(&s, text, bytes, flags, what, err);
+    lc_code code = LC_OK;
+    do {
+        code = lc_json_next(&s, &value);
+    } while (code == LC_OK && value.kind != LC_JSON_DONE);
+    lc_json_pull_end(&s);
     return code;
 }
 
@@ -230,10 +248,27 @@ static lc_code scan_special_character(scan *s)
     return LC_OK;
 }
 
+#define BYTES_OF(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether eight bytes have a quote, a backslash, a control character or one above ASCII. The low
+ * bytes that borrow from are right; a false alarm behind the first true one does no harm. */
+static bool has_special(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    const uint64_t quote = word ^ BYTES_OF('"'), slash = word ^ BYTES_OF('\\');
+    const uint64_t found =
+        (quote - BYTES_OF(1)) | (slash - BYTES_OF(1)) | (word - BYTES_OF(0x20)) | word;
+    return (found & BYTES_OF(0x80)) != 0;
+}
+
 /* A string at its opening quote. */
 static lc_code scan_string(scan *s)
 {
     const size_t start = s->at++;
+    while (s->bytes - s->at >= 8 && !has_special(s->text + s->at)) {
+        s->at += 8;
+    }
     while (s->at < s->bytes) {
         const unsigned char c = s->text[s->at];
         if (c == '"') {
@@ -284,6 +319,10 @@ static lc_code check_number(scan *s, size_t start)
     }
     if ((s->flags & LC_JSON_PLAIN_INTEGERS) != 0) {
         return check_plain_integer(s, start);
+    }
+    if (memchr(s->text + start, 'e', length) == NULL &&
+        memchr(s->text + start, 'E', length) == NULL) {
+        return LC_OK; /* 63 digits are no danger */
     }
     memcpy(copy, s->text + start, length);
     copy[length] = '\0';
@@ -346,7 +385,7 @@ typedef struct decoder {
 
 static decoder decode_key(const scan *s, const scan_key *key)
 {
-    const decoder d = {.s = s, .at = key->offset, .end = (size_t)key->offset + key->length};
+    const decoder d = {.s = s, .at = key->at, .end = (size_t)key->at + key->bytes};
     return d;
 }
 
@@ -449,6 +488,19 @@ static lc_code grow_keys(scan *s)
     return LC_OK;
 }
 
+/* Keeps the last key for the end of its object. */
+static lc_code note_key(scan *s)
+{
+    if (s->key_count == s->key_capacity) {
+        LC_TRY(grow_keys(s));
+    }
+    scan_key *key = &s->keys[s->key_count++];
+    key->at = (uint32_t)s->last_key.at;
+    key->bytes = (uint32_t)s->last_key.bytes;
+    key->hash = hash_key(s, key);
+    return LC_OK;
+}
+
 /* A key with its colon; s->at is where the key should be. Leaves s->at before the value. */
 static lc_code scan_key_and_colon(scan *s)
 {
@@ -457,13 +509,10 @@ static lc_code scan_key_and_colon(scan *s)
     }
     const size_t start = s->at;
     LC_TRY(scan_string(s));
-    if (s->key_count == s->key_capacity) {
-        LC_TRY(grow_keys(s));
+    s->last_key = (lc_json_raw){start + 1, s->at - start - 2};
+    if (s->depth != s->foreign_depth) {
+        LC_TRY(note_key(s));
     }
-    scan_key *key = &s->keys[s->key_count++];
-    key->offset = (uint32_t)start + 1;
-    key->length = (uint32_t)(s->at - start - 2);
-    key->hash = hash_key(s, key);
     skip_blanks(s);
     if (peek(s) != ':') {
         return fail_expected(s, "':' after the key");
@@ -513,10 +562,10 @@ static lc_code check_unique_keys(scan *s, size_t first)
     sort_keys(s, keys, count);
     for (size_t i = 1; i < count; i++) {
         if (compare_keys(s, &keys[i - 1], &keys[i]) == 0) {
-            const scan_key *later = keys[i - 1].offset > keys[i].offset ? &keys[i - 1] : &keys[i];
-            const int shown = later->length < KEY_SHOWN ? (int)later->length : KEY_SHOWN;
-            return fail_at(s, later->offset - 1, "duplicate key \"%.*s\"", shown,
-                           (const char *)s->text + later->offset);
+            const scan_key *later = keys[i - 1].at > keys[i].at ? &keys[i - 1] : &keys[i];
+            const int shown = later->bytes < KEY_SHOWN ? (int)later->bytes : KEY_SHOWN;
+            return fail_at(s, later->at - 1, "duplicate key \"%.*s\"", shown,
+                           (const char *)s->text + later->at);
         }
     }
     return LC_OK;
@@ -524,7 +573,7 @@ static lc_code check_unique_keys(scan *s, size_t first)
 
 static lc_code close_container(scan *s)
 {
-    const scan_frame *frame = &s->frames[--s->depth];
+    const lc_json_frame *frame = &s->frames[--s->depth];
     s->at++;
     if (frame->is_object) {
         LC_TRY(check_unique_keys(s, frame->first_key));
@@ -552,31 +601,51 @@ static lc_code open_container(scan *s, bool is_object, bool *has_value)
     return is_object ? scan_key_and_colon(s) : LC_OK;
 }
 
-/* One value. *opened: it is a container that has values of its own. */
-static lc_code scan_value(scan *s, bool *opened)
+/* Scans a value whose first byte is known; *opened: it is a container with values of its own. */
+static lc_code scan_kind(scan *s, int c, lc_json_kind *kind, bool *opened)
 {
     *opened = false;
-    skip_blanks(s);
-    const int c = peek(s);
     switch (c) {
     case '{':
+        *kind = LC_JSON_OBJECT;
         return open_container(s, true, opened);
     case '[':
+        *kind = LC_JSON_ARRAY;
         return open_container(s, false, opened);
     case '"':
+        *kind = LC_JSON_STRING;
         return scan_string(s);
     case 't':
-        return scan_word(s, "true");
     case 'f':
-        return scan_word(s, "false");
+        *kind = LC_JSON_BOOL;
+        return scan_word(s, c == 't' ? "true" : "false");
     case 'n':
+        *kind = LC_JSON_NULL;
         return scan_word(s, "null");
     default:
+        *kind = LC_JSON_NUMBER;
         if (c == '-' || (c >= '0' && c <= '9')) {
             return scan_number(s);
         }
         return fail_expected(s, "a value");
     }
+}
+
+static lc_code scan_value(scan *s, lc_json_value *value)
+{
+    skip_blanks(s);
+    const size_t start = s->at;
+    value->depth = s->depth;
+    value->has_key = s->depth > 0 && s->frames[s->depth - 1].is_object;
+    value->key = s->last_key;
+    LC_TRY(scan_kind(s, peek(s), &value->kind, &s->is_open));
+    value->raw = (lc_json_raw){start, s->at - start};
+    if (value->kind == LC_JSON_STRING) {
+        value->raw = (lc_json_raw){start + 1, s->at - start - 2};
+    } else if (value->kind >= LC_JSON_ARRAY) {
+        value->raw.bytes = 1;
+    }
+    return LC_OK;
 }
 
 /* After a value: closes what ends here. *more: another value follows. */
@@ -595,6 +664,7 @@ static lc_code scan_after_value(scan *s, bool *more)
         if (peek(s) != (is_object ? '}' : ']')) {
             return fail_expected(s, is_object ? "',' or '}'" : "',' or ']'");
         }
+        s->closed_at[s->depth - 1] = s->at;
         LC_TRY(close_container(s));
     }
     return LC_OK;
@@ -612,20 +682,58 @@ static lc_code scan_bom(scan *s)
     return LC_OK;
 }
 
-static lc_code scan_document(scan *s)
+static lc_code scan_begin(scan *s)
 {
     if (s->bytes > LC_MAX_JSON_BYTES) {
         return lc_fail(s->err, LC_ERR_INVALID, "%s: %zu bytes of JSON, limit %zu", s->what,
                        s->bytes, LC_MAX_JSON_BYTES);
     }
-    LC_TRY(scan_bom(s));
-    bool opened, more = true;
-    while (more) {
-        LC_TRY(scan_value(s, &opened));
-        if (!opened) {
-            LC_TRY(scan_after_value(s, &more));
-        }
-    }
+    return scan_bom(s);
+}
+
+static lc_code scan_end(scan *s)
+{
     skip_blanks(s);
     return s->at < s->bytes ? fail_expected(s, "the end of the text") : LC_OK;
+}
+
+/* ---- what was pulled ---- */
+
+size_t lc_json_decode(const lc_json_pull *s, const lc_json_raw *raw, char *out)
+{
+    const unsigned char *from = s->text + raw->at;
+    if (memchr(from, '\\', raw->bytes) == NULL) {
+        memcpy(out, from, raw->bytes);
+        return raw->bytes;
+    }
+    const scan_key key = {.at = (uint32_t)raw->at, .bytes = (uint32_t)raw->bytes};
+    decoder d = decode_key(s, &key);
+    size_t count = 0;
+    for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
+        out[count++] = (char)c;
+    }
+    return count;
+}
+
+bool lc_json_raw_is(const lc_json_pull *s, const lc_json_raw *raw, const char *text)
+{
+    return raw->bytes == strlen(text) && memcmp(s->text + raw->at, text, raw->bytes) == 0;
+}
+
+bool lc_json_unsigned(const lc_json_pull *s, const lc_json_value *value, uint64_t max,
+                      uint64_t *out)
+{
+    uint64_t number = 0;
+    if (value->kind != LC_JSON_NUMBER || value->raw.bytes > 18) {
+        return false;
+    }
+    for (size_t i = 0; i < value->raw.bytes; i++) {
+        const unsigned char c = s->text[value->raw.at + i];
+        if (c < '0' || c > '9') {
+            return false;
+        }
+        number = 10 * number + (c - '0');
+    }
+    *out = number;
+    return number <= max;
 }

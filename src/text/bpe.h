@@ -10,16 +10,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "lorac/err.h"
 #include "lorac/mem.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_file.h"
 
 #define LC_MAX_TOKEN_COUNT ((int64_t)1 << 22)
 #define LC_MAX_MERGES      ((int64_t)1 << 22)
 /* Spelling of a token that is taken as a whole word of bytes (ignore_merges). */
 #define LC_MAX_WHOLE_WORD 512
 #define LC_BPE_PAGES      (0x110000 / 256)
+#define LC_METASPACE      "\xe2\x96\x81" /* U+2581 */
 
 /* One token. `spelled` is its text in the file, `shown` what the decoder begins with: the same but
  * for added tokens that the normalizer changes. NUL-terminated, borrowed from the tokenizer's
@@ -38,10 +41,15 @@ typedef struct lc_merge {
     int32_t id; /* of the merged token; -1: empty slot */
 } lc_merge;
 
+typedef struct lc_spelling {
+    uint32_t hash;
+    int32_t id; /* -1: empty slot */
+} lc_spelling;
+
 typedef struct lc_bpe {
     lc_token *tokens; /* token_count, by id */
     int32_t token_count;
-    int32_t *slots; /* hash table of ids by spelling, -1 empty; a power of two */
+    lc_spelling *slots; /* hash table of ids by spelling; a power of two */
     size_t slot_count;
     lc_merge *merges; /* hash table by pair; a power of two */
     size_t merge_slots;
@@ -55,18 +63,28 @@ typedef struct lc_bpe {
     bool fuse_unknown;            /* neighbours that are unknown make one token */
     bool byte_fallback;           /* unknown characters become <0x..>, when all their bytes can */
     bool ignore_merges;           /* a word that is a token is taken as it is */
+    /* No merge joins something to a U+2581 behind it: a word may be cut there. */
+    bool cuts_at_metaspace;
+    /* Two bytes side by side in no token can be joined by no merge: a word may be cut between them.
+     * A bit per pair of bytes that some token has; unless each byte of a text has its symbol. */
+    bool has_neighbours;
+    uint64_t neighbours[65536 / 64];
 } lc_bpe;
 
-/* Scratch of one thread: grows, is reused. Zero-initialised. */
+/* Scratch of one thread and one lc_bpe: grows, is reused; remembers the tokens of short words.
+ * Zero-initialised. */
 typedef struct lc_bpe_scratch {
     struct lc_bpe_symbol *symbols;
-    struct lc_bpe_candidate *heap;
-    size_t capacity; /* of symbols, in words' bytes; the heap has three times as many */
-    size_t heap_count;
-    int32_t count; /* symbols of the word */
-    uint32_t end;  /* bytes that they cover */
+    uint32_t *tree;            /* of the ranks of a long word, see bpe_merge.c */
+    size_t capacity;           /* symbols that there is room for */
+    struct lc_bpe_word *words; /* the cache, see bpe.c */
+    bool has_cache;            /* or there was no memory for it */
+    int32_t count;             /* symbols of the word */
+    uint32_t end;              /* bytes that they cover */
 } lc_bpe_scratch;
 void lc_bpe_scratch_release(lc_bpe_scratch *scratch);
+/* Gives back what only a very long word needs. */
+void lc_bpe_scratch_shrink(lc_bpe_scratch *scratch);
 
 /* Tables for that many tokens and merges, empty; memory from the arena. */
 LC_WARN_UNUSED lc_code lc_bpe_init(lc_bpe *bpe, int32_t token_count, size_t vocab_count,
@@ -77,8 +95,14 @@ bool lc_bpe_enter(lc_bpe *bpe, int32_t id);
 int32_t lc_bpe_find(const lc_bpe *bpe, const char *spelled, size_t bytes); /* -1: none */
 /* Finds the tokens of single bytes and characters, once the vocabulary is entered. */
 LC_WARN_UNUSED lc_code lc_bpe_index(lc_bpe *bpe, lc_arena *arena, lc_err *err);
-/* A later rank of the same pair replaces the earlier one, as in Hugging Face. */
-void lc_bpe_enter_merge(lc_bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t merged);
+/* Enters merges in the order of their ranks, once all tokens and what becomes of unknown characters
+ * are there; returns how many, less than `count` where the next does not join two tokens to a
+ * third. A later rank of the same pair replaces the earlier one, as in Hugging Face. */
+size_t lc_bpe_enter_merges(lc_bpe *bpe, const char *spellings, const lc_merge_entry *entries,
+                           size_t count);
+
+/* Sets neighbours, once it is known whether words are bytes. */
+void lc_bpe_note_neighbours(lc_bpe *bpe);
 
 /* Appends the tokens of one word, with places in the word: the lengths of its tokens in turn, so
  * that characters which vanish shift those behind them, as in Hugging Face. O(n log n).
@@ -91,5 +115,60 @@ size_t lc_byte_spell(uint8_t byte, char *out);
 /* Bytes that a spelled token stands for, into out[bytes]; returns their count. A spelling with a
  * character outside the 256 stands for itself. */
 size_t lc_byte_unspell(const char *spelled, size_t bytes, char *out);
+
+/* ---- inside: tables as bpe.c and bpe_merge.c read them ---- */
+
+static inline uint64_t lc_bpe_mix(uint64_t value)
+{
+    value ^= value >> 32;
+    value *= 0x9e3779b97f4a7c15ull;
+    return value ^ value >> 29;
+}
+
+/* Of a text's bytes, eight at a time. */
+static inline uint32_t lc_bpe_hash(const char *text, size_t bytes)
+{
+    uint64_t hash = bytes, word = 0;
+    for (; bytes >= sizeof word; bytes -= sizeof word, text += sizeof word) {
+        memcpy(&word, text, sizeof word);
+        hash = lc_bpe_mix(hash ^ word);
+    }
+    word = 0;
+    memcpy(&word, text, bytes);
+    return (uint32_t)lc_bpe_mix(lc_bpe_mix(hash ^ word));
+}
+
+static inline uint64_t lc_bpe_pair(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+/* The slot that holds the pair, or the empty one where it would go. */
+static inline lc_merge *lc_bpe_merge_slot(const lc_bpe *bpe, uint64_t pair)
+{
+    size_t slot = lc_bpe_mix(pair) & (bpe->merge_slots - 1);
+    while (bpe->merges[slot].id >= 0 && bpe->merges[slot].pair != pair) {
+        slot = (slot + 1) & (bpe->merge_slots - 1);
+    }
+    return &bpe->merges[slot];
+}
+
+/* The token of a character, -1: none. */
+static inline int32_t lc_bpe_char_id(const lc_bpe *bpe, uint32_t code_point)
+{
+    const uint16_t page = bpe->pages[code_point / 256];
+    return page == 0 ? -1 : bpe->char_ids[(size_t)(page - 1) * 256 + code_point % 256];
+}
+
+/* A symbol of a word: a linked list, so that a merge costs nothing. */
+typedef struct lc_bpe_symbol {
+    int32_t id;             /* -1: merged into the one before */
+    int32_t previous, next; /* -1 at the ends */
+    uint32_t start;
+} lc_bpe_symbol;
+
+/* Merges all that can be merged: lowest rank first, leftmost among equal ranks. Removes what was
+ * merged from the list; the first symbol stays the first. */
+void lc_bpe_merge(const lc_bpe *bpe, lc_bpe_scratch *scratch);
 
 #endif

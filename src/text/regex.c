@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "lorac/mem.h"
+#include "text/pattern.h"
 #include "text/unicode_new.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -19,15 +20,33 @@
     "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{" \
     "205f}\\x{3000}"
 
+/* PCRE2 sees this much of the text first, and may start at about FIRST_WINDOW^2 / window places. */
+#define FIRST_WINDOW ((size_t)256)
+#define FIRST_STEPS  1024u
+#define STEP_WORK    64u /* what a step of PCRE2 costs, in characters looked at */
+
 struct lc_regex {
-    pcre2_code *code;
+    const lc_pattern *pattern; /* or NULL, and */
+    pcre2_code *code;          /* owned */
 };
 
 struct lc_matcher {
     pcre2_general_context *general;
     pcre2_match_context *context;
     pcre2_match_data *data;
+    uint64_t work; /* what this text may still cost */
 };
+
+/* One search on PCRE2. */
+typedef struct search {
+    const lc_regex *regex;
+    lc_matcher *matcher;
+    const char *text;
+    size_t bytes;
+    size_t start;  /* no match begins before it */
+    size_t window; /* bytes from there that PCRE2 may look at */
+    uint32_t steps;
+} search;
 
 /* A pattern being rewritten. */
 typedef struct rewriter {
@@ -57,7 +76,7 @@ static void release(void *memory, void *unused)
 static lc_code compile(const char *pattern, lc_regex **out, lc_err *err)
 {
     const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
-                             PCRE2_NO_AUTO_CAPTURE | PCRE2_NO_UTF_CHECK;
+                             PCRE2_NO_AUTO_CAPTURE | PCRE2_NO_UTF_CHECK | PCRE2_USE_OFFSET_LIMIT;
     int error = 0;
     PCRE2_SIZE error_at = 0;
     uint32_t matches_empty = 0;
@@ -84,8 +103,8 @@ static lc_code compile(const char *pattern, lc_regex **out, lc_err *err)
         code = lc_fail(err, LC_ERR_UNSUPPORTED, "it can match an empty text: not supported");
         goto done;
     }
-    (void)pcre2_jit_compile(regex->code,
-                            PCRE2_JIT_COMPLETE); /* a speed-up; fine when there is none */
+    /* a speed-up; fine when there is none */
+    (void)pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
 done:
     pcre2_compile_context_free(context);
     pcre2_general_context_free(general);
@@ -97,7 +116,30 @@ done:
     return code;
 }
 
+static lc_code create_matched_by_hand(const lc_pattern *pattern, lc_regex **out, lc_err *err)
+{
+    lc_regex *regex = lc_calloc(1, sizeof *regex);
+    *out = regex;
+    if (regex == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for a regular expression");
+    }
+    regex->pattern = pattern;
+    return LC_OK;
+}
+
 lc_code lc_regex_compile(const char *pattern, lc_regex **out, lc_err *err)
+{
+    const lc_pattern *known = lc_pattern_of(pattern);
+    return known != NULL ? create_matched_by_hand(known, out, err)
+                         : lc_regex_compile_pcre2(pattern, out, err);
+}
+
+lc_code lc_regex_compile_digits(bool individual, lc_regex **out, lc_err *err)
+{
+    return create_matched_by_hand(lc_pattern_digits(individual), out, err);
+}
+
+lc_code lc_regex_compile_pcre2(const char *pattern, lc_regex **out, lc_err *err)
 {
     *out = NULL;
     if (strlen(pattern) > LC_MAX_REGEX_BYTES) {
@@ -140,9 +182,14 @@ lc_code lc_matcher_create(lc_matcher **out, lc_err *err)
         *out = NULL;
         return lc_fail(err, LC_ERR_MEMORY, "no memory to match a regular expression");
     }
-    (void)pcre2_set_match_limit(matcher->context, LC_MAX_REGEX_STEPS);
+    lc_matcher_begin(matcher, 0);
     *out = matcher;
     return LC_OK;
+}
+
+void lc_matcher_begin(lc_matcher *matcher, size_t text_bytes)
+{
+    matcher->work = LC_MAX_REGEX_WORK + (uint64_t)text_bytes * LC_MAX_REGEX_BYTE_WORK;
 }
 
 void lc_matcher_free(lc_matcher *matcher)
@@ -155,33 +202,119 @@ void lc_matcher_free(lc_matcher *matcher)
     }
 }
 
-lc_code lc_regex_find(const lc_regex *regex, lc_matcher *matcher, const char *text, size_t bytes,
-                      size_t from, bool *found, size_t *begin, size_t *end, lc_err *err)
+/* ---- matching ---- */
+
+static bool is_inside_character(const char *text, size_t at)
 {
-    uint32_t options = PCRE2_NO_UTF_CHECK;
-    int result = pcre2_match(regex->code, (PCRE2_SPTR)text, bytes, from, options, matcher->data,
-                             matcher->context);
+    return ((uint8_t)text[at] & 0xc0) == 0x80;
+}
+
+/* The end of the character that `at` lies in, `at` itself on a boundary. */
+static size_t round_up(const search *s, size_t at)
+{
+    while (at < s->bytes && is_inside_character(s->text, at)) {
+        at++;
+    }
+    return at < s->bytes ? at : s->bytes;
+}
+
+/* PCRE2 on text[0..end), with beginnings from s->start to last_start. Where the text goes on behind
+ * `end`, whatever would look at that gives PCRE2_ERROR_PARTIAL. */
+static int match_window(const search *s, size_t end, size_t last_start)
+{
+    lc_matcher *m = s->matcher;
+    uint32_t options = PCRE2_NO_UTF_CHECK | (end < s->bytes ? PCRE2_PARTIAL_HARD : 0);
+    (void)pcre2_set_match_limit(m->context, s->steps);
+    (void)pcre2_set_offset_limit(m->context, last_start);
+    int result = pcre2_match(s->regex->code, (PCRE2_SPTR)s->text, end, s->start, options, m->data,
+                             m->context);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
         options |= PCRE2_NO_JIT;
-        result = pcre2_match(regex->code, (PCRE2_SPTR)text, bytes, from, options, matcher->data,
-                             matcher->context);
+        result = pcre2_match(s->regex->code, (PCRE2_SPTR)s->text, end, s->start, options, m->data,
+                             m->context);
     }
-    *found = result >= 0;
-    if (result >= 0) {
-        const PCRE2_SIZE *places = pcre2_get_ovector_pointer(matcher->data);
-        *begin = places[0];
-        *end = places[1];
-        return LC_OK;
-    }
-    if (result == PCRE2_ERROR_NOMATCH) {
-        return LC_OK;
-    }
+    return result;
+}
+
+/* Takes the work off what is left, false when that is not enough. */
+static bool spend(lc_matcher *matcher, uint64_t work)
+{
+    const bool enough = work <= matcher->work;
+    matcher->work = enough ? matcher->work - work : 0;
+    return enough;
+}
+
+static lc_code too_much(const search *s, int result, lc_err *err)
+{
     if (result == PCRE2_ERROR_NOMEMORY) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory to match a regular expression");
     }
     return lc_fail(err, LC_ERR_INVALID,
                    "splitting the text into words took too many steps (PCRE2 error %d at byte %zu)",
-                   result, from);
+                   result, s->start);
+}
+
+/*
+ * A match of a backtracking engine can cost any power of what lies before it, and a search as many
+ * times that as there are places to start from, of which PCRE2's step limit counts a part only. So
+ * PCRE2 sees a window of the text, from few places; the window grows when it was too small to know,
+ * and all that was looked at counts against what the text may cost.
+ */
+static lc_code search_pcre2(search *s, bool *found, size_t *begin, size_t *end, lc_err *err)
+{
+    const PCRE2_SIZE *places = pcre2_get_ovector_pointer(s->matcher->data);
+    *found = false;
+    while (s->start < s->bytes) {
+        const size_t left = s->bytes - s->start, seen = left < s->window ? left : s->window;
+        const size_t behind = round_up(s, s->start + seen);
+        const size_t starts = FIRST_WINDOW * FIRST_WINDOW / seen;
+        const size_t last_start = s->start + (starts < seen ? starts : seen - 1);
+        const int result = match_window(s, behind, last_start);
+        const bool has_place = result >= 0 || result == PCRE2_ERROR_PARTIAL;
+        const size_t reached = has_place ? places[0] : last_start;
+        uint64_t work = (uint64_t)(reached + 1 - s->start) * seen;
+        if (result == PCRE2_ERROR_MATCHLIMIT && s->steps < LC_MAX_REGEX_STEPS) {
+            work += (uint64_t)STEP_WORK * s->steps;
+            s->steps = s->steps < LC_MAX_REGEX_STEPS / 8 ? 8 * s->steps : LC_MAX_REGEX_STEPS;
+        } else if (!has_place && result != PCRE2_ERROR_NOMATCH) {
+            return too_much(s, result, err);
+        } else {
+            s->steps = FIRST_STEPS;
+        }
+        if (!spend(s->matcher, work)) {
+            return too_much(s, PCRE2_ERROR_MATCHLIMIT, err);
+        }
+        if (result >= 0) {
+            *found = true;
+            *begin = places[0];
+            *end = places[1];
+            return LC_OK;
+        }
+        if (result == PCRE2_ERROR_PARTIAL) {
+            s->start = reached;
+            s->window *= 2;
+        } else if (result == PCRE2_ERROR_NOMATCH) {
+            s->start = round_up(s, reached + 1);
+        }
+    }
+    return LC_OK;
+}
+
+lc_code lc_regex_find(const lc_regex *regex, lc_matcher *matcher, const char *text, size_t bytes,
+                      size_t from, bool *found, size_t *begin, size_t *end, lc_err *err)
+{
+    if (regex->pattern != NULL) {
+        *found = lc_pattern_find(regex->pattern, text, bytes, from, begin, end);
+        return LC_OK;
+    }
+    search s = {.regex = regex,
+                .matcher = matcher,
+                .text = text,
+                .bytes = bytes,
+                .start = from,
+                .window = FIRST_WINDOW,
+                .steps = FIRST_STEPS};
+    return search_pcre2(&s, found, begin, end, err);
 }
 
 /* ---- rewriting ---- */
@@ -395,24 +528,4 @@ static lc_code rewrite(rewriter *r)
         LC_TRY(r->in_class ? rewrite_in_class(r) : rewrite_outside(r));
     }
     return LC_OK;
-}
-
-lc_code lc_regex_compile_digits(bool individual, lc_regex **out, lc_err *err)
-{
-    rewriter r = {.at = "", .whole = "", .err = err};
-    *out = NULL;
-    lc_text_init(&r.out);
-    add(&r, "[");
-    add_members(&r, "\\p{N}", "N");
-    for (size_t i = 0; i < sizeof lc_unicode_new_digits / sizeof lc_unicode_new_digits[0]; i++) {
-        lc_text_addf(&r.out, "\\x{%x}-\\x{%x}", lc_unicode_new_digits[i].first,
-                     lc_unicode_new_digits[i].last);
-    }
-    add(&r, individual ? "]" : "]+");
-    lc_code code = lc_text_finish(&r.out, "regular expression", err);
-    if (code == LC_OK) {
-        code = compile(r.out.data, out, err);
-    }
-    lc_text_release(&r.out);
-    return code;
 }

@@ -1,8 +1,8 @@
 /*
  * Encoding and decoding (see tokenizer.h). Added tokens are cut out first; what lies between is
  * normalized, searched for added tokens again, cut into words depth first through the steps of the
- * pre-tokenizer, and each word goes through BPE. Nothing in a loaded tokenizer changes any more;
- * all scratch belongs to the call.
+ * pre-tokenizer, and each word goes through BPE. Nothing in a loaded tokenizer changes any more but
+ * the scratch that waits for the next call (encoder.c).
  */
 #include "text/tokenizer_internal.h"
 
@@ -16,20 +16,7 @@ typedef struct level {
     bool is_rewritten;
 } level;
 
-/* One call of lc_tokenizer_encode. */
-typedef struct encoder {
-    const lc_tokenizer *tokenizer;
-    const char *text;
-    size_t bytes;
-    bool trims; /* leave out of the offsets what the post-processor trims */
-    lc_matcher *matcher;
-    lc_bpe_scratch scratch;
-    lc_tracked normalized[2];           /* what the normalizer made */
-    lc_tracked rewritten[LC_MAX_STEPS]; /* what each step made */
-    lc_tokens *tokens;
-    size_t first; /* token of the text */
-    lc_err *err;
-} encoder;
+typedef lc_encoder encoder;
 
 static lc_code encode_all(encoder *e, bool add_special);
 
@@ -50,21 +37,16 @@ static lc_code encode(const lc_tokenizer *tokenizer, const char *text, size_t by
 {
     LC_TRY(check_text(text, bytes, err));
     const size_t count = tokens->count;
-    encoder e = {.tokenizer = tokenizer,
-                 .text = text,
-                 .bytes = bytes,
-                 .trims = trims,
-                 .tokens = tokens,
-                 .err = err};
-    LC_TRY(lc_matcher_create(&e.matcher, err));
-    const lc_code code = encode_all(&e, add_special);
-    for (int i = 0; i < LC_MAX_STEPS; i++) {
-        lc_tracked_release(&e.rewritten[i]);
-    }
-    lc_tracked_release(&e.normalized[0]);
-    lc_tracked_release(&e.normalized[1]);
-    lc_bpe_scratch_release(&e.scratch);
-    lc_matcher_free(e.matcher);
+    encoder *e = NULL;
+    LC_TRY(lc_encoder_take(tokenizer, &e, err));
+    e->text = text;
+    e->bytes = bytes;
+    e->trims = trims;
+    e->tokens = tokens;
+    e->err = err;
+    lc_matcher_begin(e->matcher, bytes);
+    const lc_code code = encode_all(e, add_special);
+    lc_encoder_give(e);
     if (code != LC_OK) {
         tokens->count = count;
     }
@@ -145,6 +127,18 @@ static void trim(const encoder *e, size_t index, const char *text, size_t bytes)
 static void place(const encoder *e, size_t index, const lc_piece *piece)
 {
     int32_t *start = &e->tokens->starts[index], *end = &e->tokens->ends[index];
+    if (piece->origin == NULL) { /* the same, faster */
+        size_t from = piece->at + (size_t)*start, to = piece->at + (size_t)*end;
+        while (is_continuation(e->text[from])) {
+            from--;
+        }
+        while (to < e->bytes && is_continuation(e->text[to])) {
+            to++;
+        }
+        *start = (int32_t)from;
+        *end = (int32_t)to;
+        return;
+    }
     *start = (int32_t)lc_piece_origin(piece, (size_t)*start);
     *end = (int32_t)next_character(e, lc_piece_origin(piece, (size_t)*end - 1));
 }

@@ -2,6 +2,8 @@
 #ifndef LC_TEXT_TOKENIZER_INTERNAL_H
 #define LC_TEXT_TOKENIZER_INTERNAL_H
 
+#include <pthread.h>
+
 #include "base/json.h"
 #include "lorac/mem.h"
 #include "text/added.h"
@@ -39,6 +41,28 @@ typedef struct lc_fit {
     int32_t pad_id;
 } lc_fit;
 
+/* Scratch of one call of lc_tokenizer_encode; between calls it waits in the tokenizer. */
+typedef struct lc_encoder {
+    const lc_tokenizer *tokenizer; /* borrowed, as all pointers up to err */
+    const char *text;
+    size_t bytes;
+    lc_tokens *tokens;
+    lc_err *err;
+    bool trims;   /* leave out of the offsets what the post-processor trims */
+    size_t first; /* token of the text */
+    lc_matcher *matcher;
+    lc_bpe_scratch scratch;
+    lc_tracked normalized[2];           /* what the normalizer made */
+    lc_tracked rewritten[LC_MAX_STEPS]; /* what each step made */
+    struct lc_encoder *next;            /* that waits */
+} lc_encoder;
+
+/* Encoders that wait: as many as there were calls at once. */
+typedef struct lc_encoder_pool {
+    pthread_mutex_t lock;
+    lc_encoder *first; /* owned */
+} lc_encoder_pool;
+
 struct lc_tokenizer {
     lc_arena arena;
     lc_bpe bpe;
@@ -55,9 +79,20 @@ struct lc_tokenizer {
     bool keeps_first_blank; /* but one at the beginning (its add_prefix_space) */
     lc_fit fit;
     uint8_t sha256[32];
-    int32_t vocab_count; /* entries of the model's vocabulary */
-    char *spellings;     /* while loading: free room in the pool of the tokens' texts */
+    lc_encoder_pool *pool; /* owned; the only part that changes once it is loaded */
+    int32_t vocab_count;   /* entries of the model's vocabulary */
+    char *spellings;       /* while loading: free room in the pool of the tokens' texts */
 };
+
+/* ---- encoder.c ---- */
+
+LC_WARN_UNUSED lc_code lc_encoder_pool_create(lc_encoder_pool **out, lc_err *err);
+void lc_encoder_pool_free(lc_encoder_pool *pool);
+/* An encoder for one call, with the words that earlier calls have left in its cache; any number of
+ * threads may ask. */
+LC_WARN_UNUSED lc_code lc_encoder_take(const lc_tokenizer *tokenizer, lc_encoder **out,
+                                       lc_err *err);
+void lc_encoder_give(lc_encoder *encoder);
 
 /* ---- tokenizer_parts.c ---- */
 

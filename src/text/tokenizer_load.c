@@ -13,26 +13,28 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "text/text_checks.h"
+#include "text/tokenizer_file.h"
 
 #define FILE_NAME "tokenizer.json"
 
-static lc_code read_root(lc_tokenizer *t, const cJSON *root, lc_err *err);
-static lc_code read_model(lc_tokenizer *t, const cJSON *root, lc_err *err);
+static lc_code read_root(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err);
+static lc_code read_model(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err);
 static lc_code read_added(lc_tokenizer *t, const cJSON *root, lc_err *err);
 
 static lc_code load(lc_tokenizer *t, const char *path, lc_err *err)
 {
     char *text = NULL;
     size_t bytes = 0;
-    cJSON *root = NULL;
+    lc_tokenizer_file file;
     LC_TRY(lc_file_read(path, LC_MAX_TOKENIZER_BYTES, &text, &bytes, err));
     lc_sha256_of(text, bytes, t->sha256);
-    lc_code code = lc_json_parse(text, bytes, LC_JSON_DEFAULT, FILE_NAME, &root, err);
+    lc_code code =
+        lc_tokenizer_file_parse(text, bytes, FILE_NAME, LC_MAX_TOKEN_COUNT - 1, &file, err);
     lc_free(text);
     if (code == LC_OK) {
-        code = read_root(t, root, err);
+        code = read_root(t, &file, err);
     }
-    cJSON_Delete(root);
+    lc_tokenizer_file_release(&file);
     return code;
 }
 
@@ -46,7 +48,10 @@ lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err
         return lc_fail(err, LC_ERR_MEMORY, "no memory for a tokenizer");
     }
     lc_arena_init(&t->arena, "tokenizer");
-    const lc_code code = load(t, path, err);
+    lc_code code = lc_encoder_pool_create(&t->pool, err);
+    if (code == LC_OK) {
+        code = load(t, path, err);
+    }
     if (code != LC_OK) {
         lc_tokenizer_free(t);
         (void)lc_err_context(err, "%s", path);
@@ -81,6 +86,7 @@ void lc_tokenizer_free(lc_tokenizer *tokenizer)
         lc_finder_release(&tokenizer->steps[i].split.finder);
     }
     lc_normalizer_release(&tokenizer->normalizer);
+    lc_encoder_pool_free(tokenizer->pool);
     lc_arena_release(&tokenizer->arena);
     lc_free(tokenizer);
 }
@@ -138,8 +144,9 @@ static lc_code check_whole_words(const lc_tokenizer *t, lc_err *err)
     return LC_OK;
 }
 
-static lc_code read_root(lc_tokenizer *t, const cJSON *root, lc_err *err)
+static lc_code read_root(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err)
 {
+    const cJSON *root = file->root;
     if (!cJSON_IsObject(root)) {
         return lc_fail(err, LC_ERR_INVALID, "it is not a JSON object");
     }
@@ -147,8 +154,9 @@ static lc_code read_root(lc_tokenizer *t, const cJSON *root, lc_err *err)
     LC_TRY(lc_read_normalizer(t, root, err));
     LC_TRY(lc_read_pre_tokenizer(t, root, err));
     LC_TRY(lc_read_decoder(t, root, err));
-    LC_TRY(read_model(t, root, err));
+    LC_TRY(read_model(t, file, err));
     leave_spelling_to_bpe(t);
+    lc_bpe_note_neighbours(&t->bpe);
     LC_TRY(check_whole_words(t, err));
     LC_TRY(read_added(t, root, err));
     return lc_read_post_processor(t, root, err);
@@ -181,26 +189,18 @@ static lc_code check_model(const cJSON *model, lc_err *err)
 
 /* Largest id over vocabulary and added tokens, and how many bytes all spellings take with their
  * NULs. */
-static lc_code measure(const cJSON *root, const cJSON *vocab, int32_t *largest, size_t *bytes,
-                       lc_err *err)
+static lc_code measure(const lc_tokenizer_file *file, int32_t *largest, size_t *bytes, lc_err *err)
 {
     const cJSON *item = NULL, *added = NULL;
     const char *content = NULL;
     int32_t id = 0;
     *largest = -1;
     *bytes = 0;
-    cJSON_ArrayForEach(item, vocab)
-    {
-        if (!lc_read_token_id(item, &id)) {
-            return lc_fail_param(
-                err, LC_ERR_INVALID, "vocab",
-                "model: the id of a vocabulary entry is not an integer in 0..%" PRId64,
-                LC_MAX_TOKEN_COUNT - 1);
-        }
-        *largest = id > *largest ? id : *largest;
-        *bytes += strlen(item->string) + 1;
+    for (size_t i = 0; i < file->vocab_count; i++) {
+        *largest = file->vocab[i].id > *largest ? file->vocab[i].id : *largest;
+        *bytes += file->vocab[i].bytes + 1;
     }
-    LC_TRY(lc_json_array(root, "added_tokens", false, &added, err));
+    LC_TRY(lc_json_array(file->root, "added_tokens", false, &added, err));
     cJSON_ArrayForEach(item, added)
     {
         if (!cJSON_IsObject(item) || !lc_read_token_id(lc_json_get(item, "id"), &id)) {
@@ -216,27 +216,25 @@ static lc_code measure(const cJSON *root, const cJSON *vocab, int32_t *largest, 
 }
 
 /* Fills a token from its spelling; the pool has room. */
-static void fill_token(lc_tokenizer *t, lc_token *token, const char *spelled)
+static void fill_token(lc_tokenizer *t, lc_token *token, const char *spelled, size_t length)
 {
-    const size_t length = strlen(spelled);
     memcpy(t->spellings, spelled, length + 1);
     token->spelled = token->shown = t->spellings;
     token->spelled_bytes = token->shown_bytes = (uint32_t)length;
     t->spellings += length + 1;
 }
 
-static lc_code enter_vocab(lc_tokenizer *t, const cJSON *vocab, lc_err *err)
+static lc_code enter_vocab(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err)
 {
-    const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, vocab)
-    {
-        int32_t id = 0;
-        if (!lc_read_token_id(item, &id) || t->bpe.tokens[id].spelled != NULL) {
+    for (size_t i = 0; i < file->vocab_count; i++) {
+        const lc_vocab_entry *entry = &file->vocab[i];
+        lc_token *token = &t->bpe.tokens[entry->id];
+        if (token->spelled != NULL) {
             return lc_fail_param(err, LC_ERR_INVALID, "vocab",
-                                 "model: two vocabulary entries have the id %d", id);
+                                 "model: two vocabulary entries have the id %d", entry->id);
         }
-        fill_token(t, &t->bpe.tokens[id], item->string);
-        if (!lc_bpe_enter(&t->bpe, id)) {
+        fill_token(t, token, file->spellings + entry->at, entry->bytes);
+        if (!lc_bpe_enter(&t->bpe, entry->id)) {
             return lc_fail_param(err, LC_ERR_INVALID, "vocab",
                                  "model: a vocabulary entry is there twice");
         }
@@ -262,77 +260,30 @@ static lc_code read_unknown(lc_tokenizer *t, const cJSON *model, lc_err *err)
     return LC_OK;
 }
 
-/* The two sides of a merge: "a b" or ["a", "b"]. */
-static bool merge_sides(const cJSON *item, const char **left, size_t *left_bytes,
-                        const char **right)
+static lc_code enter_merges(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err)
 {
-    if (cJSON_IsString(item)) {
-        const char *space = strchr(item->valuestring, ' ');
-        if (space == NULL || strchr(space + 1, ' ') != NULL) {
-            return false;
-        }
-        *left = item->valuestring;
-        *left_bytes = (size_t)(space - item->valuestring);
-        *right = space + 1;
-        return true;
-    }
-    if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) != 2 || !cJSON_IsString(item->child) ||
-        !cJSON_IsString(item->child->next)) {
-        return false;
-    }
-    *left = item->child->valuestring;
-    *left_bytes = strlen(*left);
-    *right = item->child->next->valuestring;
-    return true;
+    const size_t entered =
+        lc_bpe_enter_merges(&t->bpe, file->spellings, file->merges, file->merge_count);
+    return entered == file->merge_count
+               ? LC_OK
+               : lc_fail_param(
+                     err, LC_ERR_INVALID, "merges",
+                     "model: merges[%zu] does not join two tokens of the vocabulary to a third",
+                     entered);
 }
 
-static lc_code enter_merges(lc_tokenizer *t, const cJSON *merges, lc_err *err)
-{
-    uint32_t rank = 0;
-    const cJSON *item = NULL;
-    lc_text whole;
-    lc_text_init(&whole);
-    cJSON_ArrayForEach(item, merges)
-    {
-        const char *left = NULL, *right = NULL;
-        size_t left_bytes = 0;
-        int32_t left_id = -1, right_id = -1, merged = -1;
-        if (merge_sides(item, &left, &left_bytes, &right)) {
-            const size_t right_bytes = strlen(right);
-            whole.length = 0;
-            lc_text_add(&whole, left, left_bytes);
-            lc_text_add(&whole, right, right_bytes);
-            if (whole.failed) {
-                break;
-            }
-            left_id = lc_bpe_find(&t->bpe, left, left_bytes);
-            right_id = lc_bpe_find(&t->bpe, right, right_bytes);
-            merged = lc_bpe_find(&t->bpe, whole.data, whole.length);
-        }
-        if (left_id < 0 || right_id < 0 || merged < 0) {
-            lc_text_release(&whole);
-            return lc_fail_param(
-                err, LC_ERR_INVALID, "merges",
-                "model: merges[%u] does not join two tokens of the vocabulary to a third", rank);
-        }
-        lc_bpe_enter_merge(&t->bpe, left_id, right_id, rank++, merged);
-    }
-    const lc_code code = whole.failed ? lc_text_finish(&whole, "merges", err) : LC_OK;
-    lc_text_release(&whole);
-    return code;
-}
-
-static lc_code read_model(lc_tokenizer *t, const cJSON *root, lc_err *err)
+static lc_code read_model(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err)
 {
     const cJSON *model = NULL, *vocab = NULL, *merges = NULL;
     int32_t largest = 0;
     size_t bytes = 0;
-    LC_TRY(lc_json_object(root, "model", true, &model, err));
+    LC_TRY(lc_json_object(file->root, "model", true, &model, err));
     LC_TRY(check_model(model, err));
     LC_TRY(lc_json_object(model, "vocab", true, &vocab, err));
     LC_TRY(lc_json_array(model, "merges", true, &merges, err));
-    LC_TRY(measure(root, vocab, &largest, &bytes, err));
-    const int64_t vocab_count = cJSON_GetArraySize(vocab), merge_count = cJSON_GetArraySize(merges);
+    LC_TRY(measure(file, &largest, &bytes, err));
+    const int64_t vocab_count = (int64_t)file->vocab_count;
+    const int64_t merge_count = (int64_t)file->merge_count;
     if (vocab_count == 0 || vocab_count > LC_MAX_TOKEN_COUNT || merge_count > LC_MAX_MERGES) {
         return lc_fail_param(err, LC_ERR_INVALID, "model",
                              "model: %" PRId64 " vocabulary entries and %" PRId64
@@ -344,11 +295,11 @@ static lc_code read_model(lc_tokenizer *t, const cJSON *root, lc_err *err)
     void *spellings = NULL;
     LC_TRY(lc_arena_alloc(&t->arena, bytes + 1, 1, &spellings, err));
     t->spellings = spellings;
-    LC_TRY(enter_vocab(t, vocab, err));
+    LC_TRY(enter_vocab(t, file, err));
     LC_TRY(lc_bpe_index(&t->bpe, &t->arena, err));
     LC_TRY(read_unknown(t, model, err));
     t->vocab_count = (int32_t)vocab_count;
-    return enter_merges(t, merges, err);
+    return enter_merges(t, file, err);
 }
 
 /* ---- added tokens ---- */
@@ -426,7 +377,7 @@ static lc_code enter_added(lc_tokenizer *t, added_entry *entry, lc_matcher *matc
                              "added token \"%.64s\" is there twice", entry->shown);
     }
     if (token->spelled == NULL) {
-        fill_token(t, token, entry->content);
+        fill_token(t, token, entry->content, strlen(entry->content));
     } else if (strcmp(token->spelled, entry->content) != 0) {
         return lc_fail_param(err, LC_ERR_INVALID, "added_tokens",
                              "added token \"%.64s\" has the id %d of another token", entry->shown,
