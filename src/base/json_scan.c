@@ -1,8 +1,8 @@
 /*
  * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
  * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open
- * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse; knows nothing of cJSON's
- * tree.
+ * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse, and by lc_json_tape_read,
+ * which has it note where each value lies. Knows nothing of cJSON's tree.
  */
 #include "base/json_scan.h"
 
@@ -20,6 +20,7 @@
 #include "lorac/mem.h"
 
 #define SMALL_KEYS     64
+#define FEW_KEYS       8 /* compared each with each */
 #define BOM            "\xEF\xBB\xBF"
 #define MAX_INTEGER    "9007199254740992" /* 2^53 */
 #define END_OF_STRING  (-1)
@@ -31,12 +32,14 @@ typedef struct scan_key {
     uint32_t offset;
     uint32_t length;
     uint32_t hash; /* of the decoded characters */
+    bool has_escapes;
 } scan_key;
 static_assert(LC_MAX_JSON_BYTES <= UINT32_MAX, "offsets have 32 bits");
 
 typedef struct scan_frame {
     bool is_object;
     size_t first_key; /* in scan.keys */
+    uint32_t node;    /* on the tape */
 } scan_frame;
 
 typedef struct scan {
@@ -44,8 +47,12 @@ typedef struct scan {
     size_t bytes;
     size_t at;
     unsigned flags;
-    const char *what; /* borrowed */
-    lc_err *err;      /* borrowed */
+    const char *what;   /* borrowed */
+    lc_err *err;        /* borrowed; NULL: nobody wants to know why */
+    lc_json_tape *tape; /* borrowed; NULL: nothing is noted */
+    bool has_escapes;   /* the last string has some */
+    lc_json_problem problem;
+    size_t problem_at;
     int depth;
     scan_frame frames[LC_MAX_JSON_DEPTH];
     scan_key *keys; /* `small`, or owned */
@@ -56,7 +63,8 @@ typedef struct scan {
 
 static lc_code scan_document(scan *s);
 
-lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char *what, lc_err *err)
+lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char *what,
+                     lc_json_tape *tape, lc_err *err)
 {
     scan s; /* not cleared: two kilobytes of it are buffers */
     s.text = (const unsigned char *)text;
@@ -65,6 +73,9 @@ lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char 
     s.flags = flags;
     s.what = what;
     s.err = err;
+    s.tape = tape;
+    s.problem = LC_JSON_SYNTAX;
+    s.problem_at = 0;
     s.depth = 0;
     s.keys = s.small;
     s.key_count = 0;
@@ -72,6 +83,10 @@ lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char 
     const lc_code code = scan_document(&s);
     if (s.keys != s.small) {
         lc_free(s.keys);
+    }
+    if (tape != NULL) {
+        tape->problem = s.problem;
+        tape->problem_at = s.problem_at;
     }
     return code;
 }
@@ -96,12 +111,23 @@ static lc_code LC_PRINTF(3, 4) fail_at(scan *s, size_t offset, const char *forma
     char reason[512];
     int64_t line, column;
     va_list arguments;
+    s->problem_at = offset;
+    if (s->err == NULL) {
+        return LC_ERR_INVALID;
+    }
     va_start(arguments, format);
     (void)vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     locate(s, offset, &line, &column);
     return lc_fail_line(s->err, LC_ERR_INVALID, line, "%s: line %lld column %lld: %s", s->what,
                         (long long)line, (long long)column, reason);
+}
+
+/* The failure that follows is of this kind. */
+static scan *because(scan *s, lc_json_problem problem)
+{
+    s->problem = problem;
+    return s;
 }
 
 /* What stands at the current position is not what the grammar wants. */
@@ -113,6 +139,11 @@ static lc_code fail_expected(scan *s, const char *expected)
     const unsigned char c = s->text[s->at];
     if (c > 0x20 && c < 0x7F) {
         return fail_at(s, s->at, "expected %s, found '%c'", expected, c);
+    }
+    if (c == 0) {
+        (void)because(s, LC_JSON_NUL);
+    } else if (c >= 0x80 && lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at) == 0) {
+        (void)because(s, LC_JSON_BAD_UTF8);
     }
     return fail_at(s, s->at, "expected %s, found byte 0x%02x", expected, c);
 }
@@ -142,21 +173,23 @@ static int hex_digit(unsigned char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Four hexadecimal digits at `offset`, or -1. */
-static int32_t hex4(const scan *s, size_t offset)
+int32_t lc_json_hex4(const unsigned char *text)
 {
-    if (offset > s->bytes || s->bytes - offset < 4) {
-        return -1;
-    }
     int32_t value = 0;
     for (size_t i = 0; i < 4; i++) {
-        const int digit = hex_digit(s->text[offset + i]);
+        const int digit = hex_digit(text[i]);
         if (digit < 0) {
             return -1;
         }
         value = value << 4 | digit;
     }
     return value;
+}
+
+/* Four hexadecimal digits at `offset`, or -1. */
+static int32_t hex4(const scan *s, size_t offset)
+{
+    return offset > s->bytes || s->bytes - offset < 4 ? -1 : lc_json_hex4(s->text + offset);
 }
 
 static bool is_high_surrogate(int32_t unit)
@@ -177,10 +210,11 @@ static lc_code scan_unicode_escape(scan *s)
         return fail_at(s, s->at, "\\u needs four hexadecimal digits");
     }
     if (unit == 0) {
-        return fail_at(s, s->at, "the character \\u0000 is not accepted");
+        return fail_at(because(s, LC_JSON_NUL), s->at, "the character \\u0000 is not accepted");
     }
     if (is_low_surrogate(unit)) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     if (!is_high_surrogate(unit)) {
         s->at += 6;
@@ -189,7 +223,8 @@ static lc_code scan_unicode_escape(scan *s)
     const size_t second = s->at + 6;
     const bool is_escape = s->bytes - s->at >= 12 && memcmp(s->text + second, "\\u", 2) == 0;
     if (!is_escape || !is_low_surrogate(hex4(s, second + 2))) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     s->at += 12;
     return LC_OK;
@@ -197,6 +232,7 @@ static lc_code scan_unicode_escape(scan *s)
 
 static lc_code scan_escape(scan *s)
 {
+    s->has_escapes = true;
     if (s->bytes - s->at < 2) {
         s->at = s->bytes;
         return fail_expected(s, "the rest of a string");
@@ -220,20 +256,47 @@ static lc_code scan_special_character(scan *s)
         return scan_escape(s);
     }
     if (c < 0x20) {
+        s->problem = c == 0 ? LC_JSON_NUL : LC_JSON_SYNTAX;
         return fail_at(s, s->at, "control character 0x%02x in a string must be escaped", c);
     }
     const size_t length = lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at);
     if (length == 0) {
-        return fail_at(s, s->at, "byte 0x%02x is not valid UTF-8", c);
+        return fail_at(because(s, LC_JSON_BAD_UTF8), s->at, "byte 0x%02x is not valid UTF-8", c);
     }
     s->at += length;
     return LC_OK;
 }
 
+/* The high bit of each of eight characters that is '"', '\\', below 0x20 or above 0x7F; bits above
+ * the lowest of these may be wrong. */
+static uint64_t special_of_eight(uint64_t eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    const uint64_t quote = eight ^ (ones * '"'), backslash = eight ^ (ones * '\\');
+    return ((quote - ones) | (backslash - ones) | (eight - ones * 0x20) | eight) & highs;
+}
+
+/* Over characters that stand for themselves, eight at a time. */
+static void skip_plain(scan *s)
+{
+    uint64_t eight;
+    while (s->bytes - s->at >= sizeof eight) {
+        memcpy(&eight, s->text + s->at, sizeof eight);
+        const uint64_t special = special_of_eight(eight);
+        if (special != 0) {
+            s->at += (size_t)__builtin_ctzll(special) / 8;
+            return;
+        }
+        s->at += sizeof eight;
+    }
+}
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first character is the lowest");
+
 /* A string at its opening quote. */
 static lc_code scan_string(scan *s)
 {
     const size_t start = s->at++;
+    s->has_escapes = false;
     while (s->at < s->bytes) {
         const unsigned char c = s->text[s->at];
         if (c == '"') {
@@ -242,11 +305,26 @@ static lc_code scan_string(scan *s)
         }
         if (c >= 0x20 && c < 0x80 && c != '\\') {
             s->at++;
+            skip_plain(s);
         } else {
             LC_TRY(scan_special_character(s));
         }
     }
     return fail_at(s, start, "the string that begins here does not end");
+}
+
+/* A value without values of its own, which ended at s->at, for the tape. */
+static lc_code note_scalar(const scan *s, lc_json_kind kind, size_t begin)
+{
+    uint32_t index;
+    if (s->tape == NULL) {
+        return LC_OK;
+    }
+    const lc_json_noted value = {.kind = kind,
+                                 .begin = begin,
+                                 .end = s->at,
+                                 .has_escapes = kind == LC_JSON_STRING && s->has_escapes};
+    return lc_json_tape_note(s->tape, &value, &index, s->err);
 }
 
 static size_t skip_digits(scan *s)
@@ -279,8 +357,8 @@ static lc_code check_number(scan *s, size_t start)
     char copy[LC_MAX_JSON_NUMBER_BYTES + 1];
     const size_t length = s->at - start;
     if (length >= sizeof copy) {
-        return fail_at(s, start, "number of %zu characters, limit %d", length,
-                       LC_MAX_JSON_NUMBER_BYTES);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start,
+                       "number of %zu characters, limit %d", length, LC_MAX_JSON_NUMBER_BYTES);
     }
     if ((s->flags & LC_JSON_PLAIN_INTEGERS) != 0) {
         return check_plain_integer(s, start);
@@ -288,7 +366,7 @@ static lc_code check_number(scan *s, size_t start)
     memcpy(copy, s->text + start, length);
     copy[length] = '\0';
     if (!isfinite(strtod(copy, NULL))) {
-        return fail_at(s, start, "number %s is out of range", copy);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start, "number %s is out of range", copy);
     }
     return LC_OK;
 }
@@ -425,8 +503,14 @@ static int compare_keys(const scan *s, const scan_key *a, const scan_key *b)
 /* FNV-1a. Collisions cost comparisons, never more than n log n of them. */
 static uint32_t hash_key(const scan *s, const scan_key *key)
 {
-    decoder d = decode_key(s, key);
     uint32_t hash = 2166136261u;
+    if (!key->has_escapes) {
+        for (size_t i = 0; i < key->length; i++) {
+            hash = (hash ^ s->text[key->offset + i]) * 16777619u;
+        }
+        return hash;
+    }
+    decoder d = decode_key(s, key);
     for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
         hash = (hash ^ (uint32_t)c) * 16777619u;
     }
@@ -463,13 +547,34 @@ static lc_code scan_key_and_colon(scan *s)
     scan_key *key = &s->keys[s->key_count++];
     key->offset = (uint32_t)start + 1;
     key->length = (uint32_t)(s->at - start - 2);
+    key->has_escapes = s->has_escapes;
     key->hash = hash_key(s, key);
+    if (s->tape != NULL) {
+        LC_TRY(lc_json_tape_note_key(s->tape, key->offset, key->length, key->has_escapes, s->depth,
+                                     s->err));
+    }
     skip_blanks(s);
     if (peek(s) != ':') {
         return fail_expected(s, "':' after the key");
     }
     s->at++;
     return LC_OK;
+}
+
+/* No two of a few keys have the same hash: then they differ. */
+static bool are_few_and_different(const scan_key *keys, size_t count)
+{
+    if (count > FEW_KEYS) {
+        return false;
+    }
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (keys[i].hash == keys[j].hash) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static void sift_down(const scan *s, scan_key *keys, size_t root, size_t count)
@@ -510,13 +615,16 @@ static lc_code check_unique_keys(scan *s, size_t first)
 {
     scan_key *keys = s->keys + first;
     const size_t count = s->key_count - first;
+    if (are_few_and_different(keys, count)) {
+        return LC_OK;
+    }
     sort_keys(s, keys, count);
     for (size_t i = 1; i < count; i++) {
         if (compare_keys(s, &keys[i - 1], &keys[i]) == 0) {
             const scan_key *later = keys[i - 1].offset > keys[i].offset ? &keys[i - 1] : &keys[i];
             const int shown = later->length < KEY_SHOWN ? (int)later->length : KEY_SHOWN;
-            return fail_at(s, later->offset - 1, "duplicate key \"%.*s\"", shown,
-                           (const char *)s->text + later->offset);
+            return fail_at(because(s, LC_JSON_DUPLICATE_KEY), later->offset - 1,
+                           "duplicate key \"%.*s\"", shown, (const char *)s->text + later->offset);
         }
     }
     return LC_OK;
@@ -524,8 +632,11 @@ static lc_code check_unique_keys(scan *s, size_t first)
 
 static lc_code close_container(scan *s)
 {
-    const scan_frame *frame = &s->frames[--s->depth];
     s->at++;
+    if (s->tape != NULL) {
+        lc_json_tape_close(s->tape, s->frames[s->depth - 1].node, s->at, s->depth);
+    }
+    const scan_frame *frame = &s->frames[--s->depth];
     if (frame->is_object) {
         LC_TRY(check_unique_keys(s, frame->first_key));
         s->key_count = frame->first_key;
@@ -537,11 +648,16 @@ static lc_code close_container(scan *s)
 static lc_code open_container(scan *s, bool is_object, bool *has_value)
 {
     if (s->depth == LC_MAX_JSON_DEPTH) {
-        return fail_at(s, s->at, "nested deeper than %d levels", LC_MAX_JSON_DEPTH);
+        return fail_at(because(s, LC_JSON_TOO_DEEP), s->at, "nested deeper than %d levels",
+                       LC_MAX_JSON_DEPTH);
     }
     s->frames[s->depth].is_object = is_object;
     s->frames[s->depth].first_key = s->key_count;
     s->depth++;
+    if (s->tape != NULL) {
+        LC_TRY(lc_json_tape_open(s->tape, is_object, s->at, s->depth, &s->frames[s->depth - 1].node,
+                                 s->err));
+    }
     s->at++;
     skip_blanks(s);
     if (peek(s) == (is_object ? '}' : ']')) {
@@ -557,6 +673,7 @@ static lc_code scan_value(scan *s, bool *opened)
 {
     *opened = false;
     skip_blanks(s);
+    const size_t start = s->at;
     const int c = peek(s);
     switch (c) {
     case '{':
@@ -564,18 +681,23 @@ static lc_code scan_value(scan *s, bool *opened)
     case '[':
         return open_container(s, false, opened);
     case '"':
-        return scan_string(s);
+        LC_TRY(scan_string(s));
+        return note_scalar(s, LC_JSON_STRING, start);
     case 't':
-        return scan_word(s, "true");
+        LC_TRY(scan_word(s, "true"));
+        return note_scalar(s, LC_JSON_TRUE, start);
     case 'f':
-        return scan_word(s, "false");
+        LC_TRY(scan_word(s, "false"));
+        return note_scalar(s, LC_JSON_FALSE, start);
     case 'n':
-        return scan_word(s, "null");
+        LC_TRY(scan_word(s, "null"));
+        return note_scalar(s, LC_JSON_NULL, start);
     default:
-        if (c == '-' || (c >= '0' && c <= '9')) {
-            return scan_number(s);
+        if (c != '-' && (c < '0' || c > '9')) {
+            return fail_expected(s, "a value");
         }
-        return fail_expected(s, "a value");
+        LC_TRY(scan_number(s));
+        return note_scalar(s, LC_JSON_NUMBER, start);
     }
 }
 
