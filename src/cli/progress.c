@@ -149,16 +149,16 @@ static void format_line(const lc_progress_view *view, const lc_progress *progres
                    lc_format_duration(progress->eta_seconds, eta));
 }
 
-static void draw_bar(lc_progress_view *view, const lc_progress *progress)
+/* A bar of done/total, where there is room for one, and the line. */
+static void draw_bar(lc_progress_view *view, int64_t done, int64_t total, const char *line)
 {
-    char line[MAX_LINE], bar[MAX_BAR + 1];
-    format_line(view, progress, line, sizeof line);
+    char bar[MAX_BAR + 1];
     const int room = view->columns - 1;
     int width = room - (int)strlen(line) - 4;
     width = width > MAX_BAR ? MAX_BAR : width;
     clear_bar(view);
-    if (width >= MIN_BAR && progress->total_steps > 0) {
-        const int64_t filled = progress->step * width / progress->total_steps;
+    if (width >= MIN_BAR && total > 0) {
+        const int64_t filled = done * width / total;
         for (int i = 0; i < width; i++) {
             bar[i] = i < filled ? '=' : ' ';
         }
@@ -190,13 +190,36 @@ static void show_step(lc_progress_view *view, const lc_event *event)
         return;
     }
     view->last_drawn = now;
-    if (view->style == LC_PROGRESS_BAR) {
-        draw_bar(view, progress);
-        return;
-    }
     char line[MAX_LINE];
     format_line(view, progress, line, sizeof line);
+    if (view->style == LC_PROGRESS_BAR) {
+        draw_bar(view, progress->step, progress->total_steps, line);
+        return;
+    }
     fprintf(view->out, "%s\n", line);
+    (void)fflush(view->out);
+}
+
+void lc_progress_show_bytes(lc_progress_view *view, int64_t bytes, int64_t total_bytes)
+{
+    char line[MAX_LINE], done[LC_FORMAT_BYTES], all[LC_FORMAT_BYTES], rate[LC_FORMAT_BYTES],
+        eta[LC_FORMAT_BYTES];
+    const double now = lc_monotonic_seconds();
+    view->begun = view->begun > 0.0 ? view->begun : now;
+    if (view->style != LC_PROGRESS_BAR || now - view->last_drawn < REDRAW_SECONDS) {
+        return;
+    }
+    view->last_drawn = now;
+    const double speed = (double)bytes / (now - view->begun + 1e-9);
+    (void)snprintf(line, sizeof line, "%s of %s  %s/s  ETA %s", lc_format_size(bytes, done),
+                   lc_format_size(total_bytes, all), lc_format_size((int64_t)speed, rate),
+                   lc_format_duration((double)(total_bytes - bytes) / speed, eta));
+    draw_bar(view, bytes, total_bytes, line);
+}
+
+void lc_progress_clear(lc_progress_view *view)
+{
+    clear_bar(view);
     (void)fflush(view->out);
 }
 

@@ -5,7 +5,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/params.h"
+#include "base/thread.h"
 #include "data/dataset_internal.h"
+#include "data/file_check.h"
 
 /* The data set while its size is unknown. */
 typedef struct builder {
@@ -113,7 +116,7 @@ static lc_code read_row(builder *b, const char *line, size_t bytes, int64_t line
     return append_row(b, line_number);
 }
 
-static lc_code read_rows(builder *b, lc_line_reader *reader, const char *path, const char *what)
+static lc_code read_rows(builder *b, lc_line_reader *reader, const char *path)
 {
     const char *line = NULL;
     size_t bytes = 0;
@@ -130,12 +133,6 @@ static lc_code read_rows(builder *b, lc_line_reader *reader, const char *path, c
         if (line == NULL) {
             break;
         }
-    }
-    if (b->example_count < LC_MIN_JSONL_EXAMPLES) {
-        (void)lc_fail_line(b->err, LC_ERR_INVALID, line_number,
-                           "%s has %" PRId64 " example(s), but must have at least %d examples",
-                           what, b->example_count, LC_MIN_JSONL_EXAMPLES);
-        return lc_err_param(b->err, "n_examples");
     }
     return LC_OK;
 }
@@ -167,9 +164,16 @@ lc_code lc_dataset_load_jsonl(const char *path, const char *what, const lc_token
                  .max_tokens = max_tokens,
                  .err = err};
     lc_line_reader *reader = NULL;
-    lc_code code = lc_line_reader_open(path, &reader, err);
+    int64_t threads = 1;
+    lc_code code = lc_param_int(LC_PARAM_THREADS, lc_cpu_count(), &threads, err);
     if (code == LC_OK) {
-        code = read_rows(&b, reader, path, what);
+        code = lc_check_training_file(path, what, (int)threads, err);
+    }
+    if (code == LC_OK) {
+        code = lc_line_reader_open(path, &reader, err);
+    }
+    if (code == LC_OK) {
+        code = read_rows(&b, reader, path);
     }
     if (code == LC_OK) {
         code = finish(&b, out);
