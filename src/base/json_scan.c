@@ -1,8 +1,8 @@
 /*
  * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
  * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open
- * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse, and by lc_json_tape_read,
- * which has it note where each value lies. Knows nothing of cJSON's tree.
+ * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse, and by
+ * lc_json_tape_read, which has it note where each value lies. Knows nothing of cJSON's tree.
  */
 #include "base/json_scan.h"
 
@@ -352,7 +352,8 @@ static lc_code check_plain_integer(scan *s, size_t start)
     return LC_OK;
 }
 
-static lc_code check_number(scan *s, size_t start)
+/* Without an exponent, what LC_MAX_JSON_NUMBER_BYTES can say is never out of range. */
+static lc_code check_number(scan *s, size_t start, bool has_exponent)
 {
     char copy[LC_MAX_JSON_NUMBER_BYTES + 1];
     const size_t length = s->at - start;
@@ -362,6 +363,9 @@ static lc_code check_number(scan *s, size_t start)
     }
     if ((s->flags & LC_JSON_PLAIN_INTEGERS) != 0) {
         return check_plain_integer(s, start);
+    }
+    if (!has_exponent) {
+        return LC_OK;
     }
     memcpy(copy, s->text + start, length);
     copy[length] = '\0';
@@ -391,7 +395,8 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    if (peek(s) == 'e' || peek(s) == 'E') {
+    const bool has_exponent = peek(s) == 'e' || peek(s) == 'E';
+    if (has_exponent) {
         s->at++;
         if (peek(s) == '+' || peek(s) == '-') {
             s->at++;
@@ -400,7 +405,7 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    return check_number(s, start);
+    return check_number(s, start, has_exponent);
 }
 
 static lc_code scan_word(scan *s, const char *word)

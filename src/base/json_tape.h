@@ -64,7 +64,8 @@ typedef struct lc_json_tape {
 void lc_json_tape_release(lc_json_tape *tape);
 
 /* Takes the texts that lc_json_parse takes with LC_JSON_DEFAULT. Node 0 is the whole value. `text`
- * must stay where it is. err may be NULL: then the reason is in `problem` alone, and costs little. */
+ * must stay where it is. err may be NULL: then the reason is in `problem` alone, and costs
+ * little. */
 LC_WARN_UNUSED lc_code lc_json_tape_read(lc_json_tape *tape, const char *text, size_t bytes,
                                          lc_err *err);
 

@@ -86,16 +86,9 @@ static lc_code resolve_job(const lc_validate_run *run, lc_validation *v, lc_err 
                                     lc_length_counts_percentile(&v->report.tokens, 100),
                                 .model_context = run->config.max_position,
                                 .device = LC_DEVICE_CPU};
-    int64_t all = 0;
     LC_TRY(lc_job_resolve(&run->spec, &facts, 0, &v->job, err));
     v->has_job = true;
-    if (!lc_mul_i64(v->report.tokens.sum, v->job.n_epochs, &all) || all > LC_MAX_TRAINED_TOKENS) {
-        char message[128];
-        (void)snprintf(message, sizeof message, "%lld tokens x %lld epochs exceed %lld",
-                       (long long)v->report.tokens.sum, (long long)v->job.n_epochs,
-                       (long long)LC_MAX_TRAINED_TOKENS);
-        lc_findings_add(&v->report.findings, LC_FINDING_TOO_MANY_TOKENS, 0, NULL, message);
-    }
+    lc_check_epochs(&v->report, v->job.n_epochs);
     return LC_OK;
 }
 

@@ -5,8 +5,6 @@
 #include "data/file_check.h"
 #include "job/spec.h"
 
-#define LC_MAX_TRAINED_TOKENS INT64_C(2000000000) /* the service's limit on tokens x epochs */
-
 typedef struct lc_validation {
     const char *file;
     lc_method method;

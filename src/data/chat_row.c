@@ -1,7 +1,7 @@
 /*
- * One row of chat JSONL: checked by the row rules, the deprecated spellings turned into today's, and
- * the row's tokens with their weights. Called by the data set loader, eval, validate and the fuzzer.
- * Keys that the rules do not know are left alone: real files carry ids and notes.
+ * One row of chat JSONL: checked by the row rules, the deprecated spellings turned into today's,
+ * and the row's tokens with their weights. Called by the data set loader, eval, validate and the
+ * fuzzer. Keys that the rules do not know are left alone: real files carry ids and notes.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -296,6 +296,18 @@ lc_code lc_check_file(const lc_check_options *options, lc_check_report *report, 
     return LC_OK;
 }
 
+void lc_check_epochs(lc_check_report *report, int64_t n_epochs)
+{
+    char message[128];
+    int64_t all = 0;
+    if (!lc_mul_i64(report->tokens.sum, n_epochs, &all) || all > LC_MAX_TRAINED_TOKENS) {
+        (void)snprintf(message, sizeof message,
+                       "%" PRId64 " tokens x %" PRId64 " epochs exceed %" PRId64,
+                       report->tokens.sum, n_epochs, LC_MAX_TRAINED_TOKENS);
+        lc_findings_add(&report->findings, LC_FINDING_TOO_MANY_TOKENS, 0, NULL, message);
+    }
+}
+
 /* ---- for the loader ---- */
 
 static void log_warnings(const char *path, const lc_findings *findings)

@@ -15,6 +15,8 @@
 #include "data/length_counts.h"
 #include "data/row_rules.h"
 
+#define LC_MAX_TRAINED_TOKENS INT64_C(2000000000) /* the service's limit on tokens x epochs */
+
 #define LC_CHECK_BASE_BYTES   ((int64_t)256 << 20)
 #define LC_CHECK_THREAD_BYTES ((int64_t)256 << 20)
 
@@ -53,6 +55,9 @@ void lc_check_report_release(lc_check_report *report);
  * too, and an error (NOT_FOUND, IO, INVALID); the report is valid then as well. */
 LC_WARN_UNUSED lc_code lc_check_file(const lc_check_options *options, lc_check_report *report,
                                      lc_err *err);
+
+/* Warns of more tokens x epochs than the service trains, LC_MAX_TRAINED_TOKENS. */
+void lc_check_epochs(lc_check_report *report, int64_t n_epochs);
 
 /* For the loader of a supervised file: errors become the error (lc_findings_fail; param
  * "n_examples" when there are only too few rows), warnings go to the log, a line a code. */

@@ -3,9 +3,9 @@
  * `lorac validate --codes` and docs/data-files.md. A code, once published, keeps its meaning.
  *
  * X(NAME, "name", severity, "code of the service", "what it means", "what to do")
- * ERROR: the row or file is refused, by lorac and as far as known by the service. WARNING: accepted,
- * but hardly meant. The service's code is OpenAI's or Azure's for such a file, "-" where neither
- * has one.
+ * ERROR: the row or file is refused, by lorac and as far as known by the service. WARNING:
+ * accepted, but hardly meant. The service's code is OpenAI's or Azure's for such a file, "-" where
+ * neither has one.
  */
 #ifndef LC_DATA_FINDING_CODES_H
 #define LC_DATA_FINDING_CODES_H

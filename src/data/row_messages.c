@@ -247,20 +247,28 @@ static void check_answer_text(lc_row_checker *c, const message *m)
     }
 }
 
+/* The message might be anybody's: what the order of roles says is not told from here on. */
+static void note_unclear(lc_conversation *conversation)
+{
+    conversation->is_unclear = true;
+    conversation->has_turn = true;
+    conversation->open_calls = 0;
+}
+
 static void check_message(lc_row_checker *c, const lc_place *place, const lc_json_node *value,
                           lc_conversation *conversation)
 {
     message m = {.place = place};
     conversation->last = LC_ROLE_COUNT;
     if (value->kind != LC_JSON_OBJECT) {
-        conversation->is_unclear = true;
+        note_unclear(conversation);
         lc_row_report(c, LC_FINDING_MESSAGE_NOT_OBJECT, place, "the message is %s",
                       lc_row_show(c, value));
         return;
     }
     (void)lc_row_members(c, place, value, message_keys, m.members, false);
     if (!read_role(c, &m)) {
-        conversation->is_unclear = true;
+        note_unclear(conversation);
         return;
     }
     const lc_json_node *calls = m.members[TOOL_CALLS];
