@@ -134,8 +134,8 @@ static void print_histogram(const lc_length_counts *counts)
     for (int64_t from = first_bin(counts); has_beyond(counts, from); from *= 2) {
         const int64_t rows = lc_length_counts_between(counts, from, 2 * from);
         char count[LC_FORMAT_BYTES];
-        printf("%8" PRId64 " to %8" PRId64 " %10s  ", from, 2 * from - 1,
-               lc_format_grouped(rows, count));
+        printf("%8" PRId64 " to %8" PRId64 " %10s%s", from, 2 * from - 1,
+               lc_format_grouped(rows, count), rows > 0 ? "  " : "");
         const int64_t filled = (rows * HISTOGRAM_WIDTH + most - 1) / most;
         for (int64_t i = 0; i < filled; i++) {
             (void)fputc('#', stdout);
