@@ -3,6 +3,7 @@
  */
 #include "base/format.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -30,6 +31,21 @@ const char *lc_format_count(double count, char *out)
     } else {
         (void)snprintf(out, LC_FORMAT_BYTES, "%.1fM", count / 1e6);
     }
+    return out;
+}
+
+const char *lc_format_grouped(int64_t count, char *out)
+{
+    char digits[LC_FORMAT_BYTES];
+    const int length = snprintf(digits, sizeof digits, "%" PRId64, count);
+    char *to = out;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') {
+            *to++ = ',';
+        }
+        *to++ = digits[i];
+    }
+    *to = '\0';
     return out;
 }
 

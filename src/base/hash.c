@@ -321,3 +321,37 @@ lc_code lc_sha256_file(const char *path, uint8_t digest[32], int64_t *bytes, lc_
     lc_reader_close(&reader);
     return code;
 }
+
+/* ---- tables ---- */
+
+static uint64_t finish_lane(uint64_t x)
+{
+    x ^= x >> 32;
+    x *= UINT64_C(0xD6E8FEB86659FD93);
+    x ^= x >> 29;
+    x *= UINT64_C(0xA0761D6478BD642F);
+    return x ^ x >> 32;
+}
+
+static inline void mix_word(uint64_t word, uint64_t *a, uint64_t *b)
+{
+    *a = (*a ^ word) * UINT64_C(0xE7037ED1A0B428DB);
+    *a = *a << 29 | *a >> 35;
+    *b = (*b ^ word) * UINT64_C(0x8EBC6AF09C88C6E3);
+    *b = *b << 37 | *b >> 27;
+}
+
+void lc_hash128(const void *data, size_t bytes, uint64_t hash[2])
+{
+    const uint8_t *at = data;
+    uint64_t a = bytes * UINT64_C(0x9E3779B97F4A7C15) + 1, b = ~a, word = 0;
+    for (; bytes >= sizeof word; at += sizeof word, bytes -= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        mix_word(word, &a, &b);
+    }
+    word = 0;
+    memcpy(&word, at, bytes);
+    mix_word(word, &a, &b);
+    hash[0] = finish_lane(a);
+    hash[1] = finish_lane(b);
+}

@@ -1,8 +1,8 @@
 /*
  * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
- * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing: hands out value by
- * value (json_pull.h), or runs over the whole text (lc_json_scan, for lc_json_parse). No recursion:
- * open containers are on a stack of LC_MAX_JSON_DEPTH. Knows nothing of cJSON's tree.
+ * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing. No recursion: open
+ * containers are on a stack of LC_MAX_JSON_DEPTH. Called by lc_json_parse, and by
+ * lc_json_tape_read, which has it note where each value lies. Knows nothing of cJSON's tree.
  */
 #include "base/json_scan.h"
 
@@ -16,81 +16,78 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/json_pull.h"
 #include "base/utf8_bytes.h"
 #include "lorac/mem.h"
 
+#define SMALL_KEYS     64
+#define FEW_KEYS       8 /* compared each with each */
 #define BOM            "\xEF\xBB\xBF"
 #define MAX_INTEGER    "9007199254740992" /* 2^53 */
 #define END_OF_STRING  (-1)
 #define KEY_SHOWN      60
 #define MAX_CODE_POINT 0x10FFFF
 
+/* A key of an object that is still open: where its characters are, between the quotes. */
+typedef struct scan_key {
+    uint32_t offset;
+    uint32_t length;
+    uint32_t hash; /* of the decoded characters */
+    bool has_escapes;
+} scan_key;
 static_assert(LC_MAX_JSON_BYTES <= UINT32_MAX, "offsets have 32 bits");
 
-typedef lc_json_pull scan;
-typedef lc_json_key scan_key;
+typedef struct scan_frame {
+    bool is_object;
+    size_t first_key; /* in scan.keys */
+    uint32_t node;    /* on the tape */
+} scan_frame;
 
-static lc_code scan_begin(scan *s);
-static lc_code scan_value(scan *s, lc_json_value *value);
-static lc_code scan_after_value(scan *s, bool *more);
-static lc_code scan_end(scan *s);
+typedef struct scan {
+    const unsigned char *text; /* borrowed */
+    size_t bytes;
+    size_t at;
+    unsigned flags;
+    const char *what;   /* borrowed */
+    lc_err *err;        /* borrowed; NULL: nobody wants to know why */
+    lc_json_tape *tape; /* borrowed; NULL: nothing is noted */
+    bool has_escapes;   /* the last string has some */
+    lc_json_problem problem;
+    size_t problem_at;
+    int depth;
+    scan_frame frames[LC_MAX_JSON_DEPTH];
+    scan_key *keys; /* `small`, or owned */
+    size_t key_count;
+    size_t key_capacity;
+    scan_key small[SMALL_KEYS];
+} scan;
 
-void lc_json_pull_begin(lc_json_pull *s, const char *text, size_t bytes, unsigned flags,
-                        const char *what, lc_err *err)
+static lc_code scan_document(scan *s);
+
+lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char *what,
+                     lc_json_tape *tape, lc_err *err)
 {
-    /* not cleared: two kilobytes of it are buffers */
-    s->text = (const unsigned char *)text;
-    s->bytes = bytes;
-    s->at = 0;
-    s->flags = flags;
-    s->what = what;
-    s->err = err;
-    s->foreign_depth = 0;
-    s->has_begun = false;
-    s->is_open = false;
-    s->last_key = (lc_json_raw){0};
-    s->depth = 0;
-    s->keys = s->small;
-    s->key_count = 0;
-    s->key_capacity = LC_JSON_SMALL_KEYS;
-}
-
-void lc_json_pull_end(lc_json_pull *s)
-{
-    if (s->keys != s->small) {
-        lc_free(s->keys);
+    scan s; /* not cleared: two kilobytes of it are buffers */
+    s.text = (const unsigned char *)text;
+    s.bytes = bytes;
+    s.at = 0;
+    s.flags = flags;
+    s.what = what;
+    s.err = err;
+    s.tape = tape;
+    s.problem = LC_JSON_SYNTAX;
+    s.problem_at = 0;
+    s.depth = 0;
+    s.keys = s.small;
+    s.key_count = 0;
+    s.key_capacity = SMALL_KEYS;
+    const lc_code code = scan_document(&s);
+    if (s.keys != s.small) {
+        lc_free(s.keys);
     }
-    s->keys = s->small;
-}
-
-lc_code lc_json_next(lc_json_pull *s, lc_json_value *value)
-{
-    bool more = true;
-    if (!s->has_begun) {
-        LC_TRY(scan_begin(s));
-        s->has_begun = true;
-    } else if (!s->is_open) {
-        LC_TRY(scan_after_value(s, &more));
+    if (tape != NULL) {
+        tape->problem = s.problem;
+        tape->problem_at = s.problem_at;
     }
-    if (!more) {
-        value->kind = LC_JSON_DONE;
-        value->depth = 0;
-        return scan_end(s);
-    }
-    return scan_value(s, value);
-}
-
-lc_code lc_json_scan(const char *text, size_t bytes, unsigned flags, const char *what, lc_err *err)
-{
-    scan s;
-    lc_json_value value;
-    lc_json_pull_begin(&s, text, bytes, flags, what, err);
-    lc_code code = LC_OK;
-    do {
-        code = lc_json_next(&s, &value);
-    } while (code == LC_OK && value.kind != LC_JSON_DONE);
-    lc_json_pull_end(&s);
     return code;
 }
 
@@ -114,12 +111,23 @@ static lc_code LC_PRINTF(3, 4) fail_at(scan *s, size_t offset, const char *forma
     char reason[512];
     int64_t line, column;
     va_list arguments;
+    s->problem_at = offset;
+    if (s->err == NULL) {
+        return LC_ERR_INVALID;
+    }
     va_start(arguments, format);
     (void)vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     locate(s, offset, &line, &column);
     return lc_fail_line(s->err, LC_ERR_INVALID, line, "%s: line %lld column %lld: %s", s->what,
                         (long long)line, (long long)column, reason);
+}
+
+/* The failure that follows is of this kind. */
+static scan *because(scan *s, lc_json_problem problem)
+{
+    s->problem = problem;
+    return s;
 }
 
 /* What stands at the current position is not what the grammar wants. */
@@ -131,6 +139,11 @@ static lc_code fail_expected(scan *s, const char *expected)
     const unsigned char c = s->text[s->at];
     if (c > 0x20 && c < 0x7F) {
         return fail_at(s, s->at, "expected %s, found '%c'", expected, c);
+    }
+    if (c == 0) {
+        (void)because(s, LC_JSON_NUL);
+    } else if (c >= 0x80 && lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at) == 0) {
+        (void)because(s, LC_JSON_BAD_UTF8);
     }
     return fail_at(s, s->at, "expected %s, found byte 0x%02x", expected, c);
 }
@@ -160,21 +173,23 @@ static int hex_digit(unsigned char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Four hexadecimal digits at `offset`, or -1. */
-static int32_t hex4(const scan *s, size_t offset)
+int32_t lc_json_hex4(const unsigned char *text)
 {
-    if (offset > s->bytes || s->bytes - offset < 4) {
-        return -1;
-    }
     int32_t value = 0;
     for (size_t i = 0; i < 4; i++) {
-        const int digit = hex_digit(s->text[offset + i]);
+        const int digit = hex_digit(text[i]);
         if (digit < 0) {
             return -1;
         }
         value = value << 4 | digit;
     }
     return value;
+}
+
+/* Four hexadecimal digits at `offset`, or -1. */
+static int32_t hex4(const scan *s, size_t offset)
+{
+    return offset > s->bytes || s->bytes - offset < 4 ? -1 : lc_json_hex4(s->text + offset);
 }
 
 static bool is_high_surrogate(int32_t unit)
@@ -195,10 +210,11 @@ static lc_code scan_unicode_escape(scan *s)
         return fail_at(s, s->at, "\\u needs four hexadecimal digits");
     }
     if (unit == 0) {
-        return fail_at(s, s->at, "the character \\u0000 is not accepted");
+        return fail_at(because(s, LC_JSON_NUL), s->at, "the character \\u0000 is not accepted");
     }
     if (is_low_surrogate(unit)) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     if (!is_high_surrogate(unit)) {
         s->at += 6;
@@ -207,7 +223,8 @@ static lc_code scan_unicode_escape(scan *s)
     const size_t second = s->at + 6;
     const bool is_escape = s->bytes - s->at >= 12 && memcmp(s->text + second, "\\u", 2) == 0;
     if (!is_escape || !is_low_surrogate(hex4(s, second + 2))) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     s->at += 12;
     return LC_OK;
@@ -215,6 +232,7 @@ static lc_code scan_unicode_escape(scan *s)
 
 static lc_code scan_escape(scan *s)
 {
+    s->has_escapes = true;
     if (s->bytes - s->at < 2) {
         s->at = s->bytes;
         return fail_expected(s, "the rest of a string");
@@ -238,37 +256,47 @@ static lc_code scan_special_character(scan *s)
         return scan_escape(s);
     }
     if (c < 0x20) {
+        s->problem = c == 0 ? LC_JSON_NUL : LC_JSON_SYNTAX;
         return fail_at(s, s->at, "control character 0x%02x in a string must be escaped", c);
     }
     const size_t length = lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at);
     if (length == 0) {
-        return fail_at(s, s->at, "byte 0x%02x is not valid UTF-8", c);
+        return fail_at(because(s, LC_JSON_BAD_UTF8), s->at, "byte 0x%02x is not valid UTF-8", c);
     }
     s->at += length;
     return LC_OK;
 }
 
-#define BYTES_OF(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Whether eight bytes have a quote, a backslash, a control character or one above ASCII. The low
- * bytes that borrow from are right; a false alarm behind the first true one does no harm. */
-static bool has_special(const unsigned char *at)
+/* The high bit of each of eight characters that is '"', '\\', below 0x20 or above 0x7F; bits above
+ * the lowest of these may be wrong. */
+static uint64_t special_of_eight(uint64_t eight)
 {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    const uint64_t quote = word ^ BYTES_OF('"'), slash = word ^ BYTES_OF('\\');
-    const uint64_t found =
-        (quote - BYTES_OF(1)) | (slash - BYTES_OF(1)) | (word - BYTES_OF(0x20)) | word;
-    return (found & BYTES_OF(0x80)) != 0;
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    const uint64_t quote = eight ^ (ones * '"'), backslash = eight ^ (ones * '\\');
+    return ((quote - ones) | (backslash - ones) | (eight - ones * 0x20) | eight) & highs;
 }
+
+/* Over characters that stand for themselves, eight at a time. */
+static void skip_plain(scan *s)
+{
+    uint64_t eight;
+    while (s->bytes - s->at >= sizeof eight) {
+        memcpy(&eight, s->text + s->at, sizeof eight);
+        const uint64_t special = special_of_eight(eight);
+        if (special != 0) {
+            s->at += (size_t)__builtin_ctzll(special) / 8;
+            return;
+        }
+        s->at += sizeof eight;
+    }
+}
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first character is the lowest");
 
 /* A string at its opening quote. */
 static lc_code scan_string(scan *s)
 {
     const size_t start = s->at++;
-    while (s->bytes - s->at >= 8 && !has_special(s->text + s->at)) {
-        s->at += 8;
-    }
+    s->has_escapes = false;
     while (s->at < s->bytes) {
         const unsigned char c = s->text[s->at];
         if (c == '"') {
@@ -277,11 +305,26 @@ static lc_code scan_string(scan *s)
         }
         if (c >= 0x20 && c < 0x80 && c != '\\') {
             s->at++;
+            skip_plain(s);
         } else {
             LC_TRY(scan_special_character(s));
         }
     }
     return fail_at(s, start, "the string that begins here does not end");
+}
+
+/* A value without values of its own, which ended at s->at, for the tape. */
+static lc_code note_scalar(const scan *s, lc_json_kind kind, size_t begin)
+{
+    uint32_t index;
+    if (s->tape == NULL) {
+        return LC_OK;
+    }
+    const lc_json_noted value = {.kind = kind,
+                                 .begin = begin,
+                                 .end = s->at,
+                                 .has_escapes = kind == LC_JSON_STRING && s->has_escapes};
+    return lc_json_tape_note(s->tape, &value, &index, s->err);
 }
 
 static size_t skip_digits(scan *s)
@@ -309,25 +352,25 @@ static lc_code check_plain_integer(scan *s, size_t start)
     return LC_OK;
 }
 
-static lc_code check_number(scan *s, size_t start)
+/* Without an exponent, what LC_MAX_JSON_NUMBER_BYTES can say is never out of range. */
+static lc_code check_number(scan *s, size_t start, bool has_exponent)
 {
     char copy[LC_MAX_JSON_NUMBER_BYTES + 1];
     const size_t length = s->at - start;
     if (length >= sizeof copy) {
-        return fail_at(s, start, "number of %zu characters, limit %d", length,
-                       LC_MAX_JSON_NUMBER_BYTES);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start,
+                       "number of %zu characters, limit %d", length, LC_MAX_JSON_NUMBER_BYTES);
     }
     if ((s->flags & LC_JSON_PLAIN_INTEGERS) != 0) {
         return check_plain_integer(s, start);
     }
-    if (memchr(s->text + start, 'e', length) == NULL &&
-        memchr(s->text + start, 'E', length) == NULL) {
-        return LC_OK; /* 63 digits are no danger */
+    if (!has_exponent) {
+        return LC_OK;
     }
     memcpy(copy, s->text + start, length);
     copy[length] = '\0';
     if (!isfinite(strtod(copy, NULL))) {
-        return fail_at(s, start, "number %s is out of range", copy);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start, "number %s is out of range", copy);
     }
     return LC_OK;
 }
@@ -352,7 +395,8 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    if (peek(s) == 'e' || peek(s) == 'E') {
+    const bool has_exponent = peek(s) == 'e' || peek(s) == 'E';
+    if (has_exponent) {
         s->at++;
         if (peek(s) == '+' || peek(s) == '-') {
             s->at++;
@@ -361,7 +405,7 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    return check_number(s, start);
+    return check_number(s, start, has_exponent);
 }
 
 static lc_code scan_word(scan *s, const char *word)
@@ -385,7 +429,7 @@ typedef struct decoder {
 
 static decoder decode_key(const scan *s, const scan_key *key)
 {
-    const decoder d = {.s = s, .at = key->at, .end = (size_t)key->at + key->bytes};
+    const decoder d = {.s = s, .at = key->offset, .end = (size_t)key->offset + key->length};
     return d;
 }
 
@@ -464,8 +508,14 @@ static int compare_keys(const scan *s, const scan_key *a, const scan_key *b)
 /* FNV-1a. Collisions cost comparisons, never more than n log n of them. */
 static uint32_t hash_key(const scan *s, const scan_key *key)
 {
-    decoder d = decode_key(s, key);
     uint32_t hash = 2166136261u;
+    if (!key->has_escapes) {
+        for (size_t i = 0; i < key->length; i++) {
+            hash = (hash ^ s->text[key->offset + i]) * 16777619u;
+        }
+        return hash;
+    }
+    decoder d = decode_key(s, key);
     for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
         hash = (hash ^ (uint32_t)c) * 16777619u;
     }
@@ -488,19 +538,6 @@ static lc_code grow_keys(scan *s)
     return LC_OK;
 }
 
-/* Keeps the last key for the end of its object. */
-static lc_code note_key(scan *s)
-{
-    if (s->key_count == s->key_capacity) {
-        LC_TRY(grow_keys(s));
-    }
-    scan_key *key = &s->keys[s->key_count++];
-    key->at = (uint32_t)s->last_key.at;
-    key->bytes = (uint32_t)s->last_key.bytes;
-    key->hash = hash_key(s, key);
-    return LC_OK;
-}
-
 /* A key with its colon; s->at is where the key should be. Leaves s->at before the value. */
 static lc_code scan_key_and_colon(scan *s)
 {
@@ -509,9 +546,17 @@ static lc_code scan_key_and_colon(scan *s)
     }
     const size_t start = s->at;
     LC_TRY(scan_string(s));
-    s->last_key = (lc_json_raw){start + 1, s->at - start - 2};
-    if (s->depth != s->foreign_depth) {
-        LC_TRY(note_key(s));
+    if (s->key_count == s->key_capacity) {
+        LC_TRY(grow_keys(s));
+    }
+    scan_key *key = &s->keys[s->key_count++];
+    key->offset = (uint32_t)start + 1;
+    key->length = (uint32_t)(s->at - start - 2);
+    key->has_escapes = s->has_escapes;
+    key->hash = hash_key(s, key);
+    if (s->tape != NULL) {
+        LC_TRY(lc_json_tape_note_key(s->tape, key->offset, key->length, key->has_escapes, s->depth,
+                                     s->err));
     }
     skip_blanks(s);
     if (peek(s) != ':') {
@@ -519,6 +564,22 @@ static lc_code scan_key_and_colon(scan *s)
     }
     s->at++;
     return LC_OK;
+}
+
+/* No two of a few keys have the same hash: then they differ. */
+static bool are_few_and_different(const scan_key *keys, size_t count)
+{
+    if (count > FEW_KEYS) {
+        return false;
+    }
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (keys[i].hash == keys[j].hash) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static void sift_down(const scan *s, scan_key *keys, size_t root, size_t count)
@@ -559,13 +620,16 @@ static lc_code check_unique_keys(scan *s, size_t first)
 {
     scan_key *keys = s->keys + first;
     const size_t count = s->key_count - first;
+    if (are_few_and_different(keys, count)) {
+        return LC_OK;
+    }
     sort_keys(s, keys, count);
     for (size_t i = 1; i < count; i++) {
         if (compare_keys(s, &keys[i - 1], &keys[i]) == 0) {
-            const scan_key *later = keys[i - 1].at > keys[i].at ? &keys[i - 1] : &keys[i];
-            const int shown = later->bytes < KEY_SHOWN ? (int)later->bytes : KEY_SHOWN;
-            return fail_at(s, later->at - 1, "duplicate key \"%.*s\"", shown,
-                           (const char *)s->text + later->at);
+            const scan_key *later = keys[i - 1].offset > keys[i].offset ? &keys[i - 1] : &keys[i];
+            const int shown = later->length < KEY_SHOWN ? (int)later->length : KEY_SHOWN;
+            return fail_at(because(s, LC_JSON_DUPLICATE_KEY), later->offset - 1,
+                           "duplicate key \"%.*s\"", shown, (const char *)s->text + later->offset);
         }
     }
     return LC_OK;
@@ -573,8 +637,11 @@ static lc_code check_unique_keys(scan *s, size_t first)
 
 static lc_code close_container(scan *s)
 {
-    const lc_json_frame *frame = &s->frames[--s->depth];
     s->at++;
+    if (s->tape != NULL) {
+        lc_json_tape_close(s->tape, s->frames[s->depth - 1].node, s->at, s->depth);
+    }
+    const scan_frame *frame = &s->frames[--s->depth];
     if (frame->is_object) {
         LC_TRY(check_unique_keys(s, frame->first_key));
         s->key_count = frame->first_key;
@@ -586,11 +653,16 @@ static lc_code close_container(scan *s)
 static lc_code open_container(scan *s, bool is_object, bool *has_value)
 {
     if (s->depth == LC_MAX_JSON_DEPTH) {
-        return fail_at(s, s->at, "nested deeper than %d levels", LC_MAX_JSON_DEPTH);
+        return fail_at(because(s, LC_JSON_TOO_DEEP), s->at, "nested deeper than %d levels",
+                       LC_MAX_JSON_DEPTH);
     }
     s->frames[s->depth].is_object = is_object;
     s->frames[s->depth].first_key = s->key_count;
     s->depth++;
+    if (s->tape != NULL) {
+        LC_TRY(lc_json_tape_open(s->tape, is_object, s->at, s->depth, &s->frames[s->depth - 1].node,
+                                 s->err));
+    }
     s->at++;
     skip_blanks(s);
     if (peek(s) == (is_object ? '}' : ']')) {
@@ -601,51 +673,37 @@ static lc_code open_container(scan *s, bool is_object, bool *has_value)
     return is_object ? scan_key_and_colon(s) : LC_OK;
 }
 
-/* Scans a value whose first byte is known; *opened: it is a container with values of its own. */
-static lc_code scan_kind(scan *s, int c, lc_json_kind *kind, bool *opened)
+/* One value. *opened: it is a container that has values of its own. */
+static lc_code scan_value(scan *s, bool *opened)
 {
     *opened = false;
-    switch (c) {
-    case '{':
-        *kind = LC_JSON_OBJECT;
-        return open_container(s, true, opened);
-    case '[':
-        *kind = LC_JSON_ARRAY;
-        return open_container(s, false, opened);
-    case '"':
-        *kind = LC_JSON_STRING;
-        return scan_string(s);
-    case 't':
-    case 'f':
-        *kind = LC_JSON_BOOL;
-        return scan_word(s, c == 't' ? "true" : "false");
-    case 'n':
-        *kind = LC_JSON_NULL;
-        return scan_word(s, "null");
-    default:
-        *kind = LC_JSON_NUMBER;
-        if (c == '-' || (c >= '0' && c <= '9')) {
-            return scan_number(s);
-        }
-        return fail_expected(s, "a value");
-    }
-}
-
-static lc_code scan_value(scan *s, lc_json_value *value)
-{
     skip_blanks(s);
     const size_t start = s->at;
-    value->depth = s->depth;
-    value->has_key = s->depth > 0 && s->frames[s->depth - 1].is_object;
-    value->key = s->last_key;
-    LC_TRY(scan_kind(s, peek(s), &value->kind, &s->is_open));
-    value->raw = (lc_json_raw){start, s->at - start};
-    if (value->kind == LC_JSON_STRING) {
-        value->raw = (lc_json_raw){start + 1, s->at - start - 2};
-    } else if (value->kind >= LC_JSON_ARRAY) {
-        value->raw.bytes = 1;
+    const int c = peek(s);
+    switch (c) {
+    case '{':
+        return open_container(s, true, opened);
+    case '[':
+        return open_container(s, false, opened);
+    case '"':
+        LC_TRY(scan_string(s));
+        return note_scalar(s, LC_JSON_STRING, start);
+    case 't':
+        LC_TRY(scan_word(s, "true"));
+        return note_scalar(s, LC_JSON_TRUE, start);
+    case 'f':
+        LC_TRY(scan_word(s, "false"));
+        return note_scalar(s, LC_JSON_FALSE, start);
+    case 'n':
+        LC_TRY(scan_word(s, "null"));
+        return note_scalar(s, LC_JSON_NULL, start);
+    default:
+        if (c != '-' && (c < '0' || c > '9')) {
+            return fail_expected(s, "a value");
+        }
+        LC_TRY(scan_number(s));
+        return note_scalar(s, LC_JSON_NUMBER, start);
     }
-    return LC_OK;
 }
 
 /* After a value: closes what ends here. *more: another value follows. */
@@ -664,7 +722,6 @@ static lc_code scan_after_value(scan *s, bool *more)
         if (peek(s) != (is_object ? '}' : ']')) {
             return fail_expected(s, is_object ? "',' or '}'" : "',' or ']'");
         }
-        s->closed_at[s->depth - 1] = s->at;
         LC_TRY(close_container(s));
     }
     return LC_OK;
@@ -682,58 +739,20 @@ static lc_code scan_bom(scan *s)
     return LC_OK;
 }
 
-static lc_code scan_begin(scan *s)
+static lc_code scan_document(scan *s)
 {
     if (s->bytes > LC_MAX_JSON_BYTES) {
         return lc_fail(s->err, LC_ERR_INVALID, "%s: %zu bytes of JSON, limit %zu", s->what,
                        s->bytes, LC_MAX_JSON_BYTES);
     }
-    return scan_bom(s);
-}
-
-static lc_code scan_end(scan *s)
-{
+    LC_TRY(scan_bom(s));
+    bool opened, more = true;
+    while (more) {
+        LC_TRY(scan_value(s, &opened));
+        if (!opened) {
+            LC_TRY(scan_after_value(s, &more));
+        }
+    }
     skip_blanks(s);
     return s->at < s->bytes ? fail_expected(s, "the end of the text") : LC_OK;
-}
-
-/* ---- what was pulled ---- */
-
-size_t lc_json_decode(const lc_json_pull *s, const lc_json_raw *raw, char *out)
-{
-    const unsigned char *from = s->text + raw->at;
-    if (memchr(from, '\\', raw->bytes) == NULL) {
-        memcpy(out, from, raw->bytes);
-        return raw->bytes;
-    }
-    const scan_key key = {.at = (uint32_t)raw->at, .bytes = (uint32_t)raw->bytes};
-    decoder d = decode_key(s, &key);
-    size_t count = 0;
-    for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
-        out[count++] = (char)c;
-    }
-    return count;
-}
-
-bool lc_json_raw_is(const lc_json_pull *s, const lc_json_raw *raw, const char *text)
-{
-    return raw->bytes == strlen(text) && memcmp(s->text + raw->at, text, raw->bytes) == 0;
-}
-
-bool lc_json_unsigned(const lc_json_pull *s, const lc_json_value *value, uint64_t max,
-                      uint64_t *out)
-{
-    uint64_t number = 0;
-    if (value->kind != LC_JSON_NUMBER || value->raw.bytes > 18) {
-        return false;
-    }
-    for (size_t i = 0; i < value->raw.bytes; i++) {
-        const unsigned char c = s->text[value->raw.at + i];
-        if (c < '0' || c > '9') {
-            return false;
-        }
-        number = 10 * number + (c - '0');
-    }
-    *out = number;
-    return number <= max;
 }

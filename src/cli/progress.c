@@ -220,6 +220,29 @@ static void show_step(lc_progress_view *view, const lc_event *event)
     show_line(view, line, progress->step, progress->total_steps);
 }
 
+void lc_progress_show_bytes(lc_progress_view *view, int64_t bytes, int64_t total_bytes)
+{
+    char line[MAX_LINE], done[LC_FORMAT_BYTES], all[LC_FORMAT_BYTES], rate[LC_FORMAT_BYTES],
+        eta[LC_FORMAT_BYTES];
+    const double now = lc_monotonic_seconds();
+    view->begun = view->begun > 0.0 ? view->begun : now;
+    if (view->style != LC_PROGRESS_BAR || now - view->last_drawn < REDRAW_SECONDS) {
+        return;
+    }
+    view->last_drawn = now;
+    const double speed = (double)bytes / (now - view->begun + 1e-9);
+    (void)snprintf(line, sizeof line, "%s of %s  %s/s  ETA %s", lc_format_size(bytes, done),
+                   lc_format_size(total_bytes, all), lc_format_size((int64_t)speed, rate),
+                   lc_format_duration((double)(total_bytes - bytes) / speed, eta));
+    draw_bar(view, line, bytes, total_bytes);
+}
+
+void lc_progress_clear(lc_progress_view *view)
+{
+    clear_bar(view);
+    (void)fflush(view->out);
+}
+
 static void show_message(lc_progress_view *view, const lc_event *event)
 {
     clear_bar(view);

@@ -1,6 +1,6 @@
 /*
  * What `lorac train` shows while it runs: a bar on a terminal, plain lines in a pipe, JSON lines
- * for scripts.
+ * for scripts. And a bar for whoever reads a large file.
  */
 #ifndef LC_CLI_PROGRESS_H
 #define LC_CLI_PROGRESS_H
@@ -22,6 +22,7 @@ typedef struct lc_progress_view {
     int columns;
     FILE *out;           /* borrowed */
     double last_drawn;   /* monotonic seconds; 0: never */
+    double begun;        /* when the reading of a file began; 0: it has not */
     bool is_bar_visible; /* the cursor stands behind a bar */
     lc_metrics metrics;  /* the newest */
     bool has_metrics;
@@ -32,6 +33,12 @@ void lc_progress_init(lc_progress_view *view, FILE *out, bool json);
 
 /* An lc_event_fn whose context is a view. */
 void lc_progress_show(void *view, const lc_event *event);
+
+/* A bar over the bytes of a file, with rate and remaining time; nothing but on a terminal. */
+void lc_progress_show_bytes(lc_progress_view *view, int64_t bytes, int64_t total_bytes);
+
+/* Takes a bar away. */
+void lc_progress_clear(lc_progress_view *view);
 
 /* Ends a bar, so that other text begins on a line of its own. */
 void lc_progress_finish(lc_progress_view *view);

@@ -6,6 +6,7 @@
 #define LC_DATA_DATASET_H
 
 #include "base/hash.h"
+#include "data/row_rules.h"
 #include "lorac/err.h"
 #include "lorac/mem.h"
 #include "text/template.h"
@@ -14,7 +15,6 @@
 #define LC_MIN_JSONL_EXAMPLES   10
 #define LC_MAX_JSONL_BYTES      ((int64_t)512 << 20) /* Azure's limit for one file */
 #define LC_MAX_JSONL_LINE_BYTES ((size_t)16 << 20)
-#define LC_MAX_MESSAGES         2048
 #define LC_MAX_EXAMPLES         ((int64_t)1 << 31)
 
 /* Example e has tokens offsets[e] .. offsets[e+1]-1. loss_weights[t] is the weight of token t as a

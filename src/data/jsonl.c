@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "data/dataset_internal.h"
+#include "data/file_check.h"
 
 #define BLOCK_BYTES      ((size_t)8 << 20)   /* of lines that are tokenized together */
 #define PART_BYTES       ((size_t)128 << 10) /* of them to one task */
@@ -327,6 +328,7 @@ static lc_code build(builder *b, const char *path, lc_dataset *out)
 {
     lc_line_reader *reader = NULL;
     const int threads = b->reading->threads > 0 ? b->reading->threads : lc_cpu_count();
+    LC_TRY(lc_check_training_file(path, b->reading->what, threads, b->err));
     LC_TRY(lc_pool_start(threads, NULL, NULL, &b->pool, b->err));
     LC_TRY(lc_line_reader_open(path, &reader, b->err));
     b->total_bytes = lc_line_reader_bytes(reader);

@@ -1,13 +1,15 @@
 /*
- * Any bytes as one row of chat JSONL: checked, normalised, rendered, and tokenized with the
- * shipped tokenizer. The tokens must give the rendered text again, and weights must be 0 or 1 with
- * 0 in front.
+ * Any bytes as one row of JSONL. By the row rules of every method: findings stand on the row's line
+ * and point into it. As chat: parsed if and only if the rules have no error, normalised, rendered,
+ * and tokenized with the shipped tokenizer; the tokens must give the rendered text again, and
+ * weights must be 0 or 1 with 0 in front.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/dataset.h"
+#include "data/row_rules.h"
 
 #define MODEL LC_SOURCE_DIR "/models/sprout-3m"
 
@@ -64,6 +66,67 @@ static void check_row(const lc_chat_row *row)
     lc_rendered_release(&rendered);
 }
 
+/* Whether a path such as messages[2].role names something in the row. */
+static bool is_there(const cJSON *at, const char *path)
+{
+    while (*path != '\0' && at != NULL) {
+        char key[64] = "";
+        if (*path == '[') {
+            char *end;
+            at = cJSON_GetArrayItem(at, (int)strtol(path + 1, &end, 10));
+            path = end + 1;
+            continue;
+        }
+        path += *path == '.';
+        const size_t length = strcspn(path, ".[");
+        must(length > 0 && length < sizeof key);
+        memcpy(key, path, length);
+        at = cJSON_GetObjectItemCaseSensitive(at, key);
+        path += length;
+    }
+    return at != NULL;
+}
+
+/* Returns the errors by one method's rules, those left out that lc_chat_row_parse lets pass. */
+static int64_t check_rules(lc_row_checker *checker, lc_method method, const lc_row_text *row,
+                           const cJSON *tree)
+{
+    lc_findings findings = {0};
+    lc_row_facts facts;
+    lc_err err = {0};
+    must(lc_row_check(checker, row, method, &findings, &facts, &err) == LC_OK);
+    int64_t sum = 0;
+    for (int code = 0; code < LC_FINDING_COUNT; code++) {
+        sum += findings.counts[code];
+    }
+    must(sum == findings.error_count + findings.warning_count);
+    must(tree != NULL || findings.error_count == 1);
+    for (int64_t i = 0; i < findings.kept_count; i++) {
+        const lc_finding *finding = &findings.kept[i];
+        must(finding->line == 1 && finding->message[0] != '\0');
+        must(tree != NULL ? is_there(tree, finding->path) : finding->path[0] == '\0');
+    }
+    const int64_t errors = findings.error_count - findings.counts[LC_FINDING_NO_TRAINED_MESSAGE];
+    lc_findings_release(&findings);
+    return errors;
+}
+
+static int64_t check_all_rules(const uint8_t *data, size_t size)
+{
+    const lc_row_text row = {.text = (const char *)data, .bytes = size, .line = 1, .offset = 0};
+    lc_row_checker *checker = NULL;
+    lc_err err = {0};
+    cJSON *tree = NULL;
+    must(lc_row_checker_open(&checker, &err) == LC_OK);
+    (void)(lc_json_parse(row.text, size, LC_JSON_DEFAULT, "row", &tree, &err) == LC_OK);
+    const int64_t errors = check_rules(checker, LC_METHOD_SUPERVISED, &row, tree);
+    (void)check_rules(checker, LC_METHOD_DPO, &row, tree);
+    (void)check_rules(checker, LC_METHOD_REINFORCEMENT, &row, tree);
+    cJSON_Delete(tree);
+    lc_row_checker_close(checker);
+    return errors;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     lc_err err = {0};
@@ -71,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     load_once();
     const lc_code code = lc_chat_row_parse((const char *)data, size, 1, &row, &err);
     must(code == err.code && code != LC_ERR_INTERNAL);
+    must((code == LC_OK) == (check_all_rules(data, size) == 0));
     if (code != LC_OK) {
         must(err.message[0] != '\0' && err.line == 1 && row.row == NULL);
         return 0;

@@ -38,7 +38,7 @@ static void accepts(void **state)
         ROW(U "," CALL(
             F("\"{}\"")) ",{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"3\"}," A),
         ROW(U "," CALL(F("{\"a\":1}"))),
-        ROW(U ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" F("\"\"") "]}"),
+        ROW(U ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" F("\"{}\"") "]}"),
         ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[]}"),
         ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":null}"),
         ROW("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\","
@@ -61,101 +61,57 @@ static void accepts(void **state)
     }
 }
 
+/* Every code has its row in row_rules_test.c; here is how an error is put together. */
 static const struct {
     const char *row;
     lc_code code;
     const char *message;
 } bad[] = {
-    {"", LC_ERR_INVALID, "line 7: the line is empty"},
-    {"{", LC_ERR_INVALID, "line 7, column "},
-    {"{\"messages\":[}", LC_ERR_INVALID, "line 7, column 14: expected a value, found '}'"},
+    {"", LC_ERR_INVALID, "line 7: the line is blank [blank_line]"},
+    {"{\"messages\":[}", LC_ERR_INVALID,
+     "line 7: column 14: expected a value, found '}' (byte 14 of the line) [invalid_json]"},
     {"{\n}]", LC_ERR_INVALID, "line 7: JSON: line 2 "},
-    {"{} {}", LC_ERR_INVALID, "line 7"},
-    {"\xff", LC_ERR_INVALID, "line 7"},
-    {"[]", LC_ERR_INVALID, "line 7: the row is not a JSON object"},
-    {"{}", LC_ERR_INVALID, "line 7, messages: it is missing"},
-    {"{\"messages\":null}", LC_ERR_INVALID, "line 7, messages: it is missing"},
-    {"{\"messages\":[]}", LC_ERR_INVALID,
-     "line 7, messages: it must be a list of messages, not empty"},
-    {"{\"messages\":{}}", LC_ERR_INVALID, "line 7, messages: it must be a list"},
-    {"{\"messages\":[" U "],\"messages\":[" U "]}", LC_ERR_INVALID, "messages"},
-    {"{\"input\":{\"messages\":[]},\"preferred_output\":[],\"non_preferred_output\":[]}",
-     LC_ERR_INVALID, "line 7: this is a preference row"},
-    {"{\"prompt\":\"a\",\"completion\":\"b\"}", LC_ERR_INVALID,
-     "line 7: this is a prompt/completion pair"},
-    {ROW("1"), LC_ERR_INVALID, "line 7, messages[0]: it is not an object"},
-    {ROW("{\"content\":\"x\"}"), LC_ERR_INVALID, "line 7, messages[0].role: it is missing"},
-    {ROW(U ",{\"role\":1}"), LC_ERR_INVALID, "line 7, messages[1].role: it must be a string"},
+    {"\xff", LC_ERR_INVALID, "[invalid_utf8]"},
+    {"{}", LC_ERR_INVALID, "line 7: there is no \"messages\" [missing_messages]"},
     {ROW(U ",{\"role\":\"bot\",\"content\":\"\"}"), LC_ERR_INVALID,
-     "messages[1].role: \"bot\" is not one of system, developer, user, assistant, tool, function"},
-    {ROW("{\"role\":\"a\\nb\"}"), LC_ERR_INVALID, "\"(unprintable)\" is not one of"},
-    {ROW("{\"role\":\"user\"}"), LC_ERR_INVALID, "messages[0].content: it is missing"},
-    {ROW("{\"role\":\"user\",\"content\":null}"), LC_ERR_INVALID,
-     "messages[0].content: it is missing"},
-    {ROW("{\"role\":\"tool\",\"content\":null}"), LC_ERR_INVALID,
-     "messages[0].content: it is missing"},
-    {ROW(U ",{\"role\":\"assistant\"}"), LC_ERR_INVALID, "messages[1].content: it is missing"},
-    {ROW(U ",{\"role\":\"assistant\",\"tool_calls\":[]}"), LC_ERR_INVALID, "messages[1].content"},
-    {ROW("{\"role\":\"user\",\"content\":5}"), LC_ERR_INVALID,
-     "must be a string or a list of text parts"},
-    {ROW("{\"role\":\"user\",\"content\":[]}"), LC_ERR_INVALID, "must be a string or a list"},
-    {ROW("{\"role\":\"user\",\"content\":[\"a\"]}"), LC_ERR_INVALID, "object with a \"type\""},
-    {ROW("{\"role\":\"user\",\"content\":[{\"text\":\"a\"}]}"), LC_ERR_INVALID, "with a \"type\""},
-    {ROW("{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}"), LC_ERR_INVALID,
-     "string \"text\""},
-    {ROW("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":3}]}"), LC_ERR_INVALID,
-     "string"},
+     "line 7, messages[1].role: \"bot\" is not one of system, developer, user, assistant, tool, "
+     "function [unknown_role]"},
+    {ROW("{\"role\":\"bot\"},{\"role\":\"user\",\"weight\":1}," A), LC_ERR_INVALID,
+     "[unknown_role]; messages[1]: the user message has no \"content\" [missing_content]; "
+     "messages[1].weight: the message is the user's [weight_on_other_role]"},
     {ROW("{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"x\"}}]"
-         "}"),
-     LC_ERR_UNSUPPORTED,
-     "line 7, messages[0].content: parts of type \"image_url\" are not supported"},
-    {ROW("{\"role\":\"user\",\"content\":\"x\",\"weight\":1}"), LC_ERR_INVALID,
-     "messages[0].weight: only assistant messages may have a weight, this is user"},
-    {ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":0.5}"), LC_ERR_INVALID,
-     "messages[1].weight: it must be 0 or 1"},
-    {ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":-1}"), LC_ERR_INVALID, "0 or 1"},
-    {ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":2}"), LC_ERR_INVALID, "0 or 1"},
-    {ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":true}"), LC_ERR_INVALID,
-     "0 or 1"},
-    {ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":\"1\"}"), LC_ERR_INVALID,
-     "0 or 1"},
-    {ROW("{\"role\":\"user\",\"content\":\"x\",\"name\":1}"), LC_ERR_INVALID, "messages[0].name"},
-    {ROW("{\"role\":\"tool\",\"content\":\"x\",\"tool_call_id\":1}"), LC_ERR_INVALID,
-     "tool_call_id"},
-    {ROW("{\"role\":\"user\",\"content\":\"x\",\"tool_calls\":[" F("\"\"") "]}"), LC_ERR_INVALID,
-     "only assistant messages may call tools, this is user"},
-    {ROW("{\"role\":\"user\",\"content\":\"x\",\"function_call\":{}}"), LC_ERR_INVALID,
-     "only assistant"},
-    {ROW(U ",{\"role\":\"assistant\",\"tool_calls\":{}}"), LC_ERR_INVALID,
-     "tool_calls: it must be a list"},
-    {ROW(U "," CALL("{}")), LC_ERR_INVALID, "a call must have a \"function\" object"},
-    {ROW(U "," CALL("3")), LC_ERR_INVALID, "a call must have a \"function\" object"},
-    {ROW(U "," CALL("{\"function\":{\"arguments\":\"\"}}")), LC_ERR_INVALID,
-     "must have a \"name\""},
-    {ROW(U "," CALL("{\"function\":{\"name\":\"\",\"arguments\":\"\"}}")), LC_ERR_INVALID,
-     "\"name\""},
-    {ROW(U "," CALL("{\"function\":{\"name\":\"f\"}}")), LC_ERR_INVALID, "\"arguments\" of \"f\""},
-    {ROW(U "," CALL(F("[1]"))), LC_ERR_INVALID, "must be a string of JSON"},
-    {ROW(U "," CALL("{\"type\":\"x\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}")),
-     LC_ERR_INVALID, "the \"type\" of a call"},
-    {ROW(U "," CALL("{\"id\":1,\"function\":{\"name\":\"f\",\"arguments\":\"\"}}")), LC_ERR_INVALID,
-     "the \"id\" of a call"},
-    {ROW(U ",{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\"}}"), LC_ERR_INVALID,
-     "messages[1].function_call: the \"arguments\""},
-    {ROW(U ",{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"\"},\"tool_"
-           "calls\":[" F("\"\"") "]}"),
-     LC_ERR_INVALID, "cannot have tool_calls as well"},
-    {"{\"messages\":[" U "],\"tools\":{}}", LC_ERR_INVALID, "line 7, tools: it must be a list"},
-    {"{\"messages\":[" U "],\"tools\":[1]}", LC_ERR_INVALID, "each tool must have the \"type\""},
-    {"{\"messages\":[" U "],\"tools\":[{\"type\":\"function\"}]}", LC_ERR_INVALID,
-     "with a \"name\""},
-    {"{\"messages\":[" U "],\"functions\":[{}]}", LC_ERR_INVALID, "with a \"name\""},
-    {"{\"messages\":[" U "],\"functions\":{}}", LC_ERR_INVALID, "functions: it must be a list"},
-    {"{\"messages\":[" U "],\"functions\":[],\"tools\":[]}", LC_ERR_INVALID,
-     "cannot have tools as well"},
-    {"{\"messages\":[" U "],\"parallel_tool_calls\":1}", LC_ERR_INVALID,
-     "parallel_tool_calls: it must be"},
+         "}," A),
+     LC_ERR_UNSUPPORTED, "line 7, messages[0].content[0].type: the part is an image"},
+    {ROW("{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}],\"weight\":0}," A),
+     LC_ERR_INVALID, "[image_unsupported]; messages[0].weight"},
+    {"{\"messages\":[" U "," A "],\"tools\":{},\"functions\":{}}", LC_ERR_INVALID,
+     "line 7, tools: it is an object [bad_tools]; functions: the row has tools as well "
+     "[functions_with_tools]"},
 };
+
+/* More problems than an error has room for: the rest is counted. */
+static void many_problems(void **state)
+{
+    (void)state;
+    char text[4096];
+    size_t used = (size_t)snprintf(text, sizeof text, "{\"messages\":[");
+    for (int i = 0; i < 60; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s{\"role\":\"r%d\"}",
+                                 i > 0 ? "," : "", i);
+    }
+    (void)snprintf(text + used, sizeof text - used, "]}");
+    lc_chat_row row;
+    assert_fails(parse(text, &row), LC_ERR_INVALID, "line 7, messages[0].role: \"r0\"");
+    const char *more = strstr(test_err.message, "; and ");
+    assert_non_null(more);
+    const int told = 60 - (int)strtol(more + 6, NULL, 10);
+    assert_in_range(told, 2, LC_MAX_FINDINGS_KEPT);
+    char last[32];
+    (void)snprintf(last, sizeof last, "messages[%d].role: ", told - 1);
+    assert_non_null(strstr(test_err.message, last));
+    (void)snprintf(last, sizeof last, "messages[%d].role: ", told);
+    assert_null(strstr(test_err.message, last));
+}
 
 static void refuses_and_says_where(void **state)
 {
@@ -215,7 +171,7 @@ static void most_messages(void **state)
             lc_chat_row_release(&row);
         } else {
             assert_fails(parse(text, &row), LC_ERR_INVALID,
-                         "line 7, messages: more than 2048 messages");
+                         "line 7, messages: 2049 messages, the limit is 2048 [too_many_messages]");
         }
     }
     free(text);
@@ -245,11 +201,9 @@ static void survives_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts),
-        cmocka_unit_test(refuses_and_says_where),
-        cmocka_unit_test(deprecated_spellings),
-        cmocka_unit_test(most_messages),
-        cmocka_unit_test(survives_faults),
+        cmocka_unit_test(accepts),       cmocka_unit_test(refuses_and_says_where),
+        cmocka_unit_test(many_problems), cmocka_unit_test(deprecated_spellings),
+        cmocka_unit_test(most_messages), cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
