@@ -87,8 +87,8 @@ lc_code lc_command_template(int argc, char **argv, lc_err *err)
             "any other variable of the\n"
             "template. Writes the text as one JSON string a line; a row that fails gives "
             "{\"error\": ...}.\n",
-        .examples = "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | lorac "
-                    "template --model models/sprout-3m\n",
+        .examples = "  lorac template --model models/sprout-3m < conversations.jsonl\n"
+                    "  lorac template --chat-template chat_template.jinja < conversations.jsonl\n",
         .options = options,
         .option_count = sizeof options / sizeof *options};
     LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
