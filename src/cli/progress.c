@@ -225,12 +225,14 @@ void lc_progress_show_bytes(lc_progress_view *view, int64_t bytes, int64_t total
     char line[MAX_LINE], done[LC_FORMAT_BYTES], all[LC_FORMAT_BYTES], rate[LC_FORMAT_BYTES],
         eta[LC_FORMAT_BYTES];
     const double now = lc_monotonic_seconds();
-    view->begun = view->begun > 0.0 ? view->begun : now;
+    if (view->begun <= 0.0) { /* nothing is known of the rate yet */
+        view->begun = view->last_drawn = now;
+    }
     if (view->style != LC_PROGRESS_BAR || now - view->last_drawn < REDRAW_SECONDS) {
         return;
     }
     view->last_drawn = now;
-    const double speed = (double)bytes / (now - view->begun + 1e-9);
+    const double speed = (double)bytes / (now - view->begun);
     (void)snprintf(line, sizeof line, "%s of %s  %s/s  ETA %s", lc_format_size(bytes, done),
                    lc_format_size(total_bytes, all), lc_format_size((int64_t)speed, rate),
                    lc_format_duration((double)(total_bytes - bytes) / speed, eta));

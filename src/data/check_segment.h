@@ -17,7 +17,6 @@ typedef struct lc_segment_row {
 
 /* What was found in a segment; reused. Zero-initialise. */
 typedef struct lc_segment {
-    bool is_done;       /* the owner of the ring's */
     int64_t line_count; /* lines that begin in it, */
     int64_t row_count;  /* and of these, those that are not blank */
     int64_t good_rows, tool_rows;

@@ -27,11 +27,12 @@ typedef struct file_check {
     lc_reader reader;
     int64_t segment_count;
     lc_segment_worker *workers; /* owned, one a thread */
-    lc_segment *ring;           /* owned */
+    lc_segment *ring;           /* owned: each is its task's until that is done */
     int64_t ring_size;
     /* Under the lock: */
     pthread_mutex_t lock;
     pthread_cond_t moved;
+    bool *is_done;      /* owned; of each segment of the ring: it waits to be joined */
     int64_t joined;     /* segments joined so far */
     bool has_failed;    /* some task has: nobody waits any more */
     int64_t lines;      /* of the joined segments */
@@ -117,12 +118,12 @@ static lc_code join_segment(file_check *f, const lc_segment *segment, lc_err *er
 static lc_code join_finished(file_check *f, lc_err *err)
 {
     for (;;) {
-        lc_segment *next = &f->ring[f->joined % f->ring_size];
-        if (f->joined == f->segment_count || !next->is_done) {
+        const int64_t next = f->joined % f->ring_size;
+        if (f->joined == f->segment_count || !f->is_done[next]) {
             return LC_OK;
         }
-        next->is_done = false;
-        LC_TRY(join_segment(f, next, err));
+        f->is_done[next] = false;
+        LC_TRY(join_segment(f, &f->ring[next], err));
     }
 }
 
@@ -151,7 +152,7 @@ static lc_code check_task(void *context, int64_t index, int worker, lc_err *err)
         lc_segment_check(&f->workers[worker], f->options, &f->reader, index, segment, err);
     (void)pthread_mutex_lock(&f->lock);
     if (code == LC_OK && !f->has_failed) {
-        segment->is_done = true;
+        f->is_done[index % f->ring_size] = true;
         code = join_finished(f, err);
     }
     f->has_failed |= code != LC_OK;
@@ -166,10 +167,12 @@ static lc_code run(file_check *f, lc_err *err)
     const int64_t needed =
         f->segment_count < f->options->threads ? f->segment_count : f->options->threads;
     const int threads = needed > 1 ? (int)needed : 1;
-    void *ring = NULL, *workers = NULL;
+    void *ring = NULL, *workers = NULL, *is_done = NULL;
     f->ring_size = (int64_t)threads * SEGMENTS_PER_THREAD;
     LC_TRY(lc_new(&ring, (size_t)f->ring_size, sizeof *f->ring, "segments", err));
     f->ring = ring;
+    LC_TRY(lc_new(&is_done, (size_t)f->ring_size, sizeof *f->is_done, "segments", err));
+    f->is_done = is_done;
     LC_TRY(lc_new(&workers, (size_t)threads, sizeof *f->workers, "checking threads", err));
     f->workers = workers;
     LC_TRY(lc_pool_start(threads, NULL, NULL, &pool, err));
@@ -282,6 +285,7 @@ lc_code lc_check_file(const lc_check_options *options, lc_check_report *report, 
         lc_reader_close(&f.reader);
     }
     lc_free(f.ring);
+    lc_free(f.is_done);
     lc_free(f.workers);
     lc_duplicates_release(&f.duplicates);
     (void)pthread_cond_destroy(&f.moved);

@@ -37,7 +37,9 @@ static void put(growing *g, const char *text, size_t bytes)
         g->text = realloc(g->text, g->capacity);
         assert_non_null(g->text);
     }
-    memcpy(g->text + g->bytes, text, bytes);
+    if (bytes > 0) {
+        memcpy(g->text + g->bytes, text, bytes);
+    }
     g->bytes += bytes;
 }
 
