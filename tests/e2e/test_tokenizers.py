@@ -18,8 +18,8 @@ def main():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("LORAC_TEST_SEED", time.time() % 1e6)))
     seed = parser.parse_args().seed
     print(f"LORAC_TEST_SEED={seed}", flush=True)
-    return subprocess.run([sys.executable, os.path.join(ROOT, "scripts", "tokenizer_campaign"), "--strings", str(STRINGS), "--seed",
-                           str(seed)], check=False).returncode
+    return subprocess.run([sys.executable, os.path.join(ROOT, "scripts", "tokenizer_campaign"), "--golden", "--strings", str(STRINGS),
+                           "--seed", str(seed)], check=False).returncode
 
 
 if __name__ == "__main__":
