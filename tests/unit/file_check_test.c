@@ -411,8 +411,8 @@ static void tokens(void **state)
              "length?\"},{\"role\":\"assistant\",\"content\":\"much, but not now\"}]}\n");
     test_write_file(path, g.text, g.bytes);
     lc_dataset whole;
-    assert_ok(lc_dataset_load_jsonl(path, "Training file", tokenizer, chat_template, 1000, &whole,
-                                    &test_err));
+    const lc_dataset_reading reading = {.what = "Training file", .max_tokens = 1000};
+    assert_ok(lc_dataset_load_jsonl(path, &reading, tokenizer, chat_template, &whole, &test_err));
     for (int threads = 1; threads <= 3; threads++) {
         for (int cut = 0; cut < 3; cut++) {
             const int64_t most = cut == 0 ? 1000 : cut == 1 ? whole.longest - 1 : 4;
