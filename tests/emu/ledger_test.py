@@ -91,22 +91,26 @@ def rewrite(path, change):
 def second_algorithm(choice):
     """Of a product the library's second proposal, of an op its second way."""
     text = choice["algorithm"]
-    ways = {"kernel": "products", "bordered": "apart"}
+    ways = {"kernel": "products", "bordered": "apart", "fused": "apart"}
     if text in ways:
         return ways[text]
     return text[:ID_PLACE + 1] + "1" + text[ID_PLACE + 2:]
 
 
-def interrupted(run, out, calls):
-    """run(fault) trains into `out` and is killed at that call of the operating system or, for its first checkpoint, a
-    little later."""
+def has_checkpoint(out):
+    return os.path.exists(out + "/resume") and any(n.startswith("step-") for n in os.listdir(out + "/resume"))
+
+
+def interrupted(run, out, calls, has_begun=has_checkpoint):
+    """run(fault) trains into `out` and is killed at that call of the operating system or, for what has to be there by
+    then, a little later."""
     for later in range(0, 200, 20):
         shutil.rmtree(out, ignore_errors=True)
         run("kill:%d" % (calls + later))
-        if os.path.exists(out + "/resume") and any(n.startswith("step-") for n in os.listdir(out + "/resume")):
+        if has_begun(out):
             break
     else:
-        fail("%s was always killed before its first checkpoint" % out)
+        fail("%s was always killed too early" % out)
     expect(not os.path.exists(out + "/adapter"), "%s was killed after its end" % out)
 
 
@@ -148,9 +152,9 @@ def test_resume():
         train("job.json", out, "--resume")
         expect(results(out) == results("tuned"), "%s: the resume gave other bytes" % out)
     # Killed before the first checkpoint: the job begins again, with the table it began with.
-    lorac("train", "job.json", "--out", "early", expected=-9, LORAC_FAULT="kill:90", LORAC_TUNING="table.json")
-    expect(not os.path.exists("early/resume"), "early was not killed early")
-    expect(os.path.exists("early/ledger.json"), "early has no ledger yet")
+    interrupted(lambda fault: train("job.json", "early", expected=-9, LORAC_FAULT=fault, LORAC_TUNING="table.json"),
+                "early", 90, lambda out: os.path.exists(out + "/ledger.json"))
+    expect(not has_checkpoint("early"), "early was not killed early")
     train("job.json", "early", "--resume")
     expect(results("early") == results("tuned"), "early: the resume gave other bytes")
 
