@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json_scan.h"
+#include "base/json_pull.h"
 #include "lorac/mem.h"
 
 static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
@@ -32,7 +32,7 @@ lc_code lc_json_parse(const char *text, size_t bytes, unsigned flags, const char
                       lc_err *err)
 {
     lc_json_init();
-    LC_TRY(lc_json_scan(text, bytes, flags, what, NULL, err));
+    LC_TRY(lc_json_check(text, bytes, flags, what, err));
     if (bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         text += 3; /* cJSON skips it only in front of more than one byte */
         bytes -= 3;

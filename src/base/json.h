@@ -22,6 +22,7 @@ typedef enum lc_json_flags {
     /* every number must be spelled as an unsigned integer <= 2^53 (safetensors) */
     LC_JSON_PLAIN_INTEGERS = 1,
     LC_JSON_ALLOW_BOM = 2,
+    LC_JSON_ALLOW_NUL = 4, /* \u0000 in strings; not for cJSON, whose strings end there */
 } lc_json_flags;
 
 /* Routes cJSON's allocations through lc_malloc; call once before anything is parsed

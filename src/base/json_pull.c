@@ -1,30 +1,27 @@
 /*
  * A strict scanner for JSON: grammar of RFC 8259, UTF-8 of RFC 3629, no lone surrogates, no NUL,
  * bounded depth, numbers a double can hold, no duplicate keys. Builds nothing: hands out value by
- * value (json_pull.h). No recursion: open containers are on a stack of LC_MAX_JSON_DEPTH. Takes the
- * texts that json_scan.c takes.
+ * value. No recursion: open containers are on a stack of LC_MAX_JSON_DEPTH. What lc_json_parse,
+ * the tape and the tokenizer's reader run on. Knows nothing of cJSON's tree.
  */
 #include "base/json_pull.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/utf8_bytes.h"
 #include "lorac/mem.h"
 
-#define LC_MAX_JSON_NUMBER_BYTES 63 /* as json_scan.h */
-#define BOM                      "\xEF\xBB\xBF"
-#define MAX_INTEGER              "9007199254740992" /* 2^53 */
-#define END_OF_STRING            (-1)
-#define KEY_SHOWN                60
-#define MAX_CODE_POINT           0x10FFFF
+#define FEW_KEYS       8 /* compared each with each */
+#define BOM            "\xEF\xBB\xBF"
+#define MAX_INTEGER    "9007199254740992" /* 2^53 */
+#define END_OF_STRING  (-1)
+#define KEY_SHOWN      60
+#define MAX_CODE_POINT 0x10FFFF
 
 static_assert(LC_MAX_JSON_BYTES <= UINT32_MAX, "offsets have 32 bits");
 
@@ -50,6 +47,8 @@ void lc_json_pull_begin(lc_json_pull *s, const char *text, size_t bytes, unsigne
     s->has_begun = false;
     s->is_open = false;
     s->last_key = (lc_json_raw){0};
+    s->problem = LC_JSON_SYNTAX;
+    s->problem_at = 0;
     s->depth = 0;
     s->keys = s->small;
     s->key_count = 0;
@@ -81,6 +80,19 @@ lc_code lc_json_next(lc_json_pull *s, lc_json_value *value)
     return scan_value(s, value);
 }
 
+lc_code lc_json_check(const char *text, size_t bytes, unsigned flags, const char *what, lc_err *err)
+{
+    lc_json_pull pull;
+    lc_json_value value;
+    lc_json_pull_begin(&pull, text, bytes, flags, what, err);
+    lc_code code = LC_OK;
+    do {
+        code = lc_json_next(&pull, &value);
+    } while (code == LC_OK && value.kind != LC_JSON_DONE);
+    lc_json_pull_end(&pull);
+    return code;
+}
+
 /* Line and column (in characters, both from 1) of a byte offset. */
 static void locate(const scan *s, size_t offset, int64_t *line, int64_t *column)
 {
@@ -101,12 +113,23 @@ static lc_code LC_PRINTF(3, 4) fail_at(scan *s, size_t offset, const char *forma
     char reason[512];
     int64_t line, column;
     va_list arguments;
+    s->problem_at = offset;
+    if (s->err == NULL) {
+        return LC_ERR_INVALID;
+    }
     va_start(arguments, format);
     (void)vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     locate(s, offset, &line, &column);
     return lc_fail_line(s->err, LC_ERR_INVALID, line, "%s: line %lld column %lld: %s", s->what,
                         (long long)line, (long long)column, reason);
+}
+
+/* The failure that follows is of this kind. */
+static scan *because(scan *s, lc_json_problem problem)
+{
+    s->problem = problem;
+    return s;
 }
 
 /* What stands at the current position is not what the grammar wants. */
@@ -118,6 +141,11 @@ static lc_code fail_expected(scan *s, const char *expected)
     const unsigned char c = s->text[s->at];
     if (c > 0x20 && c < 0x7F) {
         return fail_at(s, s->at, "expected %s, found '%c'", expected, c);
+    }
+    if (c == 0) {
+        (void)because(s, LC_JSON_NUL);
+    } else if (c >= 0x80 && lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at) == 0) {
+        (void)because(s, LC_JSON_BAD_UTF8);
     }
     return fail_at(s, s->at, "expected %s, found byte 0x%02x", expected, c);
 }
@@ -147,21 +175,23 @@ static int hex_digit(unsigned char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Four hexadecimal digits at `offset`, or -1. */
-static int32_t hex4(const scan *s, size_t offset)
+static int32_t hex4_of(const unsigned char *text)
 {
-    if (offset > s->bytes || s->bytes - offset < 4) {
-        return -1;
-    }
     int32_t value = 0;
     for (size_t i = 0; i < 4; i++) {
-        const int digit = hex_digit(s->text[offset + i]);
+        const int digit = hex_digit(text[i]);
         if (digit < 0) {
             return -1;
         }
         value = value << 4 | digit;
     }
     return value;
+}
+
+/* Four hexadecimal digits at `offset`, or -1. */
+static int32_t hex4(const scan *s, size_t offset)
+{
+    return offset > s->bytes || s->bytes - offset < 4 ? -1 : hex4_of(s->text + offset);
 }
 
 static bool is_high_surrogate(int32_t unit)
@@ -181,11 +211,12 @@ static lc_code scan_unicode_escape(scan *s)
     if (unit < 0) {
         return fail_at(s, s->at, "\\u needs four hexadecimal digits");
     }
-    if (unit == 0) {
-        return fail_at(s, s->at, "the character \\u0000 is not accepted");
+    if (unit == 0 && (s->flags & LC_JSON_ALLOW_NUL) == 0) {
+        return fail_at(because(s, LC_JSON_NUL), s->at, "the character \\u0000 is not accepted");
     }
     if (is_low_surrogate(unit)) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     if (!is_high_surrogate(unit)) {
         s->at += 6;
@@ -194,7 +225,8 @@ static lc_code scan_unicode_escape(scan *s)
     const size_t second = s->at + 6;
     const bool is_escape = s->bytes - s->at >= 12 && memcmp(s->text + second, "\\u", 2) == 0;
     if (!is_escape || !is_low_surrogate(hex4(s, second + 2))) {
-        return fail_at(s, s->at, "lone surrogate \\u%04x", (unsigned)unit);
+        return fail_at(because(s, LC_JSON_SURROGATE), s->at, "lone surrogate \\u%04x",
+                       (unsigned)unit);
     }
     s->at += 12;
     return LC_OK;
@@ -202,6 +234,7 @@ static lc_code scan_unicode_escape(scan *s)
 
 static lc_code scan_escape(scan *s)
 {
+    s->has_escapes = true;
     if (s->bytes - s->at < 2) {
         s->at = s->bytes;
         return fail_expected(s, "the rest of a string");
@@ -225,37 +258,47 @@ static lc_code scan_special_character(scan *s)
         return scan_escape(s);
     }
     if (c < 0x20) {
+        s->problem = c == 0 ? LC_JSON_NUL : LC_JSON_SYNTAX;
         return fail_at(s, s->at, "control character 0x%02x in a string must be escaped", c);
     }
     const size_t length = lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at);
     if (length == 0) {
-        return fail_at(s, s->at, "byte 0x%02x is not valid UTF-8", c);
+        return fail_at(because(s, LC_JSON_BAD_UTF8), s->at, "byte 0x%02x is not valid UTF-8", c);
     }
     s->at += length;
     return LC_OK;
 }
 
-#define BYTES_OF(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Whether eight bytes have a quote, a backslash, a control character or one above ASCII. The low
- * bytes that borrow from are right; a false alarm behind the first true one does no harm. */
-static bool has_special(const unsigned char *at)
+/* The high bit of each of eight characters that is '"', '\\', below 0x20 or above 0x7F; bits above
+ * the lowest of these may be wrong. */
+static uint64_t special_of_eight(uint64_t eight)
 {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    const uint64_t quote = word ^ BYTES_OF('"'), slash = word ^ BYTES_OF('\\');
-    const uint64_t found =
-        (quote - BYTES_OF(1)) | (slash - BYTES_OF(1)) | (word - BYTES_OF(0x20)) | word;
-    return (found & BYTES_OF(0x80)) != 0;
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    const uint64_t quote = eight ^ (ones * '"'), backslash = eight ^ (ones * '\\');
+    return ((quote - ones) | (backslash - ones) | (eight - ones * 0x20) | eight) & highs;
 }
+
+/* Over characters that stand for themselves, eight at a time. */
+static void skip_plain(scan *s)
+{
+    uint64_t eight;
+    while (s->bytes - s->at >= sizeof eight) {
+        memcpy(&eight, s->text + s->at, sizeof eight);
+        const uint64_t special = special_of_eight(eight);
+        if (special != 0) {
+            s->at += (size_t)__builtin_ctzll(special) / 8;
+            return;
+        }
+        s->at += sizeof eight;
+    }
+}
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first character is the lowest");
 
 /* A string at its opening quote. */
 static lc_code scan_string(scan *s)
 {
     const size_t start = s->at++;
-    while (s->bytes - s->at >= 8 && !has_special(s->text + s->at)) {
-        s->at += 8;
-    }
+    s->has_escapes = false;
     while (s->at < s->bytes) {
         const unsigned char c = s->text[s->at];
         if (c == '"') {
@@ -264,6 +307,7 @@ static lc_code scan_string(scan *s)
         }
         if (c >= 0x20 && c < 0x80 && c != '\\') {
             s->at++;
+            skip_plain(s);
         } else {
             LC_TRY(scan_special_character(s));
         }
@@ -296,25 +340,25 @@ static lc_code check_plain_integer(scan *s, size_t start)
     return LC_OK;
 }
 
-static lc_code check_number(scan *s, size_t start)
+/* Without an exponent, what LC_MAX_JSON_NUMBER_BYTES can say is never out of range. */
+static lc_code check_number(scan *s, size_t start, bool has_exponent)
 {
     char copy[LC_MAX_JSON_NUMBER_BYTES + 1];
     const size_t length = s->at - start;
     if (length >= sizeof copy) {
-        return fail_at(s, start, "number of %zu characters, limit %d", length,
-                       LC_MAX_JSON_NUMBER_BYTES);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start,
+                       "number of %zu characters, limit %d", length, LC_MAX_JSON_NUMBER_BYTES);
     }
     if ((s->flags & LC_JSON_PLAIN_INTEGERS) != 0) {
         return check_plain_integer(s, start);
     }
-    if (memchr(s->text + start, 'e', length) == NULL &&
-        memchr(s->text + start, 'E', length) == NULL) {
-        return LC_OK; /* 63 digits are no danger */
+    if (!has_exponent) {
+        return LC_OK;
     }
     memcpy(copy, s->text + start, length);
     copy[length] = '\0';
     if (!isfinite(strtod(copy, NULL))) {
-        return fail_at(s, start, "number %s is out of range", copy);
+        return fail_at(because(s, LC_JSON_NUMBER_RANGE), start, "number %s is out of range", copy);
     }
     return LC_OK;
 }
@@ -339,7 +383,8 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    if (peek(s) == 'e' || peek(s) == 'E') {
+    const bool has_exponent = peek(s) == 'e' || peek(s) == 'E';
+    if (has_exponent) {
         s->at++;
         if (peek(s) == '+' || peek(s) == '-') {
             s->at++;
@@ -348,7 +393,7 @@ static lc_code scan_number(scan *s)
             return fail_expected(s, "a digit");
         }
     }
-    return check_number(s, start);
+    return check_number(s, start, has_exponent);
 }
 
 static lc_code scan_word(scan *s, const char *word)
@@ -364,26 +409,26 @@ static lc_code scan_word(scan *s, const char *word)
 /* The next byte of a checked string with its escapes resolved: *at moves on, `pending` holds the
  * rest of a character above U+007F. END_OF_STRING at the end. */
 typedef struct decoder {
-    const scan *s;
+    const unsigned char *text;
     size_t at, end;
     unsigned char pending[4];
     int pending_count, pending_at;
 } decoder;
 
-static decoder decode_key(const scan *s, const scan_key *key)
+static decoder decode(const unsigned char *text, size_t at, size_t bytes)
 {
-    const decoder d = {.s = s, .at = key->at, .end = (size_t)key->at + key->bytes};
+    const decoder d = {.text = text, .at = at, .end = at + bytes};
     return d;
 }
 
 static int32_t code_point_at(decoder *d)
 {
-    const int32_t unit = hex4(d->s, d->at + 2);
+    const int32_t unit = hex4_of(d->text + d->at + 2);
     d->at += 6;
     if (!is_high_surrogate(unit)) {
         return unit;
     }
-    const int32_t low = hex4(d->s, d->at + 2);
+    const int32_t low = hex4_of(d->text + d->at + 2);
     d->at += 6;
     return 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
 }
@@ -410,12 +455,12 @@ static int next_byte(decoder *d)
     if (d->at >= d->end) {
         return END_OF_STRING;
     }
-    const unsigned char c = d->s->text[d->at];
+    const unsigned char c = d->text[d->at];
     if (c != '\\') {
         d->at++;
         return c;
     }
-    const unsigned char kind = d->s->text[d->at + 1];
+    const unsigned char kind = d->text[d->at + 1];
     if (kind == 'u') {
         const int32_t point = code_point_at(d);
         if (point < 0x80) {
@@ -436,7 +481,7 @@ static int compare_keys(const scan *s, const scan_key *a, const scan_key *b)
     if (a->hash != b->hash) {
         return a->hash < b->hash ? -1 : 1;
     }
-    decoder left = decode_key(s, a), right = decode_key(s, b);
+    decoder left = decode(s->text, a->at, a->bytes), right = decode(s->text, b->at, b->bytes);
     for (;;) {
         const int x = next_byte(&left), y = next_byte(&right);
         if (x != y) {
@@ -451,8 +496,14 @@ static int compare_keys(const scan *s, const scan_key *a, const scan_key *b)
 /* FNV-1a. Collisions cost comparisons, never more than n log n of them. */
 static uint32_t hash_key(const scan *s, const scan_key *key)
 {
-    decoder d = decode_key(s, key);
     uint32_t hash = 2166136261u;
+    if (!key->has_escapes) {
+        for (size_t i = 0; i < key->bytes; i++) {
+            hash = (hash ^ s->text[key->at + i]) * 16777619u;
+        }
+        return hash;
+    }
+    decoder d = decode(s->text, key->at, key->bytes);
     for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
         hash = (hash ^ (uint32_t)c) * 16777619u;
     }
@@ -484,6 +535,7 @@ static lc_code note_key(scan *s)
     scan_key *key = &s->keys[s->key_count++];
     key->at = (uint32_t)s->last_key.at;
     key->bytes = (uint32_t)s->last_key.bytes;
+    key->has_escapes = s->has_escapes;
     key->hash = hash_key(s, key);
     return LC_OK;
 }
@@ -496,7 +548,7 @@ static lc_code scan_key_and_colon(scan *s)
     }
     const size_t start = s->at;
     LC_TRY(scan_string(s));
-    s->last_key = (lc_json_raw){start + 1, s->at - start - 2};
+    s->last_key = (lc_json_raw){start + 1, s->at - start - 2, s->has_escapes};
     if (s->depth != s->foreign_depth) {
         LC_TRY(note_key(s));
     }
@@ -506,6 +558,22 @@ static lc_code scan_key_and_colon(scan *s)
     }
     s->at++;
     return LC_OK;
+}
+
+/* No two of a few keys have the same hash: then they differ. */
+static bool are_few_and_different(const scan_key *keys, size_t count)
+{
+    if (count > FEW_KEYS) {
+        return false;
+    }
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (keys[i].hash == keys[j].hash) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static void sift_down(const scan *s, scan_key *keys, size_t root, size_t count)
@@ -546,13 +614,16 @@ static lc_code check_unique_keys(scan *s, size_t first)
 {
     scan_key *keys = s->keys + first;
     const size_t count = s->key_count - first;
+    if (are_few_and_different(keys, count)) {
+        return LC_OK;
+    }
     sort_keys(s, keys, count);
     for (size_t i = 1; i < count; i++) {
         if (compare_keys(s, &keys[i - 1], &keys[i]) == 0) {
             const scan_key *later = keys[i - 1].at > keys[i].at ? &keys[i - 1] : &keys[i];
             const int shown = later->bytes < KEY_SHOWN ? (int)later->bytes : KEY_SHOWN;
-            return fail_at(s, later->at - 1, "duplicate key \"%.*s\"", shown,
-                           (const char *)s->text + later->at);
+            return fail_at(because(s, LC_JSON_DUPLICATE_KEY), later->at - 1,
+                           "duplicate key \"%.*s\"", shown, (const char *)s->text + later->at);
         }
     }
     return LC_OK;
@@ -573,7 +644,8 @@ static lc_code close_container(scan *s)
 static lc_code open_container(scan *s, bool is_object, bool *has_value)
 {
     if (s->depth == LC_MAX_JSON_DEPTH) {
-        return fail_at(s, s->at, "nested deeper than %d levels", LC_MAX_JSON_DEPTH);
+        return fail_at(because(s, LC_JSON_TOO_DEEP), s->at, "nested deeper than %d levels",
+                       LC_MAX_JSON_DEPTH);
     }
     s->frames[s->depth].is_object = is_object;
     s->frames[s->depth].first_key = s->key_count;
@@ -604,7 +676,7 @@ static lc_code scan_kind(scan *s, int c, lc_json_kind *kind, bool *opened)
         return scan_string(s);
     case 't':
     case 'f':
-        *kind = LC_JSON_BOOL;
+        *kind = c == 't' ? LC_JSON_TRUE : LC_JSON_FALSE;
         return scan_word(s, c == 't' ? "true" : "false");
     case 'n':
         *kind = LC_JSON_NULL;
@@ -626,9 +698,9 @@ static lc_code scan_value(scan *s, lc_json_value *value)
     value->has_key = s->depth > 0 && s->frames[s->depth - 1].is_object;
     value->key = s->last_key;
     LC_TRY(scan_kind(s, peek(s), &value->kind, &s->is_open));
-    value->raw = (lc_json_raw){start, s->at - start};
+    value->raw = (lc_json_raw){start, s->at - start, false};
     if (value->kind == LC_JSON_STRING) {
-        value->raw = (lc_json_raw){start + 1, s->at - start - 2};
+        value->raw = (lc_json_raw){start + 1, s->at - start - 2, s->has_escapes};
     } else if (value->kind >= LC_JSON_ARRAY) {
         value->raw.bytes = 1;
     }
@@ -686,18 +758,18 @@ static lc_code scan_end(scan *s)
 
 /* ---- what was pulled ---- */
 
-size_t lc_json_decode(const lc_json_pull *s, const lc_json_raw *raw, char *out)
+size_t lc_json_decode(const char *text, const lc_json_raw *raw, char *out, size_t capacity)
 {
-    const unsigned char *from = s->text + raw->at;
-    if (memchr(from, '\\', raw->bytes) == NULL) {
-        memcpy(out, from, raw->bytes);
+    if (!raw->has_escapes) {
+        memcpy(out, text + raw->at, raw->bytes < capacity ? raw->bytes : capacity);
         return raw->bytes;
     }
-    const scan_key key = {.at = (uint32_t)raw->at, .bytes = (uint32_t)raw->bytes};
-    decoder d = decode_key(s, &key);
+    decoder d = decode((const unsigned char *)text, raw->at, raw->bytes);
     size_t count = 0;
-    for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d)) {
-        out[count++] = (char)c;
+    for (int c = next_byte(&d); c != END_OF_STRING; c = next_byte(&d), count++) {
+        if (count < capacity) {
+            out[count] = (char)c;
+        }
     }
     return count;
 }

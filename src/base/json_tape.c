@@ -7,20 +7,38 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/json.h"
-#include "base/json_scan.h"
 #include "lorac/mem.h"
 
 #define MIN_NODES 64
 #define NO_NODE   UINT32_MAX
 
+/* What is open while a tape is made. */
+typedef struct reading {
+    lc_json_tape *tape;
+    lc_json_pull pull;
+    uint32_t nodes[LC_MAX_JSON_DEPTH]; /* of the containers around; NO_NODE: not noted */
+    int depth;
+    int opaque_depth; /* > 0: inside an opaque value; so many containers were around it */
+    lc_err *err;
+} reading;
+
+static lc_code read_values(reading *r);
+
 lc_code lc_json_tape_read(lc_json_tape *tape, const char *text, size_t bytes, lc_err *err)
 {
+    reading r; /* not cleared, as the puller */
+    r.tape = tape;
+    r.depth = r.opaque_depth = 0;
+    r.err = err;
     tape->text = text;
     tape->count = 0;
-    tape->is_cut = tape->is_next_opaque = false;
-    tape->opaque_depth = 0;
-    return lc_json_scan(text, bytes, LC_JSON_DEFAULT, "JSON", tape, err);
+    tape->is_cut = false;
+    lc_json_pull_begin(&r.pull, text, bytes, LC_JSON_DEFAULT, "JSON", err);
+    const lc_code code = read_values(&r);
+    lc_json_pull_end(&r.pull);
+    tape->problem = r.pull.problem;
+    tape->problem_at = r.pull.problem_at;
+    return code;
 }
 
 void lc_json_tape_release(lc_json_tape *tape)
@@ -29,8 +47,6 @@ void lc_json_tape_release(lc_json_tape *tape)
     tape->nodes = NULL;
     tape->count = tape->capacity = 0;
 }
-
-/* ---- for the scanner ---- */
 
 static lc_code grow(lc_json_tape *tape, lc_err *err)
 {
@@ -47,128 +63,96 @@ static_assert(LC_MAX_JSON_NODES % MIN_NODES == 0 &&
                   ((LC_MAX_JSON_NODES / MIN_NODES) & (LC_MAX_JSON_NODES / MIN_NODES - 1)) == 0,
               "the tape doubles up to its limit");
 
-lc_code lc_json_tape_note(lc_json_tape *tape, const lc_json_noted *value, uint32_t *index,
-                          lc_err *err)
+/* Writes a node unless it lies in an opaque value or beyond the tape's end: then *index is
+ * NO_NODE. */
+static lc_code note(const reading *r, lc_json_kind kind, const lc_json_raw *raw, uint32_t *index)
 {
+    lc_json_tape *tape = r->tape;
     *index = NO_NODE;
-    if (tape->opaque_depth > 0 || tape->is_cut) {
+    if (r->opaque_depth > 0 || tape->is_cut) {
         return LC_OK;
     }
-    tape->is_next_opaque = false;
     if (tape->count == tape->capacity) {
         if (tape->count == LC_MAX_JSON_NODES) {
             tape->is_cut = true;
             return LC_OK;
         }
-        LC_TRY(grow(tape, err));
+        LC_TRY(grow(tape, r->err));
     }
-    const size_t quote = value->kind == LC_JSON_STRING;
     *index = (uint32_t)tape->count++;
-    tape->nodes[*index] = (lc_json_node){.begin = (uint32_t)(value->begin + quote),
-                                         .bytes = (uint32_t)(value->end - value->begin - 2 * quote),
+    tape->nodes[*index] = (lc_json_node){.begin = (uint32_t)raw->at,
+                                         .bytes = (uint32_t)raw->bytes,
                                          .next = *index + 1,
-                                         .kind = (uint8_t)value->kind,
-                                         .has_escapes = value->has_escapes};
+                                         .kind = (uint8_t)kind,
+                                         .has_escapes = raw->has_escapes};
     return LC_OK;
 }
 
-lc_code lc_json_tape_note_key(lc_json_tape *tape, size_t begin, size_t bytes, bool has_escapes,
-                              int depth, lc_err *err)
+/* The container of that node has ended before `end`. */
+static void close_node(const reading *r, uint32_t index, size_t end)
 {
-    uint32_t index;
-    const lc_json_noted key = {.kind = LC_JSON_STRING,
-                               .begin = begin - 1,
-                               .end = begin + bytes + 1,
-                               .has_escapes = has_escapes};
-    LC_TRY(lc_json_tape_note(tape, &key, &index, err));
-    tape->is_next_opaque = index != NO_NODE && tape->is_opaque != NULL &&
-                           tape->is_opaque(tape->text + begin, bytes, depth);
-    return LC_OK;
-}
-
-lc_code lc_json_tape_open(lc_json_tape *tape, bool is_object, size_t begin, int depth,
-                          uint32_t *index, lc_err *err)
-{
-    const bool is_opaque = tape->is_next_opaque;
-    const lc_json_noted value = {
-        .kind = is_object ? LC_JSON_OBJECT : LC_JSON_ARRAY, .begin = begin, .end = begin};
-    LC_TRY(lc_json_tape_note(tape, &value, index, err));
-    if (is_opaque) {
-        tape->opaque_depth = depth;
-    }
-    return LC_OK;
-}
-
-void lc_json_tape_close(lc_json_tape *tape, uint32_t index, size_t end, int depth)
-{
-    if (tape->opaque_depth == depth) {
-        tape->opaque_depth = 0;
-    }
     if (index != NO_NODE) {
-        tape->nodes[index].bytes = (uint32_t)end - tape->nodes[index].begin;
-        tape->nodes[index].next = (uint32_t)tape->count;
+        r->tape->nodes[index].bytes = (uint32_t)end - r->tape->nodes[index].begin;
+        r->tape->nodes[index].next = (uint32_t)r->tape->count;
+    }
+}
+
+/* The containers that have ended before a value with `depth` around it. */
+static void close_down_to(reading *r, int depth)
+{
+    while (r->depth > depth) {
+        r->depth--;
+        close_node(r, r->nodes[r->depth], r->pull.closed_at[r->depth] + 1);
+        if (r->opaque_depth == r->depth + 1) {
+            r->opaque_depth = 0;
+        }
+    }
+}
+
+static lc_code note_value(reading *r, const lc_json_value *value)
+{
+    uint32_t key = NO_NODE, index = NO_NODE;
+    if (value->has_key) {
+        LC_TRY(note(r, LC_JSON_STRING, &value->key, &key));
+    }
+    const bool is_opaque =
+        key != NO_NODE && r->tape->is_opaque != NULL &&
+        r->tape->is_opaque(r->tape->text + value->key.at, value->key.bytes, value->depth);
+    LC_TRY(note(r, value->kind, &value->raw, &index));
+    if (value->kind < LC_JSON_ARRAY) {
+        return LC_OK;
+    }
+    if (!r->pull.is_open) { /* it is empty, and has ended already */
+        close_node(r, index, r->pull.at);
+        return LC_OK;
+    }
+    r->nodes[r->depth++] = index;
+    if (is_opaque) {
+        r->opaque_depth = r->depth;
+    }
+    return LC_OK;
+}
+
+static lc_code read_values(reading *r)
+{
+    lc_json_value value;
+    for (;;) {
+        LC_TRY(lc_json_next(&r->pull, &value));
+        close_down_to(r, value.depth);
+        if (value.kind == LC_JSON_DONE) {
+            return LC_OK;
+        }
+        LC_TRY(note_value(r, &value));
     }
 }
 
 /* ---- strings ---- */
 
-/* UTF-8 of a code point; returns its length. */
-static size_t encode(uint32_t point, char out[4])
-{
-    if (point < 0x80) {
-        out[0] = (char)point;
-        return 1;
-    }
-    const size_t count = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    static const unsigned char leads[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    for (size_t i = count - 1; i > 0; i--) {
-        out[i] = (char)(0x80 | (point & 0x3F));
-        point >>= 6;
-    }
-    out[0] = (char)(leads[count] | point);
-    return count;
-}
-
-/* The character of an escape at `at`, behind which *step more bytes begin the next. */
-static size_t decode_escape(const char *at, char out[4], size_t *step)
-{
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    const unsigned char *digits = (const unsigned char *)at + 2;
-    if (at[1] != 'u') {
-        const char *found = strchr(from, at[1]);
-        out[0] = found != NULL ? to[found - from] : at[1];
-        *step = 2;
-        return 1;
-    }
-    uint32_t point = (uint32_t)lc_json_hex4(digits);
-    *step = 6;
-    if (point >= 0xD800 && point <= 0xDBFF) {
-        const uint32_t low = (uint32_t)lc_json_hex4(digits + 6);
-        point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
-        *step = 12;
-    }
-    return encode(point, out);
-}
-
 size_t lc_json_node_decode(const lc_json_tape *tape, const lc_json_node *node, char *out,
                            size_t capacity)
 {
-    const char *text = lc_json_node_text(tape, node);
-    size_t used = 0;
-    for (size_t at = 0; at < node->bytes;) {
-        char character[4] = {text[at]};
-        size_t step = 1, count = 1;
-        if (text[at] == '\\') {
-            count = decode_escape(text + at, character, &step);
-        }
-        for (size_t i = 0; i < count; i++, used++) {
-            if (used < capacity) {
-                out[used] = character[i];
-            }
-        }
-        at += step;
-    }
-    return used;
+    const lc_json_raw raw = {node->begin, node->bytes, node->has_escapes};
+    return lc_json_decode(tape->text, &raw, out, capacity);
 }
 
 bool lc_json_node_is(const lc_json_tape *tape, const lc_json_node *node, const char *text)

@@ -1,8 +1,8 @@
 /*
  * A JSON text as a tape: where each value lies, in the order of the text, without copying it and
  * without memory per value. For those who look at very many texts and keep nothing of them: the
- * checks of data set rows. Made by the scanner that stands before cJSON, so both take the same
- * texts.
+ * checks of data set rows. Made by the scanner that stands before cJSON (json_pull.h), so both
+ * take the same texts.
  */
 #ifndef LC_BASE_JSON_TAPE_H
 #define LC_BASE_JSON_TAPE_H
@@ -11,37 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lorac/err.h"
+#include "base/json_pull.h"
 
 #define LC_MAX_JSON_NODES ((size_t)1 << 20) /* 16 MiB of tape */
-
-typedef enum lc_json_kind {
-    LC_JSON_NULL,
-    LC_JSON_FALSE,
-    LC_JSON_TRUE,
-    LC_JSON_NUMBER,
-    LC_JSON_STRING,
-    LC_JSON_ARRAY,
-    LC_JSON_OBJECT
-} lc_json_kind;
-
-/* What is wrong with a text. */
-typedef enum lc_json_problem {
-    LC_JSON_SYNTAX,
-    LC_JSON_BAD_UTF8,
-    LC_JSON_NUL,       /* a byte 0, or \u0000 */
-    LC_JSON_SURROGATE, /* half of a pair */
-    LC_JSON_DUPLICATE_KEY,
-    LC_JSON_TOO_DEEP,
-    LC_JSON_NUMBER_RANGE, /* no double holds it, or it has too many characters */
-} lc_json_problem;
 
 /* A value or a key. The nodes of what is in an array or object follow its own; those of an object
  * are key, value, key, value. */
 typedef struct lc_json_node {
     uint32_t begin, bytes; /* where it is in the text; of strings what is between the quotes */
     uint32_t next;         /* index of the node behind it and all that is in it */
-    uint8_t kind;          /* lc_json_kind */
+    uint8_t kind;          /* lc_json_kind, never LC_JSON_DONE */
     bool has_escapes;      /* of a string */
     uint16_t unused;
 } lc_json_node;
@@ -57,8 +36,6 @@ typedef struct lc_json_tape {
     /* NULL, or: of the value under this key (undecoded) only its own node is wanted, not those of
      * what is in it. depth: containers open there, 1 in the outermost object. */
     bool (*is_opaque)(const char *key, size_t bytes, int depth);
-    bool is_next_opaque; /* while reading: the next value is such a one, */
-    int opaque_depth;    /* or this many containers were open when the present one began */
 } lc_json_tape;
 
 void lc_json_tape_release(lc_json_tape *tape);

@@ -3,143 +3,40 @@
 
 #include <string.h>
 
-#include "text/utf8.h"
+#include "base/json_pull.h"
+#include "lorac/mem.h"
 
-typedef struct reader {
-    const char *text; /* borrowed */
-    size_t bytes, at;
-    const char *what; /* borrowed */
-    lc_text *out;
-    lc_err *err;
-} reader;
-
-static lc_code read_escape(reader *r);
-
-static lc_code fail(const reader *r, const char *found)
+static lc_code add_decoded(const char *text, const lc_json_raw *raw, lc_text *out, lc_err *err)
 {
-    return lc_fail(r->err, LC_ERR_INVALID, "%s: %s at byte %zu", r->what, found, r->at);
-}
-
-static void skip_blanks(reader *r)
-{
-    while (r->at < r->bytes && strchr(" \t\r\n", r->text[r->at]) != NULL &&
-           r->text[r->at] != '\0') {
-        r->at++;
+    char *decoded = lc_malloc(raw->bytes + 1);
+    if (decoded == NULL) {
+        return lc_fail(err, LC_ERR_MEMORY, "no memory for a string of %zu bytes", raw->bytes);
     }
-}
-
-/* Copies what needs no unescaping up to the next quote or backslash. */
-static lc_code read_plain(reader *r)
-{
-    const size_t from = r->at;
-    while (r->at < r->bytes && r->text[r->at] != '"' && r->text[r->at] != '\\') {
-        const unsigned char byte = (unsigned char)r->text[r->at];
-        if (byte < 0x20) {
-            return fail(r, "a control character that is not escaped");
-        }
-        size_t length = 1;
-        if (byte >= 0x80 &&
-            lc_utf8_next(r->text + r->at, r->bytes - r->at, &length) != LC_UTF8_CHARACTER) {
-            return fail(r, "invalid UTF-8");
-        }
-        r->at += length;
-    }
-    lc_text_add(r->out, r->text + from, r->at - from);
+    lc_text_add(out, decoded, lc_json_decode(text, raw, decoded, raw->bytes));
+    lc_free(decoded);
     return LC_OK;
+}
+
+static lc_code read_string(lc_json_pull *pull, lc_text *out)
+{
+    lc_json_value value, end;
+    LC_TRY(lc_json_next(pull, &value));
+    if (value.kind != LC_JSON_STRING) {
+        return lc_fail(pull->err, LC_ERR_INVALID, "%s: it is not a JSON string", pull->what);
+    }
+    LC_TRY(lc_json_next(pull, &end));
+    LC_TRY(add_decoded((const char *)pull->text, &value.raw, out, pull->err));
+    return lc_text_finish(out, pull->what, pull->err);
 }
 
 lc_code lc_json_read_string(const char *text, size_t bytes, const char *what, lc_text *out,
                             lc_err *err)
 {
-    reader r = {.text = text, .bytes = bytes, .what = what, .out = out, .err = err};
-    skip_blanks(&r);
-    if (r.at == bytes || text[r.at] != '"') {
-        return fail(&r, "no JSON string");
-    }
-    r.at++;
-    for (;;) {
-        LC_TRY(read_plain(&r));
-        if (r.at == bytes) {
-            return fail(&r, "the string does not end");
-        }
-        if (text[r.at++] == '"') {
-            break;
-        }
-        LC_TRY(read_escape(&r));
-    }
-    skip_blanks(&r);
-    return r.at == bytes ? lc_text_finish(out, what, err) : fail(&r, "more than one JSON string");
-}
-
-/* ---- escapes ---- */
-
-/* Four hexadecimal digits, -1 when there are none. */
-static int32_t read_unit(reader *r)
-{
-    int32_t value = 0;
-    if (r->bytes - r->at < 4) {
-        return -1;
-    }
-    for (int i = 0; i < 4; i++) {
-        const char c = r->text[r->at + (size_t)i];
-        const char lower = (char)(c | 0x20);
-        if (c >= '0' && c <= '9') {
-            value = value * 16 + (c - '0');
-        } else if (lower >= 'a' && lower <= 'f') {
-            value = value * 16 + (lower - 'a' + 10);
-        } else {
-            return -1;
-        }
-    }
-    r->at += 4;
-    return value;
-}
-
-static void add_code_point(lc_text *out, uint32_t code_point)
-{
-    char bytes[4];
-    lc_text_add(out, bytes, lc_utf8_encode(code_point, bytes));
-}
-
-static lc_code read_code_point(reader *r)
-{
-    const int32_t unit = read_unit(r);
-    if (unit < 0) {
-        return fail(r, "\\u without four hexadecimal digits");
-    }
-    if (unit < 0xd800 || unit > 0xdfff) {
-        add_code_point(r->out, (uint32_t)unit);
-        return LC_OK;
-    }
-    if (unit < 0xdc00 && r->bytes - r->at >= 2 && memcmp(r->text + r->at, "\\u", 2) == 0) {
-        r->at += 2;
-        const int32_t low = read_unit(r);
-        if (low >= 0xdc00 && low <= 0xdfff) {
-            add_code_point(r->out,
-                           0x10000u + (((uint32_t)unit - 0xd800) << 10) + ((uint32_t)low - 0xdc00));
-            return LC_OK;
-        }
-    }
-    return fail(r, "a lone surrogate");
-}
-
-/* Behind a backslash. */
-static lc_code read_escape(reader *r)
-{
-    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    if (r->at == r->bytes) {
-        return fail(r, "the string does not end");
-    }
-    const char letter = r->text[r->at++];
-    if (letter == 'u') {
-        return read_code_point(r);
-    }
-    const char *known = letter == '\0' ? NULL : strchr(letters, letter);
-    if (known == NULL) {
-        return fail(r, "an unknown escape");
-    }
-    lc_text_add(r->out, &meanings[known - letters], 1);
-    return LC_OK;
+    lc_json_pull pull;
+    lc_json_pull_begin(&pull, text, bytes, LC_JSON_ALLOW_NUL, what, err);
+    const lc_code code = read_string(&pull, out);
+    lc_json_pull_end(&pull);
+    return code;
 }
 
 /* The escape of a character that programs take for a line break, NULL for all others. */

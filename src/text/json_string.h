@@ -12,7 +12,7 @@
 
 /* Appends the bytes of a text that is one JSON string, with blanks around it, to *out. `what` names
  * the text in errors. Anything else, invalid UTF-8 and lone surrogates too, is LC_ERR_INVALID with
- * the byte offset. */
+ * line and column. */
 LC_WARN_UNUSED lc_code lc_json_read_string(const char *text, size_t bytes, const char *what,
                                            lc_text *out, lc_err *err);
 

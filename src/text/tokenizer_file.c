@@ -82,7 +82,8 @@ static lc_code grow(void **list, size_t count, size_t *capacity, size_t entry_by
 /* The decoded characters behind what is there; a text of n bytes has less than n of them. */
 static size_t add_spelling(reading *r, const lc_json_raw *raw)
 {
-    const size_t count = lc_json_decode(&r->pull, raw, r->file->spellings + r->used);
+    const size_t count =
+        lc_json_decode((const char *)r->pull.text, raw, r->file->spellings + r->used, raw->bytes);
     r->used += count;
     return count;
 }

@@ -17,8 +17,9 @@ static const char *pulled(const char *text, int foreign_depth)
     lc_json_pull_begin(&pull, text, strlen(text), LC_JSON_DEFAULT, "x.json", &test_err);
     pull.foreign_depth = foreign_depth;
     while (lc_json_next(&pull, &value) == LC_OK && value.kind != LC_JSON_DONE) {
-        const size_t key_bytes = value.has_key ? lc_json_decode(&pull, &value.key, key) : 0;
-        const size_t bytes = lc_json_decode(&pull, &value.raw, value_text);
+        const size_t key_bytes =
+            value.has_key ? lc_json_decode(text, &value.key, key, sizeof key) : 0;
+        const size_t bytes = lc_json_decode(text, &value.raw, value_text, sizeof value_text);
         used += (size_t)snprintf(out + used, sizeof out - used, "%d:%.*s=%.*s ", value.depth,
                                  (int)key_bytes, key, (int)bytes, value_text);
     }

@@ -5,7 +5,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/json_scan.h"
+#include "base/json_pull.h"
 #include "lorac/mem.h"
 
 static lc_code parse_bytes(const char *text, size_t bytes, unsigned flags)
