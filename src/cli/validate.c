@@ -12,12 +12,14 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/template_options.h"
 #include "lorac/mem.h"
 #include "model/config.h"
 
 typedef struct lc_validate_options {
     const char *file, *model_dir, *method;
     int64_t max_seq_len, threads;
+    lc_template_options chat_template;
     bool json, codes;
 } lc_validate_options;
 
@@ -55,7 +57,8 @@ static lc_code load_model_parts(lc_validate_run *run, lc_err *err)
     LC_TRY(default_spec(run->options, &run->spec, err));
     LC_TRY(lc_model_config_load(dir, &run->config, err));
     LC_TRY(lc_tokenizer_load_for(dir, run->config.vocab, &run->tokenizer, err));
-    return lc_chat_template_load(dir, &run->chat_template, err);
+    return lc_template_options_open_pinned(&run->options->chat_template, dir, &run->chat_template,
+                                           err);
 }
 
 static int64_t max_tokens_of(const lc_validate_run *run)
@@ -202,6 +205,8 @@ lc_code lc_command_validate(int argc, char **argv, lc_err *err)
          .help = "model directory; with it tokens, steps and rows that are cut are counted too",
          .fallback = "none: only the form is checked",
          .text = &o.model_dir},
+        LC_CHAT_TEMPLATE_OPTION(o.chat_template),
+        LC_TEMPLATE_DATE_OPTION(o.chat_template),
         {.name = "--method",
          .value = "METHOD",
          .help = "the format of the rows: supervised, dpo or reinforcement",

@@ -52,7 +52,6 @@ typedef struct builder {
     part *parts; /* owned, part_capacity; those beyond part_count keep their memory */
     size_t part_count, part_capacity;
     examples all;
-    int64_t last_line; /* number of the last line read */
     int64_t done_bytes, total_bytes;
     double last_report; /* monotonic seconds */
     lc_err *err;
@@ -250,7 +249,6 @@ static lc_code add_line(builder *b, const char *text, size_t bytes, int64_t numb
     }
     b->lines = lines;
     b->lines[b->line_count++] = (line){b->text.length, bytes, number};
-    b->last_line = number;
     b->done_bytes += (int64_t)bytes + 1;
     lc_text_add(&b->text, text, bytes);
     return b->text.length >= BLOCK_BYTES ? finish_block(b) : LC_OK;
@@ -278,17 +276,6 @@ static lc_code read_lines(builder *b, lc_line_reader *reader)
         }
         LC_TRY(add_line(b, text, bytes, number));
     }
-}
-
-static lc_code check_count(const builder *b)
-{
-    if (b->all.count >= (size_t)LC_MIN_JSONL_EXAMPLES) {
-        return LC_OK;
-    }
-    (void)lc_fail_line(b->err, LC_ERR_INVALID, b->last_line,
-                       "%s has %zu example(s), but must have at least %d examples",
-                       b->reading->what, b->all.count, LC_MIN_JSONL_EXAMPLES);
-    return lc_err_param(b->err, "n_examples");
 }
 
 /* Into the data set's own arena. */
@@ -333,12 +320,9 @@ static lc_code build(builder *b, const char *path, lc_dataset *out)
     LC_TRY(lc_line_reader_open(path, &reader, b->err));
     b->total_bytes = lc_line_reader_bytes(reader);
     lc_code code = read_lines(b, reader);
-    if (code == LC_OK) {
-        code = check_count(b);
-    } else {
+    if (code != LC_OK) {
         (void)lc_err_context(b->err, "%s", path);
-    }
-    if (code == LC_OK) {
+    } else {
         code = finish(b, out);
     }
     if (code == LC_OK) {

@@ -447,6 +447,45 @@ static void tokens(void **state)
     lc_tokenizer_free(tokenizer);
 }
 
+/* What only a template can do to a row: refuse it, or leave out what the assistant said. */
+static void templates_may_refuse(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('not this one') }}"
+        "{% endif %}{% if m.content != 'mute' %}{{ m.content }}{% endif %}{% endfor %}";
+    char file[LC_MAX_PATH_BYTES];
+    lc_tokenizer *tokenizer = NULL;
+    lc_chat_template *chat_template = NULL;
+    growing g = {0};
+    (void)snprintf(file, sizeof file, "%s/odd.jinja", test_dir());
+    test_write_file(file, text, sizeof text - 1);
+    const lc_template_source source = {.model_dir = MODEL, .file = file};
+    assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
+    assert_ok(lc_chat_template_open(&source, &chat_template, &test_err));
+    put_rows(&g, 10);
+    put_text(&g, "{\"messages\":[{\"role\":\"user\",\"content\":\"bad\"},{\"role\":"
+                 "\"assistant\",\"content\":\"x\"}]}\n"
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":"
+                 "\"assistant\",\"content\":\"mute\"}]}\n");
+    test_write_file(path, g.text, g.bytes);
+    const lc_check_options options = {.path = path,
+                                      .what = "the file",
+                                      .threads = 2,
+                                      .tokenizer = tokenizer,
+                                      .chat_template = chat_template,
+                                      .max_tokens = 1000};
+    lc_check_report_release(&report);
+    assert_ok(lc_check_file(&options, &report, &test_err));
+    assert_int_equal(report.findings.counts[LC_FINDING_TEMPLATE_REFUSED], 1);
+    assert_int_equal(report.findings.counts[LC_FINDING_NO_TRAINED_TOKEN], 1);
+    assert_int_equal(report.findings.error_count, 2);
+    assert_int_equal(report.good_rows, 10);
+    clear(&g);
+    lc_chat_template_free(chat_template);
+    lc_tokenizer_free(tokenizer);
+}
+
 static void length_counts(void **state)
 {
     (void)state;
@@ -569,12 +608,12 @@ static int release(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_files),    cmocka_unit_test(borders),
-        cmocka_unit_test(longest_lines),   cmocka_unit_test(fewest_rows),
-        cmocka_unit_test(largest_file),    cmocka_unit_test(encodings),
-        cmocka_unit_test(many_tokens),     cmocka_unit_test(tokens),
-        cmocka_unit_test(length_counts),   cmocka_unit_test(real_files),
-        cmocka_unit_test(survives_faults),
+        cmocka_unit_test(random_files),         cmocka_unit_test(borders),
+        cmocka_unit_test(longest_lines),        cmocka_unit_test(fewest_rows),
+        cmocka_unit_test(largest_file),         cmocka_unit_test(encodings),
+        cmocka_unit_test(many_tokens),          cmocka_unit_test(tokens),
+        cmocka_unit_test(templates_may_refuse), cmocka_unit_test(length_counts),
+        cmocka_unit_test(real_files),           cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, open_path, release);
 }
