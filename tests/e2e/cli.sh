@@ -256,13 +256,14 @@ refused 2 'go with --raw' tokenize x --model $sprout --out "$scratch/x.safetenso
 refused 2 'takes no FILE' tokenize x --model $sprout --raw
 refused 2 'have no --offsets' tokenize --model $sprout --raw --decode --offsets
 coproc "$lorac" tokenize --model $sprout --raw # one line, its answer, the next line
+raw_pid=$COPROC_PID                          # bash forgets COPROC_PID as soon as the process has ended
 for line in '"Hi"' '"a"'; do
     echo "$line" >&"${COPROC[1]}"
     read -t 20 -r answer <&"${COPROC[0]}" || fail "no answer before the next line"
     [ "${answer:0:1}" = "[" ] || fail "answer: $answer"
 done
 exec {COPROC[1]}>&-
-wait "$COPROC_PID"
+wait "$raw_pid"
 
 # ---- the tokenizer of another model; one that changes under a job whose tokens must be made again ----
 cp -r $sprout "$scratch/sprout"
