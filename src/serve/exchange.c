@@ -20,6 +20,12 @@ static const char *header(const lc_exchange *exchange, const char *name)
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
+static const char *header_or_empty(const lc_exchange *exchange, const char *name)
+{
+    const char *value = header(exchange, name);
+    return value != NULL ? value : "";
+}
+
 static void fail_with(lc_exchange *exchange, const lc_err *err)
 {
     lc_api_fail_with(&exchange->request, err);
@@ -243,9 +249,7 @@ static void begin_body(lc_exchange *exchange)
 {
     lc_request *request = &exchange->request;
     const lc_route *route = request->route;
-    const char *type = header(exchange, "Content-Type");
     lc_err err = {.code = LC_OK};
-    request->content_type = type != NULL ? type : "";
     exchange->body_limit = body_limit(route);
     if (header(exchange, "Transfer-Encoding") != NULL &&
         header(exchange, "Content-Length") != NULL) {
@@ -279,7 +283,9 @@ lc_exchange *lc_exchange_begin(lc_http_server *server, struct MHD_Connection *co
     exchange->began = lc_monotonic_seconds();
     request->service = server->options.service;
     request->response.file_fd = -1;
-    request->content_type = "";
+    request->content_type = header_or_empty(exchange, "Content-Type");
+    request->accept = header_or_empty(exchange, "Accept");
+    request->if_none_match = header_or_empty(exchange, "If-None-Match");
     lc_arena_init(&request->arena, "a request");
     lc_text_init(&exchange->body);
     lc_response_reset(&request->response);

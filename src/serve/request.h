@@ -59,7 +59,7 @@ typedef struct lc_request {
     const char *params[LC_MAX_ROUTE_PARAMS]; /* {..} of the route's pattern, decoded, in order */
     lc_query_pair query[LC_MAX_QUERY];       /* decoded */
     int query_count;
-    const char *content_type; /* as sent; "" without one */
+    const char *content_type, *accept, *if_none_match; /* headers as sent; "" without one */
     cJSON *body;   /* of routes with LC_BODY_JSON: an object, or NULL when none was sent */
     void *upload;  /* of routes with LC_BODY_STREAM: theirs */
     void *pending; /* of handlers that defer: theirs */

@@ -3,19 +3,13 @@
 // ctest: threads
 #include "testing.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <pthread.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "http_client.h"
 #include "serve/http.h"
-
-#define ANSWER_BYTES (1 << 20)
 
 struct lc_service {
     pthread_mutex_t mutex;
@@ -42,13 +36,6 @@ static void count(int *value)
     (void)pthread_mutex_lock(&service.mutex);
     ++*value;
     (void)pthread_mutex_unlock(&service.mutex);
-}
-
-static void pause_ms(int milliseconds)
-{
-    const struct timespec pause = {.tv_sec = milliseconds / 1000,
-                                   .tv_nsec = milliseconds % 1000 * 1000000};
-    (void)nanosleep(&pause, NULL);
 }
 
 /* ---- handlers ---- */
@@ -219,7 +206,8 @@ static lc_http_options usual(void)
 static void start(const lc_http_options *options)
 {
     assert_ok(lc_http_start(options, &server, &test_err));
-    assert_true(lc_http_port(server) > 0);
+    http_port = lc_http_port(server);
+    assert_true(http_port > 0);
 }
 
 static void stop(void)
@@ -229,83 +217,6 @@ static void stop(void)
     server = NULL;
 }
 
-/* ---- a client ---- */
-
-static int connect_client(void)
-{
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)lc_http_port(server)),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct timeval patience = {.tv_sec = 20};
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-    return fd;
-}
-
-static bool put(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        const ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return false;
-        }
-        bytes += sent;
-        length -= (size_t)sent;
-    }
-    return true;
-}
-
-static char answer[ANSWER_BYTES];
-
-/* Everything until the server closes or the text is there; false when it never came. */
-static bool read_until(int fd, const char *text)
-{
-    size_t used = 0;
-    answer[0] = '\0';
-    for (;;) {
-        const ssize_t got = recv(fd, answer + used, sizeof answer - 1 - used, 0);
-        if (got <= 0) {
-            return text == NULL;
-        }
-        used += (size_t)got;
-        answer[used] = '\0';
-        if (text != NULL && strstr(answer, text) != NULL) {
-            return true;
-        }
-    }
-}
-
-/* One request on a connection of its own; the answer into `answer`, its status back. */
-static int ask_raw(const char *head, const char *body, size_t bytes)
-{
-    const int fd = connect_client();
-    assert_true(put(fd, head, strlen(head)));
-    (void)put(fd, body, bytes); /* it may have been refused by then */
-    assert_true(read_until(fd, NULL));
-    (void)close(fd);
-    return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? (int)strtol(answer + 9, NULL, 10) : 0;
-}
-
-static int ask(const char *method, const char *path, const char *headers, const char *body)
-{
-    char head[LC_HTTP_HEADER_BYTES * 2];
-    const size_t length = body != NULL ? strlen(body) : 0;
-    (void)snprintf(head, sizeof head,
-                   "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s"
-                   "Content-Length: %zu\r\n\r\n",
-                   method, path, headers != NULL ? headers : "api-key: key-1\r\n", length);
-    return ask_raw(head, body != NULL ? body : "", length);
-}
-
-static void has(const char *text)
-{
-    if (strstr(answer, text) == NULL) {
-        fail_msg("the answer lacks \"%s\": %.600s", text, answer);
-    }
-}
-
 /* ---- tests ---- */
 
 static void test_routes(void **state)
@@ -313,20 +224,20 @@ static void test_routes(void **state)
     (void)state;
     const lc_http_options options = usual();
     start(&options);
-    assert_int_equal(ask("GET", "/openai/v1/things/a", NULL, NULL), 200);
-    has("{\"family\": 1, \"owner\": \"key-1\", \"limit\": 20, \"params\": [\"a\"], \"after\": "
-        "\"\", "
-        "\"body\": null}");
-    has("\nx-request-id: ");
-    has("\napim-request-id: ");
-    has("\nContent-Type: application/json");
-    has("\nCache-Control: no-store");
-    assert_int_equal(ask("GET",
-                         "/openai/things/a%2Fb%20c?api-version=2024-10-21&limit=7&after=x+y%26",
-                         NULL, NULL),
-                     200);
-    has("{\"family\": 2, \"owner\": \"key-1\", \"limit\": 7, \"params\": [\"a/b c\"], "
-        "\"after\": \"x y&\"");
+    assert_int_equal(http_ask("GET", "/openai/v1/things/a", NULL, NULL), 200);
+    http_has("{\"family\": 1, \"owner\": \"key-1\", \"limit\": 20, \"params\": [\"a\"], \"after\": "
+             "\"\", "
+             "\"body\": null}");
+    http_has("\nx-request-id: ");
+    http_has("\napim-request-id: ");
+    http_has("\nContent-Type: application/json");
+    http_has("\nCache-Control: no-store");
+    assert_int_equal(
+        http_ask("GET", "/openai/things/a%2Fb%20c?api-version=2024-10-21&limit=7&after=x+y%26",
+                 NULL, NULL),
+        200);
+    http_has("{\"family\": 2, \"owner\": \"key-1\", \"limit\": 7, \"params\": [\"a/b c\"], "
+             "\"after\": \"x y&\"");
     static const struct {
         const char *path;
         int status;
@@ -358,17 +269,17 @@ static void test_routes(void **state)
         {"/openai/v1/things/a?limit=", 200},
     };
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        const int status = ask("GET", paths[i].path, NULL, NULL);
+        const int status = http_ask("GET", paths[i].path, NULL, NULL);
         if (status != paths[i].status) {
             fail_msg("%s gave %d, expected %d", paths[i].path, status, paths[i].status);
         }
-        has(status == 200 ? "{\"family\"" : "{\"error\": {\"code\": ");
+        http_has(status == 200 ? "{\"family\"" : "{\"error\": {\"code\": ");
     }
-    assert_int_equal(ask("PATCH", "/openai/v1/things/a", NULL, NULL), 405);
-    has("\nAllow: GET, DELETE");
-    assert_int_equal(ask("BREW", "/openai/v1/things/a", NULL, NULL), 405);
-    assert_int_equal(ask("HEAD", "/openai/v1/things/a", NULL, NULL), 200);
-    assert_null(strstr(answer, "family"));
+    assert_int_equal(http_ask("PATCH", "/openai/v1/things/a", NULL, NULL), 405);
+    http_has("\nAllow: GET, DELETE");
+    assert_int_equal(http_ask("BREW", "/openai/v1/things/a", NULL, NULL), 405);
+    assert_int_equal(http_ask("HEAD", "/openai/v1/things/a", NULL, NULL), 200);
+    http_lacks("family");
     stop();
 }
 
@@ -377,16 +288,16 @@ static void test_bodies(void **state)
     (void)state;
     const lc_http_options options = usual();
     start(&options);
-    assert_int_equal(ask("POST", "/v1/things", NULL, "{\"a\": [1, \"\xc3\xa9\"]}"), 200);
-    has("\"body\": {\"a\": [1, \"\xc3\xa9\"]}}");
-    assert_int_equal(ask("POST", "/v1/things", NULL, ""), 200);
-    has("\"body\": null}");
+    assert_int_equal(http_ask("POST", "/v1/things", NULL, "{\"a\": [1, \"\xc3\xa9\"]}"), 200);
+    http_has("\"body\": {\"a\": [1, \"\xc3\xa9\"]}}");
+    assert_int_equal(http_ask("POST", "/v1/things", NULL, ""), 200);
+    http_has("\"body\": null}");
     static const char *const bad[] = {
         "{", "[1]", "\"a\"", "{\"a\": 1, \"a\": 2}", "{\"a\": 1} x", "{\"a\": \"\xff\"}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(ask("POST", "/v1/things", NULL, bad[i]), 400);
-        has("\"code\": \"invalidPayload\"");
-        has("\"type\": \"invalid_request_error\"");
+        assert_int_equal(http_ask("POST", "/v1/things", NULL, bad[i]), 400);
+        http_has("\"code\": \"invalidPayload\"");
+        http_has("\"type\": \"invalid_request_error\"");
     }
     /* the limits, with Content-Length and in chunks */
     static const struct {
@@ -405,7 +316,7 @@ static void test_bodies(void **state)
                            "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\napi-key: "
                            "key-1\r\nContent-Length: %lld\r\n\r\n",
                            limits[i].path, (long long)bytes);
-            assert_int_equal(ask_raw(head, body, (size_t)bytes),
+            assert_int_equal(http_ask_raw(head, body, (size_t)bytes),
                              bytes <= limits[i].limit ? 200 : 413);
             (void)snprintf(head, sizeof head,
                            "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\napi-key: "
@@ -416,15 +327,15 @@ static void test_bodies(void **state)
             const int before = snprintf(chunked, 64, "%llx\r\n", (long long)bytes);
             memcpy(chunked + before, body, (size_t)bytes);
             memcpy(chunked + before + bytes, "\r\n0\r\n\r\n", 7);
-            assert_int_equal(ask_raw(head, chunked, (size_t)(before + bytes + 7)),
+            assert_int_equal(http_ask_raw(head, chunked, (size_t)(before + bytes + 7)),
                              bytes <= limits[i].limit ? 200 : 413);
             free(chunked);
             free(body);
         }
     }
-    assert_int_equal(
-        ask("POST", "/v1/things", "api-key: key-1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
-        400);
+    assert_int_equal(http_ask("POST", "/v1/things",
+                              "api-key: key-1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+                     400);
     stop();
 }
 
@@ -433,16 +344,16 @@ static void test_sink(void **state)
     (void)state;
     const lc_http_options options = usual();
     start(&options);
-    assert_int_equal(ask("POST", "/v1/upload", NULL, "abc"), 201);
-    has("\r\n\r\n3");
-    has("\nLocation: /files/1");
+    assert_int_equal(http_ask("POST", "/v1/upload", NULL, "abc"), 201);
+    http_has("\r\n\r\n3");
+    http_has("\nLocation: /files/1");
     assert_int_equal(locked(&service.handled), 1);
     assert_int_equal(locked(&service.discarded), 0);
-    assert_int_equal(ask("POST", "/v1/upload", "api-key: key-1\r\nContent-Type: bad\r\n", "abc"),
-                     400);
+    assert_int_equal(
+        http_ask("POST", "/v1/upload", "api-key: key-1\r\nContent-Type: bad\r\n", "abc"), 400);
     assert_int_equal(locked(&service.discarded), 0);
-    assert_int_equal(ask("POST", "/v1/upload", NULL, "ab!c"), 400);
-    has("a bad byte");
+    assert_int_equal(http_ask("POST", "/v1/upload", NULL, "ab!c"), 400);
+    http_has("a bad byte");
     assert_int_equal(locked(&service.discarded), 1);
     assert_int_equal(locked(&service.handled), 1);
     /* too much is refused before it is sent, with and without asking */
@@ -453,13 +364,13 @@ static void test_sink(void **state)
                        "POST /v1/upload HTTP/1.1\r\nHost: localhost\r\napi-key: key-1\r\n%s"
                        "Content-Length: %lld\r\n\r\n",
                        heads[i], (long long)LC_MAX_MULTIPART_BYTES + 1);
-        assert_int_equal(ask_raw(head, "", 0), 413);
+        assert_int_equal(http_ask_raw(head, "", 0), 413);
     }
     /* a client that goes away in the middle */
-    const int fd = connect_client();
+    const int fd = http_connect();
     static const char half[] = "POST /v1/upload HTTP/1.1\r\nHost: localhost\r\napi-key: "
                                "key-1\r\nContent-Length: 9\r\n\r\nabc";
-    assert_true(put(fd, half, sizeof half - 1));
+    assert_true(http_put(fd, half, sizeof half - 1));
     pause_ms(100);
     (void)close(fd);
     for (int i = 0; i < 100 && locked(&service.discarded) < 2; i++) {
@@ -488,19 +399,19 @@ static void test_errors(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         char path[64], code[64];
         (void)snprintf(path, sizeof path, "/v1/errors/%d", (int)kinds[i].code);
-        assert_int_equal(ask("GET", path, NULL, NULL), kinds[i].status);
+        assert_int_equal(http_ask("GET", path, NULL, NULL), kinds[i].status);
         (void)snprintf(code, sizeof code,
                        "{\"error\": {\"code\": \"%s\", \"message\": ", kinds[i].name);
-        has(code);
+        http_has(code);
         if (kinds[i].status == 500) {
-            assert_null(strstr(answer, "secret"));
-            has("\"param\": null");
+            http_lacks("secret");
+            http_has("\"param\": null");
         } else {
-            has("secret \\\"text\\\"");
-            has("\"param\": \"field\"");
+            http_has("secret \\\"text\\\"");
+            http_has("\"param\": \"field\"");
         }
         assert_true((kinds[i].status == 429 || kinds[i].status == 503) ==
-                    (strstr(answer, "\nretry-after-ms: ") != NULL));
+                    (strstr(http_answer, "\nretry-after-ms: ") != NULL));
     }
     stop();
 }
@@ -512,21 +423,21 @@ static void test_keys_and_rate(void **state)
     options.requests_per_second = 0.001;
     options.burst = 3;
     start(&options);
-    assert_int_equal(ask("GET", "/v1/things/a", "", NULL), 401);
-    has("\"type\": \"authentication_error\"");
-    assert_int_equal(ask("GET", "/v1/things/a", "api-key: other\r\n", NULL), 401);
-    assert_int_equal(ask("GET", "/v1/things/a", "Authorization: Basic key-1\r\n", NULL), 401);
-    assert_int_equal(ask("GET", "/v1/things/a", "Authorization: Bearer key-b\r\n", NULL), 200);
-    has("\"owner\": \"key-b\"");
+    assert_int_equal(http_ask("GET", "/v1/things/a", "", NULL), 401);
+    http_has("\"type\": \"authentication_error\"");
+    assert_int_equal(http_ask("GET", "/v1/things/a", "api-key: other\r\n", NULL), 401);
+    assert_int_equal(http_ask("GET", "/v1/things/a", "Authorization: Basic key-1\r\n", NULL), 401);
+    assert_int_equal(http_ask("GET", "/v1/things/a", "Authorization: Bearer key-b\r\n", NULL), 200);
+    http_has("\"owner\": \"key-b\"");
     char long_key[LC_MAX_API_KEY_BYTES + 64];
     (void)snprintf(long_key, sizeof long_key, "api-key: key-%0*d\r\n", LC_MAX_API_KEY_BYTES, 1);
-    assert_int_equal(ask("GET", "/v1/things/a", long_key, NULL), 401);
+    assert_int_equal(http_ask("GET", "/v1/things/a", long_key, NULL), 401);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(ask("GET", "/v1/things/a", NULL, NULL), i < 3 ? 200 : 429);
+        assert_int_equal(http_ask("GET", "/v1/things/a", NULL, NULL), i < 3 ? 200 : 429);
     }
-    has("\nretry-after-ms: ");
-    assert_int_equal(ask("GET", "/v1/things/a", "api-key: key-2\r\n", NULL), 200);
-    assert_int_equal(ask("GET", "/healthz", "", NULL), 200);
+    http_has("\nretry-after-ms: ");
+    assert_int_equal(http_ask("GET", "/v1/things/a", "api-key: key-2\r\n", NULL), 200);
+    assert_int_equal(http_ask("GET", "/healthz", "", NULL), 200);
     stop();
 }
 
@@ -559,7 +470,7 @@ static void test_origins(void **state)
         (void)snprintf(head, sizeof head,
                        "GET /v1/things/a HTTP/1.1\r\nConnection: close\r\napi-key: key-1\r\n%s\r\n",
                        cases[i].headers);
-        const int status = ask_raw(head, "", 0);
+        const int status = http_ask_raw(head, "", 0);
         if (status != cases[i].status) {
             fail_msg("%s gave %d, expected %d", cases[i].headers, status, cases[i].status);
         }
@@ -578,7 +489,7 @@ static void test_headers(void **state)
     for (int i = 0; i < 2; i++) {
         (void)snprintf(headers, LC_HTTP_HEADER_BYTES * 2, "api-key: key-1\r\nX-Long: %0*d\r\n",
                        sizes[i], 1);
-        assert_int_equal(ask("GET", "/v1/things/a", headers, NULL), i == 0 ? 200 : 431);
+        assert_int_equal(http_ask("GET", "/v1/things/a", headers, NULL), i == 0 ? 200 : 431);
     }
     free(headers);
     char path[LC_MAX_URL_BYTES + 32];
@@ -586,7 +497,7 @@ static void test_headers(void **state)
         const int prefix = snprintf(path, sizeof path, "/v1/things/");
         memset(path + prefix, 'a', (size_t)(LC_MAX_URL_BYTES - prefix + extra));
         path[LC_MAX_URL_BYTES + extra] = '\0';
-        assert_int_equal(ask("GET", path, NULL, NULL), extra == 0 ? 200 : 414);
+        assert_int_equal(http_ask("GET", path, NULL, NULL), extra == 0 ? 200 : 414);
     }
     char query[LC_MAX_QUERY * 8 + 64];
     for (int members = LC_MAX_QUERY; members <= LC_MAX_QUERY + 1; members++) {
@@ -595,13 +506,13 @@ static void test_headers(void **state)
             used += (size_t)snprintf(query + used, sizeof query - used, "m%d=1&", i);
         }
         query[used - 1] = '\0';
-        assert_int_equal(ask("GET", query, NULL, NULL), members == LC_MAX_QUERY ? 200 : 400);
+        assert_int_equal(http_ask("GET", query, NULL, NULL), members == LC_MAX_QUERY ? 200 : 400);
     }
     char value[LC_MAX_QUERY_BYTES + 64];
     for (int extra = 0; extra < 2; extra++) {
         (void)snprintf(value, sizeof value, "/v1/things/a?after=%0*d", LC_MAX_QUERY_BYTES + extra,
                        1);
-        assert_int_equal(ask("GET", value, NULL, NULL), extra == 0 ? 200 : 400);
+        assert_int_equal(http_ask("GET", value, NULL, NULL), extra == 0 ? 200 : 400);
     }
     stop();
 }
@@ -627,8 +538,8 @@ static bool has_late(void)
 static int send_late(void)
 {
     static const char head[] = "GET /v1/late HTTP/1.1\r\nHost: localhost\r\napi-key: key-1\r\n\r\n";
-    const int fd = connect_client();
-    assert_true(put(fd, head, sizeof head - 1));
+    const int fd = http_connect();
+    assert_true(http_put(fd, head, sizeof head - 1));
     while (!has_late()) {
         pause_ms(5);
     }
@@ -641,13 +552,13 @@ static void test_late(void **state)
     const lc_http_options options = usual();
     start(&options);
     int fd = send_late();
-    assert_int_equal(ask("GET", "/v1/things/a", NULL, NULL), 200); /* others go on */
+    assert_int_equal(http_ask("GET", "/v1/things/a", NULL, NULL), 200); /* others go on */
     finish_late();
-    assert_true(read_until(fd, "{\"late\": true}"));
+    assert_true(http_read_until(fd, "{\"late\": true}"));
     /* the connection is good for another request */
     static const char again[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    assert_true(put(fd, again, sizeof again - 1));
-    assert_true(read_until(fd, "\"family\": 0"));
+    assert_true(http_put(fd, again, sizeof again - 1));
+    assert_true(http_read_until(fd, "\"family\": 0"));
     (void)close(fd);
     assert_int_equal(locked(&service.gone), 0);
     fd = send_late();
@@ -671,8 +582,8 @@ static void test_streams(void **state)
     for (int round = 0; round < 3;
          round++) { /* ended; the client leaves; the client does not read */
         lc_stream *stream = NULL;
-        const int fd = connect_client();
-        assert_true(put(fd, head, sizeof head - 1));
+        const int fd = http_connect();
+        assert_true(http_put(fd, head, sizeof head - 1));
         while (stream == NULL) {
             pause_ms(5);
             (void)pthread_mutex_lock(&service.mutex);
@@ -681,14 +592,14 @@ static void test_streams(void **state)
             (void)pthread_mutex_unlock(&service.mutex);
         }
         assert_true(lc_stream_add(stream, "data: 1\n\n", 9));
-        assert_true(read_until(fd, "data: 1"));
-        has("Transfer-Encoding: chunked");
+        assert_true(http_read_until(fd, "data: 1"));
+        http_has("Transfer-Encoding: chunked");
         pause_ms(30);
         assert_true(lc_stream_add(stream, "data: 2\n\n", 9));
-        assert_true(read_until(fd, "data: 2"));
+        assert_true(http_read_until(fd, "data: 2"));
         if (round == 0) {
             lc_stream_end(stream);
-            assert_true(read_until(fd, "0\r\n\r\n"));
+            assert_true(http_read_until(fd, "0\r\n\r\n"));
         } else {
             static char block[65536];
             int blocks = 0;
@@ -721,18 +632,18 @@ static void test_slow(void **state)
     const char *const beginnings[] = {"", half, body};
     int fds[3];
     for (int i = 0; i < 3; i++) {
-        fds[i] = connect_client();
-        assert_true(put(fds[i], beginnings[i], strlen(beginnings[i])));
+        fds[i] = http_connect();
+        assert_true(http_put(fds[i], beginnings[i], strlen(beginnings[i])));
     }
     const double began = lc_monotonic_seconds();
     for (int i = 0; i < 3; i++) { /* one that drips is not better than one that stops */
-        while (lc_monotonic_seconds() - began < 10 && put(fds[i], " ", 1)) {
+        while (lc_monotonic_seconds() - began < 10 && http_put(fds[i], " ", 1)) {
             pause_ms(20);
         }
         assert_true(lc_monotonic_seconds() - began < 10);
         (void)close(fds[i]);
     }
-    assert_int_equal(ask("GET", "/v1/things/a", NULL, NULL), 200);
+    assert_int_equal(http_ask("GET", "/v1/things/a", NULL, NULL), 200);
     stop();
 }
 
@@ -743,11 +654,11 @@ static void test_files(void **state)
     assert_ok(lc_path_join(test_dir(), "content", service.file, &test_err));
     test_write_file(service.file, "0123456789", 10);
     start(&options);
-    assert_int_equal(ask("GET", "/", "", NULL), 200);
-    has("\r\n\r\n0123456789");
-    has("Content-Length: 10");
+    assert_int_equal(http_ask("GET", "/", "", NULL), 200);
+    http_has("\r\n\r\n0123456789");
+    http_has("Content-Length: 10");
     assert_int_equal(unlink(service.file), 0);
-    assert_int_equal(ask("GET", "/", "", NULL), 404);
+    assert_int_equal(http_ask("GET", "/", "", NULL), 404);
     stop();
 }
 
