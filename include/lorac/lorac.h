@@ -20,7 +20,10 @@ typedef struct lc_job_options {
     const char
         *out_dir; /* job directory: must be new or empty, or hold this job when resume is set */
     int resume;   /* 1: go on from the newest valid checkpoint, or start where there is none */
-    int threads;  /* compute threads; 0: LORAC_THREADS, else all cores of this process */
+    const char
+        *id;     /* of a new job, "ftjob-" and 32 hex digits; NULL: drawn. On resume it must be the
+                       job's */
+    int threads; /* compute threads; 0: LORAC_THREADS, else all cores of this process */
 } lc_job_options;
 
 /* Reads and checks the job file, resolves every "auto", locks the job directory. *job is owned by

@@ -381,6 +381,28 @@ lc_code lc_lock_dir(const char *path, int *fd, lc_err *err)
     return LC_OK;
 }
 
+lc_code lc_lock_holder(const char *path, bool *is_held, long *pid, lc_err *err)
+{
+    char file[LC_MAX_PATH_BYTES];
+    *is_held = false;
+    *pid = 0;
+    LC_TRY(lc_path_join(path, ".lock", file, err));
+    const int opened = lc_io_open(file, O_RDONLY, 0);
+    if (opened < 0) {
+        return errno == ENOENT ? LC_OK : lc_fail_errno(err, "cannot open %s", file);
+    }
+    int result;
+    do {
+        result = flock(opened, LOCK_SH | LOCK_NB);
+    } while (result != 0 && errno == EINTR);
+    *is_held = result != 0 && errno == EWOULDBLOCK;
+    *pid = *is_held ? holder_of(opened) : 0;
+    const lc_code code =
+        result == 0 || *is_held ? LC_OK : lc_fail_errno(err, "cannot ask for the lock %s", file);
+    (void)close(opened);
+    return code;
+}
+
 void lc_unlock_dir(int fd)
 {
     if (fd >= 0) {

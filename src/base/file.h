@@ -79,6 +79,9 @@ void lc_reader_close(lc_reader *reader);
 /* Exclusive lock of a directory (flock on DIR/.lock); held by another process: LC_ERR_BUSY. */
 LC_WARN_UNUSED lc_code lc_lock_dir(const char *path, int *fd, lc_err *err);
 void lc_unlock_dir(int fd);
+/* Whether a process holds the lock of a directory (absent: none does), and its number as it wrote
+ * it down; 0: not yet. For a moment this keeps others from taking the lock. */
+LC_WARN_UNUSED lc_code lc_lock_holder(const char *path, bool *is_held, long *pid, lc_err *err);
 
 /* Free bytes on the file system of path; -1 when unknown. */
 int64_t lc_disk_free(const char *path);

@@ -90,7 +90,7 @@ static lc_code explain(lc_code code, const lc_job_options *options, bool json, l
 
 lc_code lc_command_train(int argc, char **argv, lc_err *err)
 {
-    const char *job_file = NULL, *out_dir = NULL;
+    const char *job_file = NULL, *out_dir = NULL, *id = NULL;
     bool resume = false, json = false, done = false;
     int64_t threads = 0;
     const lc_option options[] = {
@@ -110,6 +110,12 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
         {.name = "--resume",
          .help = "go on from the newest valid checkpoint in DIR, or start when there is none",
          .flag = &resume},
+        {.name = "--id",
+         .value = "ID",
+         .help = "id of a new job, \"ftjob-\" and 32 hex digits; names of models and events derive "
+                 "from it",
+         .fallback = "drawn",
+         .text = &id},
         {.name = "--threads",
          .value = "N",
          .help = "compute threads; the result does not depend on it",
@@ -146,8 +152,11 @@ lc_code lc_command_train(int argc, char **argv, lc_err *err)
     if (done) {
         return LC_OK;
     }
-    const lc_job_options job_options = {
-        .job_file = job_file, .out_dir = out_dir, .resume = resume, .threads = (int)threads};
+    const lc_job_options job_options = {.job_file = job_file,
+                                        .out_dir = out_dir,
+                                        .resume = resume,
+                                        .id = id,
+                                        .threads = (int)threads};
     catch_signals();
     lc_launch launch;
     LC_TRY(lc_launch_detect(&launch, err));

@@ -142,6 +142,9 @@ static lc_code make_new(const lc_job_spec *spec, lc_job_dir *dir, lc_err *err)
     LC_TRY(draw(&drawn, sizeof drawn, err));
     lc_hex(drawn.id, sizeof drawn.id, hex);
     (void)snprintf(state->id, sizeof state->id, "ftjob-%s", hex);
+    if (spec->id != NULL) {
+        (void)snprintf(state->id, sizeof state->id, "%s", spec->id);
+    }
     state->drawn_seed = drawn.seed & LC_MAX_SEED;
     state->created_at = lc_unix_seconds();
     state->trained_tokens = -1;
@@ -154,6 +157,10 @@ static lc_code check_same_job(const lc_job_spec *spec, const lc_job_dir *dir,
                               const cJSON *canonical, lc_err *err)
 {
     char difference[LC_JOB_DIFFERENCE_BYTES];
+    if (spec->id != NULL && strcmp(spec->id, dir->state.id) != 0) {
+        return lc_fail_param(err, LC_ERR_USAGE, "id", "the job in %s is %s, not %s", dir->path,
+                             dir->state.id, spec->id);
+    }
     if (memcmp(dir->state.identity.spec_sha256, spec->sha256, sizeof spec->sha256) == 0) {
         return LC_OK;
     }

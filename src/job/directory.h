@@ -131,5 +131,6 @@ void lc_job_state_write(const lc_job_state *state, const lc_job_spec *spec, lc_t
 LC_WARN_UNUSED lc_code lc_job_state_read(const char *text, size_t bytes, const char *what,
                                          lc_job_state *out, cJSON **canonical, lc_err *err);
 const char *lc_job_status_name(lc_job_status status);
+bool lc_job_id_is(const char *id); /* "ftjob-" and 32 lower-case hex digits */
 
 #endif

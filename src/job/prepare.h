@@ -20,7 +20,8 @@ struct lc_job {
     lc_event_fn on_event; /* of the running lc_job_run */
     void *context;
     lc_progress progress; /* of the last step */
-    bool is_continued;    /* a checkpoint was found: the logs go on after it */
+    lc_metrics metrics;
+    bool is_continued; /* a checkpoint was found: the logs go on after it */
     bool has_run;
     bool is_silent;      /* what is said now is in the logs already */
     bool are_logs_known; /* lengths and counts of the logs are those of this run */

@@ -37,6 +37,16 @@ static lc_code choose_threads(const lc_job_options *options, lc_job *job, lc_err
     return LC_OK;
 }
 
+static lc_code take_id(const lc_job_options *options, lc_job *job, lc_err *err)
+{
+    job->spec.id = options->id;
+    return options->id == NULL || lc_job_id_is(options->id)
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_USAGE, "id",
+                               "id: expected \"ftjob-\" and 32 hex digits, found \"%.80s\"",
+                               options->id);
+}
+
 static lc_code open_directory(const lc_job_options *options, lc_job *job, lc_err *err)
 {
     LC_TRY(lc_job_dir_open(options->out_dir, &job->spec, options->resume != 0, &job->dir, err));
@@ -72,6 +82,7 @@ lc_code lc_job_open(const lc_job_options *options, lc_job **out, lc_err *err)
     job->dir.lock_fd = job->dir.events_fd = job->dir.results_fd = -1;
     LC_TRY_GOTO(choose_threads(options, job, err));
     LC_TRY_GOTO(lc_job_spec_load(options->job_file, &job->spec, err));
+    LC_TRY_GOTO(take_id(options, job, err));
     LC_TRY_GOTO(lc_job_check(job, err));
     LC_TRY_GOTO(lc_launch_detect(&job->launch, err));
     LC_TRY_GOTO(lc_job_check_ranks(job, job->spec.device, err));
@@ -126,6 +137,7 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
     const bool is_logged = metrics->step == 1 || metrics->step % every == 0 || is_measured ||
                            metrics->step == job->dir.state.resolved.total_steps;
     job->progress = *progress;
+    job->metrics = *metrics;
     if (!job->is_ledger_warm) { /* most of what this run will choose */
         LC_TRY(lc_job_ledger_update(job, err));
         job->is_ledger_warm = true;
@@ -134,13 +146,13 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
 }
 
 /* Azure's checkpoint object, but for created_at, which would make every run's bytes its own: the
- * file has it. The last epoch's model is the fine-tuned model itself. */
-static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_metrics *metrics,
-                                    lc_text *out)
+ * file has it. `what` tells it from the job's others; the last epoch's model is the fine-tuned
+ * model itself. */
+static void write_checkpoint_object(const lc_job *job, const char *what, bool is_last,
+                                    const lc_metrics *metrics, lc_text *out)
 {
-    char id[LC_JOB_ID_BYTES], what[32], name[LC_JOB_NAME_BYTES];
+    char id[LC_JOB_ID_BYTES], name[LC_JOB_NAME_BYTES];
     const lc_job_state *state = &job->dir.state;
-    (void)snprintf(what, sizeof what, "epoch-%lld", (long long)epoch);
     lc_job_derive_id(state->id, "ftchkpt-", what, id);
     lc_job_model_name(state, &job->spec, name);
     lc_text_addf(out,
@@ -151,7 +163,7 @@ static void write_checkpoint_object(const lc_job *job, int64_t epoch, const lc_m
     lc_text text;
     lc_text_init(&text);
     lc_text_addf(&text, "%s", name);
-    if (epoch < state->resolved.n_epochs) {
+    if (!is_last) {
         lc_text_addf(&text, ":ckpt-step-%lld", (long long)metrics->step);
     }
     out->failed = out->failed || text.failed;
@@ -175,13 +187,44 @@ static lc_code on_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
 {
     lc_job *job = context;
     const lc_adapter_meta meta = adapter_meta(job);
+    char what[32];
     lc_text text;
     lc_text_init(&text);
-    write_checkpoint_object(job, epoch, metrics, &text);
+    (void)snprintf(what, sizeof what, "epoch-%lld", (long long)epoch);
+    write_checkpoint_object(job, what, epoch == job->dir.state.resolved.n_epochs, metrics, &text);
     lc_code code = lc_text_finish(&text, "a checkpoint object", err);
     if (code == LC_OK) {
         code = lc_checkpoint_save_epoch(job->dir.path, epoch, job->spec.keep_checkpoints, text.data,
                                         job->adapter, &job->config, master, &meta, err);
+    }
+    lc_text_release(&text);
+    return code;
+}
+
+/* A run that is stopped leaves the adapter of its last step in paused/, to be tried until it goes
+ * on; the end of an epoch has one in checkpoints/ already. */
+static lc_code keep_paused(lc_job *job, lc_err *err)
+{
+    const lc_train_state *state = lc_trainer_state(job->trainer);
+    const lc_adapter_meta meta = adapter_meta(job);
+    const float *master = NULL;
+    char what[32];
+    lc_text text;
+    if (state->step == 0 ||
+        (state->is_open == 0 && state->step % job->dir.state.resolved.steps_per_epoch == 0)) {
+        return LC_OK;
+    }
+    LC_TRY(lc_trainer_masters(job->trainer, &master, err));
+    const lc_metrics unmeasured = {
+        state->step, state->train_loss, state->train_accuracy, NAN, NAN, NAN, NAN};
+    lc_text_init(&text);
+    (void)snprintf(what, sizeof what, "step-%lld", (long long)state->step);
+    write_checkpoint_object(job, what, false,
+                            job->metrics.step == state->step ? &job->metrics : &unmeasured, &text);
+    lc_code code = lc_text_finish(&text, "a checkpoint object", err);
+    if (code == LC_OK) {
+        code = lc_checkpoint_save_paused(job->dir.path, text.data, job->adapter, &job->config,
+                                         master, &meta, err);
     }
     lc_text_release(&text);
     return code;
@@ -319,6 +362,7 @@ static lc_code begin_training(lc_job *job, lc_err *err)
 static lc_code rewind_logs(lc_job *job, lc_err *err)
 {
     lc_train_state counters = {.step = 0}; /* no buffers: only verified and counted */
+    LC_TRY(lc_checkpoint_drop_paused(job->dir.path, err));
     LC_TRY(lc_checkpoint_load(job->dir.path, &job->dir.state.identity, &counters,
                               &job->is_continued, err));
     if (job->is_continued) {
@@ -363,6 +407,17 @@ static lc_code finish(lc_job *job, lc_err *err)
     return lc_job_dir_save(&job->dir, &job->spec, err);
 }
 
+static lc_code train(lc_job *job, const lc_train_hooks *hooks, lc_err *err)
+{
+    lc_err own = {.code = LC_OK};
+    const lc_code code = lc_trainer_run(job->trainer, hooks, &job->stop, err);
+    if (code == LC_ERR_INTERRUPTED &&
+        keep_paused(job, &own) != LC_OK) { /* the checkpoint is safe */
+        lc_log(LC_LOG_WARN, "no adapter of the last step was kept: %s", own.message);
+    }
+    return code;
+}
+
 /* From the first event to the last. What a checkpoint already has in its logs is not said again. */
 static lc_code run(lc_job *job, lc_err *err)
 {
@@ -386,7 +441,7 @@ static lc_code run(lc_job *job, lc_err *err)
         LC_TRY(lc_job_share_checkpoint(job, err));
     }
     job->is_silent = false;
-    LC_TRY(lc_trainer_run(job->trainer, &hooks, &job->stop, err));
+    LC_TRY(train(job, &hooks, err));
     LC_TRY(lc_job_compare_adapters(job, err));
     return lc_comm_agree(&job->comm, finish(job, err), err);
 }

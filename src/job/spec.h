@@ -78,9 +78,10 @@ typedef struct lc_job_spec {
     int64_t keep_checkpoints;       /* >= 1 */
     cJSON *metadata;                /* echoed; NULL: none; owned */
     const char *training_type; /* "standard", "globalStandard", "developerTier"; NULL: not given */
-    bool has_integrations;     /* some were asked for; none is run */
-    const char *canonical;     /* see lc_job_spec_difference */
-    uint8_t sha256[32];        /* of it, without the fields that may change on a resume: what "the
+    const char *id;        /* not of the file: the id that who runs the job gives it; NULL: drawn */
+    bool has_integrations; /* some were asked for; none is run */
+    const char *canonical; /* see lc_job_spec_difference */
+    uint8_t sha256[32];    /* of it, without the fields that may change on a resume: what "the
                                   same job file" means */
     lc_arena arena;
 } lc_job_spec;

@@ -218,11 +218,16 @@ static lc_code read_status(const cJSON *root, lc_job_status *out, lc_err *err)
     return lc_fail_param(err, LC_ERR_INVALID, "status", "unknown status \"%.40s\"", name);
 }
 
+bool lc_job_id_is(const char *id)
+{
+    return strncmp(id, "ftjob-", 6) == 0 && strlen(id) == 38 &&
+           strspn(id + 6, "0123456789abcdef") == 32;
+}
+
 static lc_code read_id(const cJSON *root, lc_job_state *out, lc_err *err)
 {
     LC_TRY(copy_text(root, "id", true, sizeof out->id, out->id, err));
-    if (strncmp(out->id, "ftjob-", 6) != 0 || strlen(out->id) != 38 ||
-        strspn(out->id + 6, "0123456789abcdef") != 32) {
+    if (!lc_job_id_is(out->id)) {
         return lc_fail_param(err, LC_ERR_INVALID, "id", "\"%s\" is no job id", out->id);
     }
     return LC_OK;

@@ -23,6 +23,7 @@
 #define STATE_NAME         "state.safetensors"
 #define MANIFEST_NAME      "MANIFEST.json"
 #define STEP_PREFIX        "step-"
+#define PAUSED             "paused"
 #define EPOCH_PREFIX       "epoch-"
 #define TEMP_PREFIX        ".tmp-"
 #define TRASH_PREFIX       ".trash-"
@@ -559,19 +560,30 @@ lc_code lc_checkpoint_load(const char *job_dir, const lc_train_identity *identit
 
 /* ---- adapters ---- */
 
+/* PARENT/NAME with an adapter and its checkpoint object (NULL: none). */
+static lc_code save_adapter(const char *parent, const char *name, const char *checkpoint_json,
+                            const lc_adapter_spec *spec, const lc_model_config *config,
+                            const float *master, const lc_adapter_meta *meta, lc_err *err)
+{
+    char temp[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES];
+    LC_TRY(begin_dir(parent, name, temp, err));
+    LC_TRY(lc_adapter_save(temp, spec, config, master, meta, err));
+    if (checkpoint_json != NULL) {
+        LC_TRY(lc_path_join(temp, "checkpoint.json", path, err));
+        LC_TRY(lc_file_write_atomic(path, checkpoint_json, strlen(checkpoint_json), err));
+    }
+    return finish_dir(parent, name, temp, err);
+}
+
 lc_code lc_checkpoint_save_epoch(const char *job_dir, int64_t epoch, int64_t keep,
                                  const char *checkpoint_json, const lc_adapter_spec *spec,
                                  const lc_model_config *config, const float *master,
                                  const lc_adapter_meta *meta, lc_err *err)
 {
-    char parent[LC_MAX_PATH_BYTES], temp[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES], name[64];
+    char parent[LC_MAX_PATH_BYTES], name[64];
     LC_TRY(lc_path_join(job_dir, "checkpoints", parent, err));
     (void)snprintf(name, sizeof name, EPOCH_PREFIX "%" PRId64, epoch);
-    LC_TRY(begin_dir(parent, name, temp, err));
-    LC_TRY(lc_adapter_save(temp, spec, config, master, meta, err));
-    LC_TRY(lc_path_join(temp, "checkpoint.json", path, err));
-    LC_TRY(lc_file_write_atomic(path, checkpoint_json, strlen(checkpoint_json), err));
-    LC_TRY(finish_dir(parent, name, temp, err));
+    LC_TRY(save_adapter(parent, name, checkpoint_json, spec, config, master, meta, err));
     range older = {EPOCH_PREFIX, 0, epoch - keep};
     return for_each(parent, remove_range, &older, err);
 }
@@ -584,12 +596,23 @@ lc_code lc_checkpoint_drop_epochs(const char *job_dir, int64_t epoch, lc_err *er
     return for_each(parent, remove_range, &newer, err);
 }
 
+lc_code lc_checkpoint_save_paused(const char *job_dir, const char *checkpoint_json,
+                                  const lc_adapter_spec *spec, const lc_model_config *config,
+                                  const float *master, const lc_adapter_meta *meta, lc_err *err)
+{
+    return save_adapter(job_dir, PAUSED, checkpoint_json, spec, config, master, meta, err);
+}
+
+lc_code lc_checkpoint_drop_paused(const char *job_dir, lc_err *err)
+{
+    char path[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_path_join(job_dir, PAUSED, path, err));
+    return lc_remove_tree(path, err);
+}
+
 lc_code lc_checkpoint_save_final(const char *job_dir, const lc_adapter_spec *spec,
                                  const lc_model_config *config, const float *master,
                                  const lc_adapter_meta *meta, lc_err *err)
 {
-    char temp[LC_MAX_PATH_BYTES];
-    LC_TRY(begin_dir(job_dir, "adapter", temp, err));
-    LC_TRY(lc_adapter_save(temp, spec, config, master, meta, err));
-    return finish_dir(job_dir, "adapter", temp, err);
+    return save_adapter(job_dir, "adapter", NULL, spec, config, master, meta, err);
 }

@@ -69,6 +69,14 @@ LC_WARN_UNUSED lc_code lc_checkpoint_save_epoch(const char *job_dir, int64_t epo
 /* Removes epochs after `epoch`: what a run wrote past the checkpoint that is resumed from. */
 LC_WARN_UNUSED lc_code lc_checkpoint_drop_epochs(const char *job_dir, int64_t epoch, lc_err *err);
 
+/* Writes JOB/paused, the same of a run that was stopped between two epochs. */
+LC_WARN_UNUSED lc_code lc_checkpoint_save_paused(const char *job_dir, const char *checkpoint_json,
+                                                 const lc_adapter_spec *spec,
+                                                 const lc_model_config *config, const float *master,
+                                                 const lc_adapter_meta *meta, lc_err *err);
+/* Removes it: the run goes on. */
+LC_WARN_UNUSED lc_code lc_checkpoint_drop_paused(const char *job_dir, lc_err *err);
+
 /* Writes JOB/adapter, replacing an older one. */
 LC_WARN_UNUSED lc_code lc_checkpoint_save_final(const char *job_dir, const lc_adapter_spec *spec,
                                                 const lc_model_config *config, const float *master,

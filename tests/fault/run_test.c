@@ -226,12 +226,55 @@ static void refused_calls(void **state)
     assert_ok(run_job(out, 1, &test_err));
 }
 
+/* Stopped within an epoch: the adapter of the last step is in paused/ until the run goes on. */
+static void stop_at_step(void *context, const lc_event *event)
+{
+    if (event->progress != NULL && event->progress->step == 1) {
+        lc_job_stop(*(lc_job **)context);
+    }
+}
+
+static void stopped_run_keeps_adapter(void **state)
+{
+    (void)state;
+    char out[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES * 2];
+    lc_job *job = NULL;
+    cJSON *checkpoint = NULL;
+    const char *text = NULL;
+    int64_t step = 0;
+    (void)snprintf(out, sizeof out, "%s/stopped", test_dir());
+    lc_job_options options = {.job_file = job_file, .out_dir = out, .id = "ftjob-1", .threads = 1};
+    assert_fails(lc_job_open(&options, &job, &test_err), LC_ERR_USAGE, "32 hex digits");
+    options.id = "ftjob-0123456789abcdef0123456789abcdef";
+    assert_ok(lc_job_open(&options, &job, &test_err));
+    assert_fails(lc_job_run(job, stop_at_step, &job, &test_err), LC_ERR_INTERRUPTED, "step 1 of");
+    lc_job_close(job);
+    (void)snprintf(path, sizeof path, "%s/paused/adapter_model.safetensors", out);
+    assert_true(lc_path_exists(path));
+    (void)snprintf(path, sizeof path, "%s/paused/checkpoint.json", out);
+    assert_ok(lc_json_load(path, 1 << 16, 0, &checkpoint, &test_err));
+    assert_ok(lc_json_int(checkpoint, "step_number", true, 0, 9, &step, &test_err));
+    assert_int_equal(step, 1);
+    assert_ok(lc_json_string(checkpoint, "fine_tuned_model_checkpoint", true, &text, &test_err));
+    assert_string_equal(text, "model.ft-0123456789abcdef0123456789abcdef:ckpt-step-1");
+    assert_non_null(lc_json_get(lc_json_get(checkpoint, "metrics"), "train_loss"));
+    cJSON_Delete(checkpoint);
+    assert_ok(run_job(out, 1, &test_err));
+    assert_same_result(out);
+    (void)snprintf(path, sizeof path, "%s/paused", out);
+    assert_false(lc_path_exists(path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(allocations_fail), cmocka_unit_test(disk_is_full_once),
-        cmocka_unit_test(disk_stays_full),  cmocka_unit_test(io_errors),
-        cmocka_unit_test(short_writes),     cmocka_unit_test(refused_calls),
+        cmocka_unit_test(allocations_fail),
+        cmocka_unit_test(disk_is_full_once),
+        cmocka_unit_test(disk_stays_full),
+        cmocka_unit_test(io_errors),
+        cmocka_unit_test(short_writes),
+        cmocka_unit_test(refused_calls),
+        cmocka_unit_test(stopped_run_keeps_adapter),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

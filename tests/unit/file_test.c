@@ -603,15 +603,25 @@ static pid_t lock_in_child(const char *dir)
 static void test_lock(void **state)
 {
     (void)state;
+    bool is_held = true;
+    long pid = -1;
     const char *dir = test_dir();
     char holder[64];
     int fd = -1, second = -1;
     const pid_t child = lock_in_child(dir);
     (void)snprintf(holder, sizeof holder, "is in use by another process (%ld)", (long)child);
     assert_fails(lc_lock_dir(dir, &fd, &test_err), LC_ERR_BUSY, holder);
+    assert_ok(lc_lock_holder(dir, &is_held, &pid, &test_err));
+    assert_true(is_held);
+    assert_int_equal(pid, child);
     assert_int_equal(fd, -1);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(lc_lock_holder(dir, &is_held, &pid, &test_err));
+    assert_false(is_held);
+    assert_int_equal(pid, 0);
+    assert_ok(lc_lock_holder(in(dir, "none"), &is_held, &pid, &test_err));
+    assert_false(is_held);
     assert_ok(lc_lock_dir(dir, &fd, &test_err)); /* a killed process leaves no lock */
     assert_fails(lc_lock_dir(dir, &second, &test_err), LC_ERR_BUSY, "in use");
     lc_unlock_dir(fd);

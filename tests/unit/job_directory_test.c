@@ -128,6 +128,20 @@ static void test_id_is_drawn_once(void **state)
     assert_ok(lc_job_dir_open(fresh_path(), &spec, false, &dir, &test_err));
     assert_string_not_equal(dir.state.id, first.id);
     lc_job_dir_close(&dir);
+
+    spec.id = "ftjob-0123456789abcdef0123456789abcdef"; /* given */
+    assert_fails(lc_job_dir_open(path, &spec, true, &dir, &test_err), LC_ERR_USAGE, spec.id);
+    path = fresh_path();
+    for (int resume = 0; resume < 2; resume++) {
+        assert_ok(lc_job_dir_open(path, &spec, resume == 1, &dir, &test_err));
+        assert_string_equal(dir.state.id, spec.id);
+        lc_job_dir_close(&dir);
+    }
+    spec.id = NULL;
+    assert_true(lc_job_id_is(first.id));
+    assert_false(lc_job_id_is("ftjob-0123456789abcdef0123456789abcdeF"));
+    assert_false(lc_job_id_is("ftjob-0123456789abcdef0123456789abcde"));
+    assert_false(lc_job_id_is("ftjob-0123456789abcdef0123456789abcdef0"));
 }
 
 static void test_not_empty(void **state)
