@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,6 +58,24 @@ lc_code lc_response_header(lc_request *request, const char *name, const char *va
     response->header_names[response->header_count] = name;
     response->header_values[response->header_count++] = copy;
     return LC_OK;
+}
+
+/* The object begins with its id: {"id": "..." */
+lc_code lc_response_created(lc_request *request, const char *place, lc_err *err)
+{
+    static const char begin[] = "{\"id\": \"";
+    const lc_text *body = &request->response.body;
+    char location[256];
+    if (request->family != LC_FAMILY_CLASSIC || body->failed) {
+        return LC_OK; /* no memory is told when the answer is sent */
+    }
+    if (body->length < sizeof begin || memcmp(body->data, begin, sizeof begin - 1) != 0) {
+        return lc_fail(err, LC_ERR_INTERNAL, "an object without its id");
+    }
+    const char *id = body->data + sizeof begin - 1;
+    (void)snprintf(location, sizeof location, "%s%.*s", place, (int)strcspn(id, "\""), id);
+    request->response.status = 201;
+    return lc_response_header(request, "Location", location, err);
 }
 
 lc_code lc_response_file(lc_request *request, const char *path, const char *type, lc_err *err)

@@ -81,6 +81,10 @@ LC_WARN_UNUSED lc_code lc_request_query_int(const lc_request *request, const cha
 LC_WARN_UNUSED lc_code lc_response_header(lc_request *request, const char *name, const char *value,
                                           lc_err *err);
 
+/* For what has been made, its object in the body: 201 and its place in the classic family, 200 in
+ * the others. `place` is the path before its id. */
+LC_WARN_UNUSED lc_code lc_response_created(lc_request *request, const char *place, lc_err *err);
+
 /* Sends a file: its length is what it has now. */
 LC_WARN_UNUSED lc_code lc_response_file(lc_request *request, const char *path, const char *type,
                                         lc_err *err);

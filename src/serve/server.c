@@ -106,13 +106,21 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .authenticate = authenticate,
                             .note = note,
                             .service = &server->service};
-    const lc_route_table all[] = {lc_watch_routes, lc_model_routes, lc_deployment_routes,
-                                  lc_chat_routes};
+    const lc_route_table all[] = {lc_watch_routes, lc_job_routes, lc_model_routes,
+                                  lc_deployment_routes, lc_chat_routes};
     _Static_assert(sizeof all <= sizeof server->tables, "a place for each table");
     memcpy(server->tables, all, sizeof all);
     http.table_count = (int)(sizeof all / sizeof *all);
     memcpy(http.host_names, options->host_names, sizeof http.host_names);
     return lc_http_start(&http, &server->service.http, err);
+}
+
+static lc_code start_supervisor(const lc_serve_options *options, lc_service *service, lc_err *err)
+{
+    lc_supervisor_options supervisor = options->supervisor;
+    supervisor.program = options->program;
+    supervisor.models_dir = options->models_dir;
+    return lc_supervisor_start(service->store, &supervisor, &service->supervisor, err);
 }
 
 static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc_err *err)
@@ -133,6 +141,9 @@ static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc
     worker.program = options->program;
     worker.log_dir = server->worker_logs;
     LC_TRY(lc_worker_pool_new(&worker, &service->workers, err));
+    service->jobs = options->jobs;
+    service->jobs.models_dir = options->models_dir;
+    LC_TRY(start_supervisor(options, service, err));
     return start_http(options, server, err);
 }
 
@@ -168,6 +179,7 @@ void lc_server_close(lc_server *server)
     if (service->http != NULL) {
         lc_http_drain(service->http, DRAIN_SECONDS);
     }
+    lc_supervisor_stop(service->supervisor);
     lc_worker_pool_free(service->workers);
     lc_http_stop(service->http);
     lc_metrics_free(service->metrics);

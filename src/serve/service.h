@@ -5,12 +5,16 @@
 #define LC_SERVE_SERVICE_H
 
 #include "serve/http.h"
+#include "serve/jobs.h"
 #include "serve/metrics.h"
 #include "serve/store.h"
+#include "serve/supervisor.h"
 #include "serve/worker_pool.h"
 
 typedef struct lc_service {
     lc_store *store;
+    lc_jobs_options jobs;
+    lc_supervisor *supervisor;
     lc_worker_pool *workers;
     lc_metrics *metrics;
     lc_http_server *http;
@@ -18,6 +22,7 @@ typedef struct lc_service {
     bool is_loopback;       /* only this machine can reach it: without keys it is open */
 } lc_service;
 
-extern const lc_route_table lc_model_routes, lc_deployment_routes, lc_chat_routes, lc_watch_routes;
+extern const lc_route_table lc_job_routes, lc_model_routes, lc_deployment_routes, lc_chat_routes,
+    lc_watch_routes;
 
 #endif
