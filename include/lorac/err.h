@@ -22,6 +22,8 @@ typedef enum lc_code {
     LC_ERR_UNSUPPORTED, /* well-formed, but a kind this version does not do; exit 3 */
     LC_ERR_NOT_FOUND,   /* a file or a name that is not there; exit 3 */
     LC_ERR_BUSY,        /* somebody else holds the job directory; exit 2 */
+    LC_ERR_STATE,       /* it is in a state that does not allow this; exit 2 */
+    LC_ERR_TOO_LARGE,   /* more bytes or items than a named limit; exit 3 */
     LC_ERR_MEMORY,      /* an allocation failed or the plan does not fit; exit 1 */
     LC_ERR_IO,          /* the operating system refused a read or a write; exit 1 */
     LC_ERR_DISK_FULL,   /* ENOSPC or EDQUOT; exit 75, retry after making room */

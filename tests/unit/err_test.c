@@ -25,6 +25,8 @@ static void test_code_table(void **state)
                 {LC_ERR_UNSUPPORTED, "unsupported", 3},
                 {LC_ERR_NOT_FOUND, "not_found", 3},
                 {LC_ERR_BUSY, "busy", 2},
+                {LC_ERR_STATE, "state", 2},
+                {LC_ERR_TOO_LARGE, "too_large", 3},
                 {LC_ERR_MEMORY, "memory", 1},
                 {LC_ERR_IO, "io", 1},
                 {LC_ERR_DISK_FULL, "disk_full", 75},
