@@ -51,9 +51,17 @@ done
 # ---- the program and the libraries it finds in the slim image ----
 program=$DESTDIR/opt/lorac/bin/lorac
 "$program" --version
-mapfile -t listed < <(scripts/setup --runtime --list)
-depends=$(dpkg-query -W -f='${Depends}, ' "${listed[@]}" | sed 's/([^)]*)//g; s/[,|]/ /g')
-allowed=" ${listed[*]} $depends "
+allowed=" "
+mapfile -t more < <(scripts/setup --runtime --list)
+while [ ${#more[@]} -gt 0 ]; do # these and what they depend on
+    allowed+="${more[*]} "
+    mapfile -t depends < <(dpkg-query -W -f='${Depends}\n' "${more[@]}" 2>/dev/null | sed 's/([^)]*)//g' | tr -s ',|: ' '\n' |
+        sort -u)
+    more=()
+    for package in "${depends[@]}"; do
+        [ -z "$package" ] || [[ $allowed == *" $package "* ]] || more+=("$package")
+    done
+done
 ldd "$program" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do
     library=$(readlink -f "$library")
     package=$(dpkg -S "$library" 2>/dev/null || dpkg -S "${library#/usr}" 2>/dev/null || dpkg -S "/usr$library")
