@@ -87,6 +87,16 @@ static lc_code fail_sql(lc_db *db, int result, lc_err *err)
 
 /* ---- opening ---- */
 
+/* What people upload is nobody else's to read; a directory that is there stays as it is. */
+static lc_code make_private(const char *dir, lc_err *err)
+{
+    if (lc_path_exists(dir)) {
+        return LC_OK;
+    }
+    LC_TRY(lc_mkdir_parents(dir, err));
+    return chmod(dir, S_IRWXU) == 0 ? LC_OK : lc_fail_errno(err, "cannot close %s to others", dir);
+}
+
 lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
 {
     lc_code code;
@@ -98,7 +108,7 @@ lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
     (void)pthread_cond_init(&store->given_back, NULL);
     LC_TRY_GOTO(lc_path_join(data_dir, "lorac.db", store->path, err));
     (void)snprintf(store->dir, sizeof store->dir, "%s", data_dir);
-    LC_TRY_GOTO(lc_mkdir_parents(data_dir, err));
+    LC_TRY_GOTO(make_private(data_dir, err));
     LC_TRY_GOTO(open_connection(store, true, &store->writer, err));
     LC_TRY_GOTO(migrate(&store->writer, err));
     LC_TRY_GOTO(check_pages(&store->writer, err));

@@ -40,7 +40,7 @@ grep -Eq '^lorac [0-9]+\.[0-9]+\.[0-9]+$' "$scratch/out" || fail "version"
 run 0 --help
 out_has "Commands:"
 verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
-[ "$(echo $verbs)" = "train plan tokenize validate template chat eval export bench doctor" ] || fail "verbs: $verbs"
+[ "$(echo $verbs)" = "train plan tokenize validate template chat eval export bench doctor keys" ] || fail "verbs: $verbs"
 for verb in $verbs; do
     run 0 "$verb" --help
     [ ! -s "$scratch/err" ] || fail "$verb --help writes errors"
@@ -186,6 +186,17 @@ out_has 'there is no job.json'
 out_has '.tmp-1 (removed by the next --resume)'
 out_has '.trash-2'
 refused 3 'is not a directory' doctor --job "$scratch/none"
+
+# ---- keys ----
+run 0 keys add ann --data "$scratch/service/data"
+grep -Eqx 'lorac-[0-9a-f]{32}-[0-9a-f]{64}' "$scratch/out" || fail "keys add prints no key"
+refused 2 'there is a key named "ann" already' keys add ann --data "$scratch/service/data"
+run 0 keys list --data "$scratch/service/data"
+grep -Eq '^key-[0-9a-f]{32}  [-0-9]{10}  -  *ann$' "$scratch/out" || fail "keys list"
+run 0 keys revoke ann --data "$scratch/service/data"
+refused 3 'no valid key has the name or id "ann"' keys revoke ann --data "$scratch/service/data"
+refused 2 'keys add needs a NAME' keys add --data "$scratch/service/data"
+refused 2 'keys list takes no NAME' keys list ann --data "$scratch/service/data"
 
 # ---- validate and tokenize, by form alone and with the shipped tokenizer; more in validate.sh ----
 for i in $(seq 12); do

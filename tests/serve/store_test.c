@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,9 @@ static void test_reopen(void **state)
     assert_ok(lc_path_join(test_dir(), "a/b", dir, &test_err));
     lc_store *store = open_store(dir);
     assert_string_equal(lc_store_dir(store), dir);
+    struct stat status;
+    assert_int_equal(stat(dir, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
     assert_ok(add_key(store, "one", &test_err));
     lc_store_close(store);
     store = open_store(dir);
