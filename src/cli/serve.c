@@ -19,6 +19,9 @@
 #define DEFAULT_THREADS     4
 #define DEFAULT_CONNECTIONS 4096
 #define DEFAULT_RATE        1000
+#define DEFAULT_RUNNING     3 /* Azure's limits */
+#define DEFAULT_QUEUED      20
+#define MAX_QUEUED          100000
 
 /* The path of this program, for the processes that it starts. */
 static lc_code own_path(char path[LC_MAX_PATH_BYTES], lc_err *err)
@@ -77,6 +80,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     char names[1024] = "";
     const char *host_names = NULL, *device = "auto";
     int64_t port = DEFAULT_PORT, threads = DEFAULT_THREADS, connections = DEFAULT_CONNECTIONS;
+    int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED;
     bool done = false;
     lc_serve_options serving = {
         .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
@@ -119,6 +123,20 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .help = "of the inference workers: auto, cpu or cuda",
          .text = &device,
          .choices = lc_device_choices},
+        {.name = "--running-jobs",
+         .value = "N",
+         .fallback = "3",
+         .help = "jobs that train at once",
+         .integer = &running,
+         .low = 1,
+         .high = LC_MAX_TRAINERS},
+        {.name = "--queued-jobs",
+         .value = "N",
+         .fallback = "20",
+         .help = "jobs that wait; one more is answered 429",
+         .integer = &queued,
+         .low = 1,
+         .high = MAX_QUEUED},
         {.name = "--http-threads",
          .value = "N",
          .fallback = "4",
@@ -170,6 +188,10 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     serving.threads = (int)threads;
     serving.connections = (int)connections;
     serving.worker.device = device;
+    serving.jobs.queued_limit = serving.jobs.queued_limit_per_key = queued;
+    serving.supervisor.running_limit = serving.supervisor.running_limit_per_key = running;
+    serving.supervisor.nice = 10; /* who asks comes before who trains */
+    serving.worker.nice = 5;
     if (lc_param_text(LC_PARAM_LOG_LEVEL) == NULL) {
         lc_log_set_level(LC_LOG_INFO);
     }

@@ -19,7 +19,6 @@
 
 struct lc_server {
     lc_service service;
-    int lock_fd;
     char worker_logs[LC_MAX_PATH_BYTES];
     char *certificate, *key; /* owned; NULL: no TLS */
     lc_route_table tables[8];
@@ -106,8 +105,8 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .authenticate = authenticate,
                             .note = note,
                             .service = &server->service};
-    const lc_route_table all[] = {lc_watch_routes, lc_job_routes, lc_model_routes,
-                                  lc_deployment_routes, lc_chat_routes};
+    const lc_route_table all[] = {lc_watch_routes, lc_file_routes,       lc_job_routes,
+                                  lc_model_routes, lc_deployment_routes, lc_chat_routes};
     _Static_assert(sizeof all <= sizeof server->tables, "a place for each table");
     memcpy(server->tables, all, sizeof all);
     http.table_count = (int)(sizeof all / sizeof *all);
@@ -132,7 +131,6 @@ static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc
                              options->models_dir);
     }
     LC_TRY(lc_mkdir_parents(options->data_dir, err));
-    LC_TRY(lc_lock_dir(options->data_dir, &server->lock_fd, err));
     LC_TRY(lc_store_open(options->data_dir, &service->store, err));
     LC_TRY(check_access(options, service, err));
     LC_TRY(read_pem(options, server, err));
@@ -143,7 +141,8 @@ static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc
     LC_TRY(lc_worker_pool_new(&worker, &service->workers, err));
     service->jobs = options->jobs;
     service->jobs.models_dir = options->models_dir;
-    LC_TRY(start_supervisor(options, service, err));
+    LC_TRY(start_supervisor(options, service, err)); /* it has the directory's lock from here on */
+    LC_TRY(lc_files_start(service->store, &options->files, &service->files, err));
     return start_http(options, server, err);
 }
 
@@ -152,7 +151,6 @@ lc_code lc_server_open(const lc_serve_options *options, lc_server **out, lc_err 
     void *memory = NULL;
     LC_TRY(lc_new(&memory, 1, sizeof **out, "the server", err));
     lc_server *server = memory;
-    server->lock_fd = -1;
     server->service.models_dir = options->models_dir;
     const lc_code code = open_parts(options, server, err);
     if (code != LC_OK) {
@@ -182,11 +180,9 @@ void lc_server_close(lc_server *server)
     lc_supervisor_stop(service->supervisor);
     lc_worker_pool_free(service->workers);
     lc_http_stop(service->http);
+    lc_files_stop(service->files);
     lc_metrics_free(service->metrics);
     lc_store_close(service->store);
-    if (server->lock_fd >= 0) {
-        lc_unlock_dir(server->lock_fd);
-    }
     lc_free(server->certificate);
     lc_free(server->key);
     lc_free(server);

@@ -17,8 +17,9 @@ typedef struct lc_serve_options {
     const char *certificate_file, *key_file; /* NULL: no TLS */
     double requests_per_second;              /* of one key */
     lc_worker_options worker;                /* program and log_dir are the server's to fill in */
-    lc_jobs_options jobs;                    /* so is models_dir */
-    lc_supervisor_options supervisor;        /* and here program and models_dir */
+    lc_files_options files;
+    lc_jobs_options jobs;             /* so is models_dir */
+    lc_supervisor_options supervisor; /* and here program and models_dir */
 } lc_serve_options;
 
 typedef struct lc_server lc_server;

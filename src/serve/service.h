@@ -5,6 +5,7 @@
 #define LC_SERVE_SERVICE_H
 
 #include "serve/http.h"
+#include "serve/files.h"
 #include "serve/jobs.h"
 #include "serve/metrics.h"
 #include "serve/store.h"
@@ -13,6 +14,7 @@
 
 typedef struct lc_service {
     lc_store *store;
+    lc_files *files;
     lc_jobs_options jobs;
     lc_supervisor *supervisor;
     lc_worker_pool *workers;
@@ -22,7 +24,7 @@ typedef struct lc_service {
     bool is_loopback;       /* only this machine can reach it: without keys it is open */
 } lc_service;
 
-extern const lc_route_table lc_job_routes, lc_model_routes, lc_deployment_routes, lc_chat_routes,
-    lc_watch_routes;
+extern const lc_route_table lc_file_routes, lc_job_routes, lc_model_routes, lc_deployment_routes,
+    lc_chat_routes, lc_watch_routes;
 
 #endif
