@@ -34,6 +34,7 @@ static const lc_verb verbs[] = {
     {"bench", "measure this machine; tune the matrix products of a GPU", lc_command_bench},
     {"doctor", "what this machine can do, and why not", lc_command_doctor},
     {"serve", "the fine-tuning service for Azure's and OpenAI's clients", lc_command_serve},
+    {"worker", "what answers chats for lorac serve, which starts it", lc_command_worker},
     {"keys", "add, list and revoke the API keys of a service", lc_command_keys},
 };
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)

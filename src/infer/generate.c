@@ -133,6 +133,17 @@ int64_t lc_generator_active(const lc_generator *generator)
     return generator->active;
 }
 
+void lc_generator_cancel_one(lc_generator *generator, int64_t number)
+{
+    for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
+        lc_sequence *sequence = &generator->sequences[slot];
+        if (sequence->is_active && sequence->number == number) {
+            sequence->is_active = false;
+            generator->active--;
+        }
+    }
+}
+
 void lc_generator_cancel(lc_generator *generator)
 {
     for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {

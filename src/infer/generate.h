@@ -55,6 +55,9 @@ LC_WARN_UNUSED lc_code lc_generator_add(lc_generator *generator, const lc_genera
 LC_WARN_UNUSED lc_code lc_generator_step(lc_generator *generator, const lc_generated **tokens,
                                          int32_t *count, lc_err *err);
 
+/* Gives up one sequence: its slot is free again. No such number: nothing. */
+void lc_generator_cancel_one(lc_generator *generator, int64_t number);
+
 /* Gives up all active sequences; their slots are free again. */
 void lc_generator_cancel(lc_generator *generator);
 
