@@ -5,7 +5,7 @@
  *
  * Status: "pending" until the check of a fine-tune file has ended, then "processed", or "error"
  * with the first findings in status_details. A deleted or expired row stays for an hour, so that a
- * list can go on behind it; its bytes stay as long as a job that has not ended needs them.
+ * list can go on behind it; its bytes go at once. Jobs have links of their own to what they use.
  */
 #ifndef LC_SERVE_FILES_H
 #define LC_SERVE_FILES_H
@@ -41,9 +41,6 @@ LC_WARN_UNUSED lc_code lc_files_start(lc_store *store, const lc_files_options *o
                                       lc_files **out, lc_err *err);
 /* Waits for the check that is running. NULL: nothing. */
 void lc_files_stop(lc_files *files);
-/* A job has ended: bytes that were kept for it can go. Otherwise they go within a minute. */
-void lc_files_poke(lc_files *files);
-
 /* ---- receiving ---- */
 
 /* Bytes on their way into a file. */
@@ -93,10 +90,10 @@ LC_WARN_UNUSED lc_code lc_files_content(lc_files *files, const char *owner, cons
                                         char filename[LC_MAX_FILENAME_BYTES + 1], lc_err *err);
 
 /* For a job that is being made, in its transaction: the absolute path of a file with this purpose.
- * From the commit on the bytes stay there until the job has ended, whoever deletes the file; so
- * ask once and keep the path. A file that is still being checked is given (the job finds the same
- * errors), one with errors is LC_ERR_INVALID, one that is not there yet LC_ERR_STATE. `param` is
- * the job's field for messages. */
+ * Whoever deletes the file takes the bytes away, so the job keeps a link of its own. A file that is
+ * still being checked is given (the job finds the same errors), one with errors or no such file is
+ * LC_ERR_INVALID, one that is not there yet LC_ERR_STATE. `param` is the job's field for messages.
+ */
 LC_WARN_UNUSED lc_code lc_files_find(lc_db *db, const char *data_dir, const char *owner,
                                      const char *id, const char *purpose, const char *param,
                                      char path[LC_MAX_PATH_BYTES], lc_err *err);
