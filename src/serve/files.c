@@ -76,6 +76,7 @@ lc_code lc_files_start(lc_store *store, const lc_files_options *options, lc_file
     LC_TRY_GOTO(lc_files_clean(files, err));
     LC_TRY_GOTO(lc_uploads_resume(files, err));
     LC_TRY_GOTO(lc_uploads_clean(files, err));
+    LC_TRY_GOTO(lc_imports_start(files, &files->imports, err));
     if (pthread_create(&files->thread, NULL, work, files) != 0) {
         code = lc_fail(err, LC_ERR_MEMORY, "no thread for checking files");
         goto fail;
@@ -83,6 +84,7 @@ lc_code lc_files_start(lc_store *store, const lc_files_options *options, lc_file
     *out = files;
     return LC_OK;
 fail:
+    lc_imports_stop(files->imports);
     (void)pthread_cond_destroy(&files->poked);
     (void)pthread_mutex_destroy(&files->lock);
     lc_free(files);
@@ -94,6 +96,7 @@ void lc_files_stop(lc_files *files)
     if (files == NULL) {
         return;
     }
+    lc_imports_stop(files->imports);
     (void)pthread_mutex_lock(&files->lock);
     files->is_stopping = true;
     (void)pthread_cond_signal(&files->poked);

@@ -11,6 +11,7 @@
 #define LC_SERVE_FILES_H
 
 #include "base/file.h"
+#include "serve/import.h"
 #include "serve/page.h"
 #include "serve/store.h"
 
@@ -19,6 +20,7 @@
 #define LC_MAX_FILENAME_BYTES     255
 #define LC_MIN_EXPIRY_SECONDS     3600
 #define LC_MAX_EXPIRY_SECONDS     2592000
+#define LC_MAX_IMPORTS            16 /* waiting or under way */
 #define LC_MAX_FILE_LIST          10000
 #define LC_FILE_TOMBSTONE_SECONDS 3600
 #define LC_FILE_PURPOSE_TRAINING  "fine-tune"
@@ -33,6 +35,7 @@ typedef struct lc_files_options {
     int max_training_files;  /* of an owner; 0 is LC_MAX_TRAINING_FILES */
     int check_threads;       /* 0: one */
     int64_t (*now)(void);    /* unix seconds; NULL: the clock's */
+    lc_import_options import;
 } lc_files_options;
 
 /* Makes the folders, throws away what a killed server left half done, goes on with what is pending.
@@ -74,6 +77,12 @@ LC_WARN_UNUSED lc_code lc_expiry_of(const cJSON *body, int64_t *out, lc_err *err
  * LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_files_create(lc_files *files, const char *owner, lc_draft *draft,
                                        const lc_file_wish *wish, lc_text *out, lc_err *err);
+
+/* POST /files/import: {"purpose", "filename", "content_url", "expires_after"?}. Answers at once
+ * with a pending file; what goes wrong later is in its status_details. LC_ERR_UNSUPPORTED unless
+ * imports are allowed, LC_ERR_BUSY with LC_MAX_IMPORTS waiting. */
+LC_WARN_UNUSED lc_code lc_files_import(lc_files *files, const char *owner, const cJSON *body,
+                                       lc_text *out, lc_err *err);
 
 /* ---- what there is ---- */
 

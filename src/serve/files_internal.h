@@ -6,8 +6,11 @@
 
 #include "serve/files.h"
 
+typedef struct lc_imports lc_imports;
+
 struct lc_files {
-    lc_store *store; /* borrowed */
+    lc_store *store;     /* borrowed */
+    lc_imports *imports; /* owned; NULL: not allowed */
     lc_files_options options;
     char tmp_dir[LC_MAX_PATH_BYTES];
     pthread_t thread;
@@ -56,6 +59,11 @@ LC_WARN_UNUSED lc_code lc_file_row_insert(lc_db *db, const lc_file_row *row, lc_
 /* The object of a file of this owner. */
 LC_WARN_UNUSED lc_code lc_file_object(lc_db *db, const char *data_dir, const char *owner,
                                       const char *id, lc_text *out, lc_err *err);
+
+/* Marks what a restart has interrupted; *out stays NULL when imports are not allowed. Stop waits
+ * for a fetch to notice. */
+LC_WARN_UNUSED lc_code lc_imports_start(lc_files *files, lc_imports **out, lc_err *err);
+void lc_imports_stop(lc_imports *imports);
 
 /* Wakes the thread: there is something to check or to remove. */
 void lc_files_poke(lc_files *files);
