@@ -133,7 +133,8 @@ static lc_code open_with(lc_chat_template *t, lc_template_texts *texts,
     }
     LC_TRY(make_hash(t, texts, source, err));
     LC_TRY(compile(&texts->usual, &t->usual, err));
-    return compile(&texts->for_tools, &t->for_tools, err);
+    LC_TRY(compile(&texts->for_tools, &t->for_tools, err));
+    return lc_template_try_calls(t, err);
 }
 
 lc_code lc_chat_template_open(const lc_template_source *source, lc_chat_template **out, lc_err *err)
@@ -334,30 +335,17 @@ void lc_output_release(lc_output *output)
     *output = (lc_output){0};
 }
 
-lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
-                                lc_rendered *out, lc_err *err)
+static lc_code render(const lc_chat_template *t, const lc_rendering *r, bool with_spans,
+                      lc_rendered *out, lc_err *err)
 {
-    const lc_rendering r = {
-        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
-        .tools = args->tools,
-        .row = args->row,
-        .message_count = SIZE_MAX,
-        .add_generation_prompt = args->row != NULL
-                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
-                                     : args->add_generation_prompt,
-        .is_raw = args->is_raw};
     lc_output output;
-    *out = (lc_rendered){0};
-    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
-        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
-    }
-    LC_TRY(lc_template_run(t, &r, &output, err));
+    LC_TRY(lc_template_run(t, r, &output, err));
     lc_code code = LC_OK;
-    if (args->with_spans) {
+    if (with_spans) {
         const bool has_generation = (t->usual != NULL && t->usual->has_generation) ||
                                     (t->for_tools != NULL && t->for_tools->has_generation);
-        code = has_generation ? lc_template_spans_marked(&r, &output, out, err)
-                              : lc_template_spans_compared(t, &r, &output, out, err);
+        code = has_generation ? lc_template_spans_marked(r, &output, out, err)
+                              : lc_template_spans_compared(t, r, &output, out, err);
     }
     if (code != LC_OK) {
         lc_output_release(&output);
@@ -368,6 +356,32 @@ lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_arg
     out->bytes = output.bytes;
     lc_free(output.spans);
     return LC_OK;
+}
+
+lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
+                                lc_rendered *out, lc_err *err)
+{
+    lc_rendering r = {
+        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
+        .tools = args->tools,
+        .row = args->row,
+        .message_count = SIZE_MAX,
+        .add_generation_prompt = args->row != NULL
+                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
+                                     : args->add_generation_prompt,
+        .is_raw = args->is_raw};
+    cJSON *read = NULL;
+    *out = (lc_rendered){0};
+    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
+    }
+    if (!r.is_raw) {
+        LC_TRY(lc_template_read_calls(t, r.messages, &read, err));
+        r.messages = read != NULL ? read : r.messages;
+    }
+    const lc_code code = render(t, &r, args->with_spans, out, err);
+    cJSON_Delete(read);
+    return code;
 }
 
 void lc_rendered_release(lc_rendered *rendered)

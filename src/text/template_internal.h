@@ -11,6 +11,7 @@ struct lc_chat_template {
     cJSON *variables; /* owned: special tokens and the caller's variables */
     int64_t now;
     bool has_date;
+    bool wants_objects; /* arguments of tool calls as objects, not as their text */
     uint8_t sha256[32];
 };
 
@@ -31,6 +32,13 @@ typedef struct lc_output {
 LC_WARN_UNUSED lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r,
                                        lc_output *out, lc_err *err);
 void lc_output_release(lc_output *output);
+
+/* Finds out wants_objects. */
+LC_WARN_UNUSED lc_code lc_template_try_calls(lc_chat_template *t, lc_err *err);
+/* A copy of the messages (owned by the caller) with arguments as the template wants them; NULL
+ * where they are that already. */
+LC_WARN_UNUSED lc_code lc_template_read_calls(const lc_chat_template *t, const cJSON *messages,
+                                              cJSON **out, lc_err *err);
 
 /* What the assistant wrote, into out->spans (owned by the caller in any case): by the template's
  * own marks, or by comparing with the text of the conversation's beginnings. */

@@ -297,6 +297,47 @@ static void finds_the_template(void **state)
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "not UTF-8");
 }
 
+/* Arguments as the APIs write them, text: a template that wants objects gets objects. */
+static void reads_arguments(void **state)
+{
+    (void)state;
+#define EACH                                                                                 \
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.name ~ ' ' }}{% " \
+    "set a = c.function.arguments %}"
+#define ENDS "{% endfor %}{% endfor %}"
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {EACH "{{ a | tojson }}" ENDS, "f {\"n\": 2.0, \"a\": [\"é\"]}g 7h \"{\""},
+        {EACH "{{ a }}" ENDS, "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{{ a ~ '' if a is string else a | tojson }}" ENDS,
+         "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{{ '' + a if a is not number else a }}" ENDS,
+         "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{% if a is mapping %}{% for k, v in a.items() %}{{ k }}={{ v }};{% endfor %}{% "
+              "elif c.id == 'abcdef123' %}{{ raise_exception('no') }}{% endif %}" ENDS,
+         "f n=2.0;a=['é'];g h "},
+        {"{{ messages | length }}", "1"},
+    };
+    cJSON *messages = parse(
+        "[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":"
+        "\"{\\\"n\\\":2.0,\\\"a\\\":[\\\"\\\\u00e9\\\"]}\"}},{\"function\":{\"name\":\"g\","
+        "\"arguments\":7}},{\"function\":{\"name\":\"h\",\"arguments\":\"{\"}}]}]");
+    const char *dir = test_dir();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lc_chat_template *found = NULL;
+        lc_rendered rendered;
+        const lc_template_args args = {.messages = messages};
+        write_file(dir, "chat_template.jinja", cases[i].text);
+        assert_ok(lc_chat_template_load(dir, &found, &test_err));
+        assert_ok(lc_chat_template_render(found, &args, &rendered, &test_err));
+        assert_string_equal(rendered.text, cases[i].expected);
+        lc_rendered_release(&rendered);
+        lc_chat_template_free(found);
+    }
+    cJSON_Delete(messages);
+}
+
 static void survives_faults(void **state)
 {
     (void)state;
@@ -330,7 +371,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(renders_as_transformers),   cmocka_unit_test(spans),
         cmocka_unit_test(refuses_what_jinja_cannot), cmocka_unit_test(numbers_keep_their_spelling),
-        cmocka_unit_test(finds_the_template),        cmocka_unit_test(survives_faults),
+        cmocka_unit_test(finds_the_template),        cmocka_unit_test(reads_arguments),
+        cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
