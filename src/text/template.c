@@ -304,7 +304,7 @@ static lc_code hand_over(lc_jvm *vm, lc_output *out)
 lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_output *out,
                         lc_err *err)
 {
-    const bool is_for_tools = t->for_tools != NULL && (has_tools(r) || t->usual == NULL);
+    const bool is_for_tools = t->for_tools != NULL && has_tools(r);
     lc_jvm vm = {.program = is_for_tools ? t->for_tools : t->usual,
                  .name = is_for_tools ? t->tools_name : t->name,
                  .steps = LC_MAX_TEMPLATE_STEPS,
@@ -313,6 +313,12 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
                  .has_date = t->has_date,
                  .err = err};
     *out = (lc_output){0};
+    if (vm.program == NULL) {
+        return lc_fail_param(err, LC_ERR_INVALID, "tools",
+                             "the model has a chat template for rows with tools only, named "
+                             "\"tool_use\", and this row has none: --chat-template names one for "
+                             "all (lorac.chat_template in a job)");
+    }
     lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY);
     lc_text_init(&vm.out);
     lc_code code = make_context(&vm, t, r);

@@ -284,6 +284,30 @@ static void finds_the_template(void **state)
     assert_finds(dir, "[]", "two <s></s><i>");
     write_file(dir, "special_tokens_map.json", "{\"bos_token\":{\"content\":\"<b>\"}}");
     assert_finds(dir, "[]", "two <b></s><i>");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":{\"default\":\"{{ img }}\"},\"model_specific_special_tokens\":"
+               "{\"img\":\"<i>\"}}");
+    assert_finds(dir, "[]", "<i>");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"one\"},{\"name\":"
+               "\"default\",\"template\":\"the last\"}]}");
+    assert_finds(dir, NULL, "the last");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"one\"}]}");
+    write_file(dir, "chat_template.json", "{}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
+                 "with the name \"default\"");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"two\"}]}");
+    assert_finds(dir, "[]", "two");
+    assert_ok(lc_chat_template_load(dir, &found, &test_err));
+    cJSON *messages = parse("[]");
+    lc_rendered rendered;
+    const lc_template_args args = {.messages = messages};
+    assert_fails(lc_chat_template_render(found, &args, &rendered, &test_err), LC_ERR_INVALID,
+                 "a chat template for rows with tools only");
+    cJSON_Delete(messages);
+    lc_chat_template_free(found);
     write_file(dir, "chat_template.jinja", "file"); /* before all else */
     assert_finds(dir, "[]", "file");
     assert_ok(lc_path_join(dir, "additional_chat_templates", more, &test_err));
