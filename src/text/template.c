@@ -99,6 +99,11 @@ static void hash_text(lc_sha256 *hash, const char *text, size_t bytes)
     lc_sha256_update(hash, text, bytes);
 }
 
+static bool tells_day(const lc_template_text *text)
+{
+    return text->text != NULL && strstr(text->text, "strftime_now") != NULL;
+}
+
 static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
                          const lc_template_source *source, lc_err *err)
 {
@@ -112,8 +117,9 @@ static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
     hash_text(&hash, texts->for_tools.text != NULL ? texts->for_tools.text : "",
               texts->for_tools.bytes);
     hash_text(&hash, variables.data, variables.length);
-    hash_text(&hash, source->date != NULL ? source->date : "",
-              source->date != NULL ? strlen(source->date) : 0);
+    const char *date =
+        tells_day(&texts->usual) || tells_day(&texts->for_tools) ? source->date : NULL;
+    hash_text(&hash, date != NULL ? date : "", date != NULL ? strlen(date) : 0);
     lc_sha256_final(&hash, t->sha256);
     lc_text_release(&variables);
     return LC_OK;

@@ -321,6 +321,28 @@ static void finds_the_template(void **state)
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "not UTF-8");
 }
 
+/* Only what a rendering hangs on is in the hash: the day where the template tells it. */
+static void hashes_the_day(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{{ messages }}", "{{ strftime_now('%d') }}"};
+    static const char *const days[] = {"2024-07-26", "2024-07-27"};
+    const char *dir = test_dir();
+    for (int i = 0; i < 2; i++) {
+        lc_chat_template *of[2] = {NULL, NULL};
+        write_file(dir, "chat_template.jinja", texts[i]);
+        for (int k = 0; k < 2; k++) {
+            const lc_template_source source = {.model_dir = dir, .date = days[k]};
+            assert_ok(lc_chat_template_open(&source, &of[k], &test_err));
+        }
+        const int order =
+            memcmp(lc_chat_template_sha256(of[0]), lc_chat_template_sha256(of[1]), 32);
+        assert_int_equal(order == 0, i == 0);
+        lc_chat_template_free(of[0]);
+        lc_chat_template_free(of[1]);
+    }
+}
+
 /* Arguments as the APIs write them, text: a template that wants objects gets objects. */
 static void reads_arguments(void **state)
 {
@@ -393,9 +415,13 @@ static void survives_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(renders_as_transformers),   cmocka_unit_test(spans),
-        cmocka_unit_test(refuses_what_jinja_cannot), cmocka_unit_test(numbers_keep_their_spelling),
-        cmocka_unit_test(finds_the_template),        cmocka_unit_test(reads_arguments),
+        cmocka_unit_test(renders_as_transformers),
+        cmocka_unit_test(spans),
+        cmocka_unit_test(refuses_what_jinja_cannot),
+        cmocka_unit_test(numbers_keep_their_spelling),
+        cmocka_unit_test(finds_the_template),
+        cmocka_unit_test(reads_arguments),
+        cmocka_unit_test(hashes_the_day),
         cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, load, unload);
