@@ -140,7 +140,7 @@ static lc_code open_with(lc_chat_template *t, lc_template_texts *texts,
     LC_TRY(make_hash(t, texts, source, err));
     LC_TRY(compile(&texts->usual, &t->usual, err));
     LC_TRY(compile(&texts->for_tools, &t->for_tools, err));
-    return lc_template_try_calls(t, err);
+    return lc_template_try_forms(t, err);
 }
 
 lc_code lc_chat_template_open(const lc_template_source *source, lc_chat_template **out, lc_err *err)
@@ -311,9 +311,10 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
                         lc_err *err)
 {
     const bool is_for_tools = t->for_tools != NULL && has_tools(r);
+    const int share = r->is_trial ? 64 : 1;
     lc_jvm vm = {.program = is_for_tools ? t->for_tools : t->usual,
                  .name = is_for_tools ? t->tools_name : t->name,
-                 .steps = LC_MAX_TEMPLATE_STEPS,
+                 .steps = LC_MAX_TEMPLATE_STEPS / share,
                  .line = 1,
                  .now = t->now,
                  .has_date = t->has_date,
@@ -325,7 +326,7 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
                              "\"tool_use\", and this row has none: --chat-template names one for "
                              "all (lorac.chat_template in a job)");
     }
-    lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY);
+    lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY / share);
     lc_text_init(&vm.out);
     lc_code code = make_context(&vm, t, r);
     if (code == LC_OK) {
@@ -388,7 +389,7 @@ lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_arg
         return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
     }
     if (!r.is_raw) {
-        LC_TRY(lc_template_read_calls(t, r.messages, &read, err));
+        LC_TRY(lc_template_read_forms(t, r.messages, &read, err));
         r.messages = read != NULL ? read : r.messages;
     }
     const lc_code code = render(t, &r, args->with_spans, out, err);

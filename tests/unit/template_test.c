@@ -321,6 +321,49 @@ static void finds_the_template(void **state)
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "not UTF-8");
 }
 
+/* Renders the messages by a template of this text. */
+static void assert_renders(const char *text, const cJSON *messages, const char *expected)
+{
+    const char *dir = test_dir();
+    lc_chat_template *made = NULL;
+    lc_rendered rendered;
+    const lc_template_args args = {.messages = messages};
+    write_file(dir, "chat_template.jinja", text);
+    assert_ok(lc_chat_template_load(dir, &made, &test_err));
+    assert_ok(lc_chat_template_render(made, &args, &rendered, &test_err));
+    assert_string_equal(rendered.text, expected);
+    lc_rendered_release(&rendered);
+    lc_chat_template_free(made);
+}
+
+/* Content as a list of text parts: a template that wants strings gets strings. */
+static void joins_parts(void **state)
+{
+    (void)state;
+#define MESSAGES "{% for m in messages %}"
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {MESSAGES "{{ '<' + m.content + '>' }}{% endfor %}", "<one two><three>"},
+        {MESSAGES "{{ m.content | trim }};{% endfor %}", "one two;three;"},
+        {MESSAGES "{{ m.content | tojson }}{% endfor %}", "\"one two\"\"three\""},
+        {MESSAGES "{{ m.content + '' if tools is none else raise_exception('x') }}{% endfor %}",
+         "one twothree"},
+        {MESSAGES "{% for p in m.content %}{{ p.text }}|{% endfor %}{% endfor %}",
+         "one |two||||||"},
+        {MESSAGES "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ "
+                  "p.text }}|{% endfor %}{% endif %}{% endfor %}",
+         "one |two|three"},
+    };
+    cJSON *messages =
+        parse("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"one \"},{\"type\":"
+              "\"text\",\"text\":\"two\"}]},{\"role\":\"assistant\",\"content\":\"three\"}]");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_renders(cases[i].text, messages, cases[i].expected);
+    }
+    cJSON_Delete(messages);
+}
+
 /* Only what a rendering hangs on is in the hash: the day where the template tells it. */
 static void hashes_the_day(void **state)
 {
@@ -369,17 +412,8 @@ static void reads_arguments(void **state)
         "[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":"
         "\"{\\\"n\\\":2.0,\\\"a\\\":[\\\"\\\\u00e9\\\"]}\"}},{\"function\":{\"name\":\"g\","
         "\"arguments\":7}},{\"function\":{\"name\":\"h\",\"arguments\":\"{\"}}]}]");
-    const char *dir = test_dir();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        lc_chat_template *found = NULL;
-        lc_rendered rendered;
-        const lc_template_args args = {.messages = messages};
-        write_file(dir, "chat_template.jinja", cases[i].text);
-        assert_ok(lc_chat_template_load(dir, &found, &test_err));
-        assert_ok(lc_chat_template_render(found, &args, &rendered, &test_err));
-        assert_string_equal(rendered.text, cases[i].expected);
-        lc_rendered_release(&rendered);
-        lc_chat_template_free(found);
+        assert_renders(cases[i].text, messages, cases[i].expected);
     }
     cJSON_Delete(messages);
 }
@@ -422,6 +456,7 @@ int main(void)
         cmocka_unit_test(finds_the_template),
         cmocka_unit_test(reads_arguments),
         cmocka_unit_test(hashes_the_day),
+        cmocka_unit_test(joins_parts),
         cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, load, unload);
