@@ -107,11 +107,17 @@ static lc_code parse_arguments(const char *text, cJSON **out, lc_err *err)
 /* Puts `value` (taken in any case; NULL: leaves what is there) in place of a member. */
 static lc_code replace(cJSON *object, const char *key, cJSON *value, lc_err *err)
 {
-    if (value != NULL && !cJSON_ReplaceItemInObjectCaseSensitive(object, key, value)) {
+    if (value == NULL) {
+        return LC_OK;
+    }
+    if (!cJSON_ReplaceItemInObjectCaseSensitive(object, key, value)) {
         cJSON_Delete(value);
         return lc_fail(err, LC_ERR_MEMORY, "no memory for the messages of a row");
     }
-    return LC_OK;
+    /* Some versions of cJSON do not look whether there was memory for the key. */
+    return value->string != NULL
+               ? LC_OK
+               : lc_fail(err, LC_ERR_MEMORY, "no memory for the messages of a row");
 }
 
 static lc_code read_calls(cJSON *message, lc_err *err)

@@ -418,6 +418,40 @@ static void reads_arguments(void **state)
     cJSON_Delete(messages);
 }
 
+/* No fault is taken for a template's own refusal of a trial. */
+static void trials_survive_faults(void **state)
+{
+    (void)state;
+    cJSON *messages =
+        parse("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"}],"
+              "\"tool_calls\":[{\"function\":{\"arguments\":\"{\\\"n\\\":2.0}\"}}]}]");
+    const lc_template_args args = {.messages = messages};
+    const char *dir = test_dir();
+    write_file(dir, "chat_template.jinja",
+               "{% for m in messages %}{{ '' + m.content }}{% for c in m.tool_calls or [] %}{{ "
+               "c.function.arguments | tojson }}{% endfor %}{% endfor %}");
+    int64_t at = 1;
+    for (lc_code code = LC_ERR_MEMORY; code != LC_OK; at++) {
+        lc_chat_template *loaded = NULL;
+        lc_rendered rendered = {0};
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        code = lc_chat_template_load(dir, &loaded, &test_err);
+        if (code == LC_OK) {
+            code = lc_chat_template_render(loaded, &args, &rendered, &test_err);
+        }
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        assert_true(code == LC_OK || code == LC_ERR_MEMORY);
+        if (code == LC_OK) {
+            assert_string_equal(rendered.text, "q{\"n\": 2.0}");
+        }
+        lc_chat_template_free(loaded);
+        lc_rendered_release(&rendered);
+    }
+    assert_true(at > 50);
+    cJSON_Delete(messages);
+}
+
 static void survives_faults(void **state)
 {
     (void)state;
@@ -458,6 +492,7 @@ int main(void)
         cmocka_unit_test(hashes_the_day),
         cmocka_unit_test(joins_parts),
         cmocka_unit_test(survives_faults),
+        cmocka_unit_test(trials_survive_faults),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
