@@ -21,6 +21,7 @@ LC_WARN_UNUSED lc_code lc_command_eval(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_export(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_bench(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_doctor(int argc, char **argv, lc_err *err);
+LC_WARN_UNUSED lc_code lc_command_serve(int argc, char **argv, lc_err *err);
 LC_WARN_UNUSED lc_code lc_command_keys(int argc, char **argv, lc_err *err);
 
 #endif

@@ -33,6 +33,7 @@ static const lc_verb verbs[] = {
     {"export", "merge an adapter into its base; check who can load it", lc_command_export},
     {"bench", "measure this machine; tune the matrix products of a GPU", lc_command_bench},
     {"doctor", "what this machine can do, and why not", lc_command_doctor},
+    {"serve", "the fine-tuning service for Azure's and OpenAI's clients", lc_command_serve},
     {"keys", "add, list and revoke the API keys of a service", lc_command_keys},
 };
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)

@@ -1,0 +1,177 @@
+/*
+ * lorac serve: runs the service until SIGINT or SIGTERM. Its threads block both signals, this one
+ * waits for them.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/params.h"
+#include "base/thread.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "lorac/log.h"
+#include "serve/server.h"
+
+#define DEFAULT_PORT        8080
+#define DEFAULT_THREADS     4
+#define DEFAULT_CONNECTIONS 4096
+#define DEFAULT_RATE        1000
+
+/* The path of this program, for the processes that it starts. */
+static lc_code own_path(char path[LC_MAX_PATH_BYTES], lc_err *err)
+{
+    const ssize_t length = readlink("/proc/self/exe", path, LC_MAX_PATH_BYTES - 1);
+    if (length < 0) {
+        return lc_fail_errno(err, "cannot read /proc/self/exe");
+    }
+    path[length] = '\0';
+    return LC_OK;
+}
+
+/* "a,b": names are cut out of `text`, which must last. */
+static lc_code cut_names(char *text, lc_serve_options *options, lc_err *err)
+{
+    for (char *name = text; name != NULL && name[0] != '\0';) {
+        char *comma = strchr(name, ',');
+        if (comma != NULL) {
+            *comma = '\0';
+        }
+        if (options->host_name_count == LC_MAX_HOST_NAMES) {
+            return lc_fail_param(err, LC_ERR_USAGE, "--host-name", "--host-name: at most %d names",
+                                 LC_MAX_HOST_NAMES);
+        }
+        options->host_names[options->host_name_count++] = name;
+        name = comma != NULL ? comma + 1 : NULL;
+    }
+    return LC_OK;
+}
+
+static lc_code serve(const lc_serve_options *options, lc_err *err)
+{
+    lc_server *server = NULL;
+    char url[512];
+    sigset_t stops;
+    int number = 0;
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGINT);
+    (void)sigaddset(&stops, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, &stops, NULL); /* before any thread is there */
+    (void)signal(SIGPIPE, SIG_IGN);
+    LC_TRY(lc_server_open(options, &server, err));
+    lc_server_url(server, url, sizeof url);
+    printf("%s\n", url);
+    (void)fflush(stdout);
+    (void)sigwait(&stops, &number);
+    lc_log(LC_LOG_INFO, "stopping signal=%d", number);
+    (void)pthread_sigmask(SIG_UNBLOCK, &stops, NULL); /* a second one ends the process at once */
+    lc_server_close(server);
+    return LC_OK;
+}
+
+lc_code lc_command_serve(int argc, char **argv, lc_err *err)
+{
+    char program[LC_MAX_PATH_BYTES];
+    char names[1024] = "";
+    const char *host_names = NULL, *device = "auto";
+    int64_t port = DEFAULT_PORT, threads = DEFAULT_THREADS, connections = DEFAULT_CONNECTIONS;
+    bool done = false;
+    lc_serve_options serving = {
+        .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
+    const lc_option options[] = {
+        {.name = "--data",
+         .value = "DIR",
+         .help = "everything the service keeps: files, jobs, models, keys; made when it is not "
+                 "there",
+         .text = &serving.data_dir,
+         .is_required = true},
+        {.name = "--models",
+         .value = "DIR",
+         .help = "every folder in DIR with a config.json is a base model, by the folder's name",
+         .text = &serving.models_dir,
+         .is_required = true},
+        {.name = "--port",
+         .value = "N",
+         .fallback = "8080",
+         .help = "0: any free one; the URL that is printed says which",
+         .integer = &port,
+         .low = 0,
+         .high = 65535},
+        {.name = "--address",
+         .value = "ADDRESS",
+         .fallback = "127.0.0.1",
+         .help = "where to listen; others than this machine need an API key (lorac keys)",
+         .text = &serving.address},
+        {.name = "--host-name",
+         .value = "NAME,...",
+         .help = "more names by which clients may call a server that listens on a loopback address",
+         .text = &host_names},
+        {.name = "--tls-certificate",
+         .value = "FILE",
+         .help = "PEM; with --tls-key the service speaks HTTPS",
+         .text = &serving.certificate_file},
+        {.name = "--tls-key", .value = "FILE", .help = "PEM", .text = &serving.key_file},
+        {.name = "--device",
+         .value = "KIND",
+         .fallback = "auto",
+         .help = "of the inference workers: auto, cpu or cuda",
+         .text = &device,
+         .choices = lc_device_choices},
+        {.name = "--http-threads",
+         .value = "N",
+         .fallback = "4",
+         .help = "threads that answer requests",
+         .integer = &threads,
+         .low = 1,
+         .high = LC_MAX_HTTP_THREADS},
+        {.name = "--connections",
+         .value = "N",
+         .fallback = "4096",
+         .help = "at once; further ones wait",
+         .integer = &connections,
+         .low = 1,
+         .high = LC_MAX_CONNECTIONS},
+        {.name = "--rate",
+         .value = "N",
+         .fallback = "1000",
+         .help = "requests a second of one key, twice as many in a burst; 0: no limit",
+         .number = &serving.requests_per_second,
+         .min = 0,
+         .max = 1e6},
+    };
+    const lc_command command = {
+        .name = "serve",
+        .description =
+            "The fine-tuning service: what the clients of Azure OpenAI and OpenAI call, on your "
+            "own\nmachine. Prints its URL and serves until SIGTERM or Ctrl-C; then requests under "
+            "way are\nanswered and running jobs keep a checkpoint. Started again with the same "
+            "--data it goes on.\n\nWithout API keys it serves this machine only, and any key is "
+            "good. docs/operations.md has more.\n",
+        .examples = "  lorac serve --data data --models models\n"
+                    "  lorac keys add ann --data data && lorac serve --data data --models models "
+                    "--address 0.0.0.0\n",
+        .options = options,
+        .option_count = sizeof options / sizeof *options};
+    LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
+    if (done) {
+        return LC_OK;
+    }
+    if (host_names != NULL) {
+        if (strlen(host_names) >= sizeof names) {
+            return lc_fail_param(err, LC_ERR_USAGE, "--host-name", "--host-name is too long");
+        }
+        memcpy(names, host_names, strlen(host_names) + 1);
+        LC_TRY(cut_names(names, &serving, err));
+    }
+    LC_TRY(own_path(program, err));
+    serving.port = (int)port;
+    serving.threads = (int)threads;
+    serving.connections = (int)connections;
+    serving.worker.device = device;
+    if (lc_param_text(LC_PARAM_LOG_LEVEL) == NULL) {
+        lc_log_set_level(LC_LOG_INFO);
+    }
+    return serve(&serving, err);
+}

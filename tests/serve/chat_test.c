@@ -1,0 +1,529 @@
+/* Chats through the whole server, with a worker that this program plays itself: answers as a whole
+ * and streamed, deployments, adapters that make room for each other, workers that die. */
+// ctest: threads
+#include "testing.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "http_client.h"
+#include "serve/server.h"
+
+/* ---- the worker: `chat_test worker ...` ---- */
+
+/* Says the adapter's name, then the last message, in two pieces. "die": ends. "wait": says nothing
+ * until it is cancelled. "fail": an error. "cut": dies after the first piece. */
+static void say(const cJSON *line)
+{
+    const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
+    const char *adapter = cJSON_GetStringValue(lc_json_get(line, "adapter"));
+    const cJSON *messages = lc_json_get(line, "messages");
+    const cJSON *last = cJSON_GetArrayItem(messages, cJSON_GetArraySize(messages) - 1);
+    const char *text = cJSON_GetStringValue(lc_json_get(last, "content"));
+    const cJSON *n = lc_json_get(line, "n");
+    const int choices = cJSON_IsNumber(n) ? (int)n->valuedouble : 1;
+    if (strcmp(text, "die") == 0) {
+        exit(9);
+    }
+    if (strcmp(text, "wait") == 0) {
+        return;
+    }
+    if (strcmp(text, "fail") == 0) {
+        printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"invalid\", \"message\": \"no\", "
+               "\"param\": \"messages\"}\n",
+               id);
+        return;
+    }
+    for (int i = 0; i < choices; i++) {
+        printf("{\"event\": \"delta\", \"id\": \"%s\", \"index\": %d, \"content\": \"%s:\", "
+               "\"logprobs\": [{\"token\": \"a\", \"logprob\": -0.5, \"bytes\": [97], "
+               "\"top_logprobs\": []}]}\n",
+               id, i, adapter != NULL ? adapter : "base");
+        if (strcmp(text, "cut") == 0) {
+            (void)fflush(stdout);
+            pause_ms(100);
+            exit(9);
+        }
+        lc_text quoted;
+        lc_text_init(&quoted);
+        lc_text_add_json_string(&quoted, text, strlen(text));
+        printf("{\"event\": \"delta\", \"id\": \"%s\", \"index\": %d, \"content\": %s}\n", id, i,
+               quoted.data);
+        lc_text_release(&quoted);
+        printf("{\"event\": \"finish\", \"id\": \"%s\", \"index\": %d, \"finish_reason\": "
+               "\"length\"}\n",
+               id, i);
+    }
+    printf("{\"event\": \"done\", \"id\": \"%s\", \"prompt_tokens\": 5, \"completion_tokens\": 7, "
+           "\"cached_tokens\": 2}\n",
+           id);
+}
+
+static void play(const cJSON *line)
+{
+    const char *op = cJSON_GetStringValue(lc_json_get(line, "op"));
+    const char *adapter = cJSON_GetStringValue(lc_json_get(line, "adapter"));
+    const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
+    if (strcmp(op, "load") == 0) {
+        const char *dir = cJSON_GetStringValue(lc_json_get(line, "dir"));
+        fprintf(stderr, "load %s\n", adapter);
+        if (lc_path_is_dir(dir)) {
+            printf("{\"event\": \"loaded\", \"adapter\": \"%s\"}\n", adapter);
+        } else {
+            printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": \"not_found\", "
+                   "\"message\": \"it is not there\"}\n",
+                   adapter);
+        }
+    } else if (strcmp(op, "drop") == 0) {
+        fprintf(stderr, "drop %s\n", adapter);
+    } else if (strcmp(op, "cancel") == 0) {
+        fprintf(stderr, "cancel\n");
+        printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"interrupted\", \"message\": "
+               "\"cancelled\"}\n",
+               id);
+    } else if (strcmp(op, "chat") == 0) {
+        say(line);
+    }
+    (void)fflush(stdout);
+}
+
+static int run_worker(void)
+{
+    static char line[1 << 20];
+    lc_json_init();
+    printf("{\"event\": \"ready\", \"slots\": 4, \"context\": 64, \"memory_bytes\": 1, "
+           "\"adapters\": 2}\n");
+    (void)fflush(stdout);
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        cJSON *parsed = cJSON_Parse(line);
+        play(parsed);
+        cJSON_Delete(parsed);
+    }
+    return 0;
+}
+
+/* ---- the server ---- */
+
+static lc_server *server;
+static char data_dir[LC_MAX_PATH_BYTES], models_dir[LC_MAX_PATH_BYTES], self[LC_MAX_PATH_BYTES];
+
+static void make_base(const char *name)
+{
+    char dir[LC_MAX_PATH_BYTES], config[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(models_dir, name, dir, &test_err));
+    assert_ok(lc_mkdir_parents(dir, &test_err));
+    assert_ok(lc_path_join(dir, "config.json", config, &test_err));
+    test_write_file(config, "{}", 2);
+}
+
+static void start(void)
+{
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(length > 0);
+    assert_ok(lc_path_join(test_dir(), "data", data_dir, &test_err));
+    assert_ok(lc_path_join(test_dir(), "models", models_dir, &test_err));
+    make_base("small");
+    make_base("other");
+    make_base(".hidden");
+    const lc_serve_options options = {.data_dir = data_dir,
+                                      .models_dir = models_dir,
+                                      .program = self,
+                                      .address = "127.0.0.1",
+                                      .threads = 2,
+                                      .connections = 64,
+                                      .worker = {.device = "cpu"}};
+    assert_ok(lc_server_open(&options, &server, &test_err));
+    char url[256];
+    lc_server_url(server, url, sizeof url);
+    http_port = (int)strtol(strrchr(url, ':') + 1, NULL, 10);
+}
+
+static void stop(void)
+{
+    lc_server_close(server);
+    server = NULL;
+}
+
+/* What the worker of "small" has written to its log. */
+static bool log_has(const char *text)
+{
+    char path[LC_MAX_PATH_BYTES], *log = NULL;
+    size_t bytes = 0;
+    bool has = false;
+    assert_ok(lc_path_join(data_dir, "workers/small.log", path, &test_err));
+    for (int i = 0; i < 60 && !has; i++) {
+        assert_ok(lc_file_read(path, 1 << 20, &log, &bytes, &test_err));
+        has = strstr(log, text) != NULL;
+        lc_free(log);
+        pause_ms(has ? 0 : 50);
+    }
+    return has;
+}
+
+/* A fine-tuned model in the store, as a finished job leaves it. */
+static void add_model(const char *name, bool is_there)
+{
+    lc_db *db = NULL;
+    char dir[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES];
+    lc_store *store = NULL;
+    (void)snprintf(path, sizeof path, "adapters/%s", name);
+    assert_ok(lc_path_join(data_dir, path, dir, &test_err));
+    if (is_there) {
+        assert_ok(lc_mkdir_parents(dir, &test_err));
+    }
+    assert_ok(lc_store_open(data_dir, &store, &test_err));
+    assert_ok(lc_store_begin(store, &db, &test_err));
+    assert_ok(lc_db_run(db,
+                        "INSERT INTO models (id, owner, base, job_id, created_at, path)"
+                        " VALUES (?1, '', 'small', 'ftjob-1', 1, ?2)",
+                        LC_BIND(lc_sql_text(name), lc_sql_text(path)), &test_err));
+    assert_ok(lc_store_commit(&db, &test_err));
+    lc_store_close(store);
+}
+
+#define V1      "/openai/v1/chat/completions"
+#define CLASSIC "/openai/deployments/small/chat/completions?api-version=2024-10-21"
+
+static int chat(const char *path, const char *model, const char *text, const char *more)
+{
+    char body[2048];
+    (void)snprintf(
+        body, sizeof body,
+        "{\"model\": \"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"%s\"}]%s}", model,
+        text, more);
+    return http_ask("POST", path, NULL, body);
+}
+
+/* ---- tests ---- */
+
+static void test_whole(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(chat(V1, "small", "h\\u00e9 \\\"x\\\"", ""), 200);
+    http_has("{\"id\": \"chatcmpl-");
+    http_has("\"object\": \"chat.completion\"");
+    http_has("\"model\": \"small\"");
+    http_has("\"choices\": [{\"index\": 0, \"message\": {\"role\": \"assistant\", \"content\": "
+             "\"base:h\xc3\xa9 \\\"x\\\"\", \"refusal\": null}, \"logprobs\": null, "
+             "\"finish_reason\": \"length\"}]");
+    http_has("\"usage\": {\"prompt_tokens\": 5, \"completion_tokens\": 7, \"total_tokens\": 12, ");
+    assert_int_equal(chat(CLASSIC, "ignored", "hi", ", \"n\": 2, \"logprobs\": true"), 200);
+    http_has("\"index\": 1, \"message\": {\"role\": \"assistant\", \"content\": \"base:hi\"");
+    http_has("\"logprobs\": {\"content\": [{\"token\": \"a\"");
+    assert_int_equal(chat(V1, "small", "fail", ""), 400);
+    http_has("\"message\": \"no\", \"param\": \"messages\"");
+    assert_int_equal(chat(V1, "nobody", "hi", ""), 404);
+    http_has("\"code\": \"DeploymentNotFound\"");
+    assert_int_equal(chat(V1, ".hidden", "hi", ""), 404);
+    assert_int_equal(chat(V1, "../models/small", "hi", ""), 404);
+    stop();
+}
+
+static void test_streamed(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(chat(V1, "small", "hi", ", \"stream\": true"), 200);
+    http_has("Content-Type: text/event-stream");
+    http_has("\"object\": \"chat.completion.chunk\"");
+    http_has("\"delta\": {\"role\": \"assistant\", \"content\": \"\"}, \"logprobs\": null, "
+             "\"finish_reason\": null}]}\n\n");
+    http_has("\"delta\": {\"content\": \"base:\"}");
+    http_has("\"delta\": {\"content\": \"hi\"}");
+    http_has("\"delta\": {}, \"logprobs\": null, \"finish_reason\": \"length\"}]}\n\n");
+    http_has("data: [DONE]\n\n");
+    http_lacks("usage");
+    assert_int_equal(
+        chat(V1, "small", "hi",
+             ", \"n\": 2, \"stream\": true, \"stream_options\": {\"include_usage\": true}"),
+        200);
+    http_has("\"index\": 1");
+    http_has("\"choices\": [], \"usage\": {\"prompt_tokens\": 5");
+    assert_int_equal(chat(V1, "small", "fail", ", \"stream\": true"), 400);
+    http_has("Content-Type: application/json");
+    assert_int_equal(chat(V1, "small", "cut", ", \"stream\": true"), 200);
+    http_has("data: {\"error\": {\"code\": \"serviceUnavailable\"");
+    http_lacks("[DONE]");
+    stop();
+}
+
+static void test_requests(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *param; /* param NULL: it is fine */
+    } cases[] = {
+        {"\"temperature\": 0", NULL},
+        {"\"temperature\": 2", NULL},
+        {"\"temperature\": 2.01", "temperature"},
+        {"\"temperature\": \"hot\"", "temperature"},
+        {"\"temperature\": null, \"stop\": null, \"n\": null, \"seed\": null", NULL},
+        {"\"top_p\": 0", NULL},
+        {"\"top_p\": 1", NULL},
+        {"\"top_p\": 1.1", "top_p"},
+        {"\"max_tokens\": 1", NULL},
+        {"\"max_tokens\": 0", "max_tokens"},
+        {"\"max_completion_tokens\": 5", NULL},
+        {"\"max_tokens\": 5, \"max_completion_tokens\": 5", "max_tokens"},
+        {"\"n\": 16", NULL},
+        {"\"n\": 17", "n"},
+        {"\"n\": 0", "n"},
+        {"\"seed\": -1", NULL},
+        {"\"seed\": 9007199254740991", NULL},
+        {"\"seed\": 1.5", "seed"},
+        {"\"stop\": \"x\"", NULL},
+        {"\"stop\": \"\"", "stop"},
+        {"\"stop\": [\"1\", \"2\", \"3\", \"4\"]", NULL},
+        {"\"stop\": [\"1\", \"2\", \"3\", \"4\", \"5\"]", "stop"},
+        {"\"stop\": [1]", "stop"},
+        {"\"logprobs\": true, \"top_logprobs\": 20", NULL},
+        {"\"logprobs\": true, \"top_logprobs\": 21", "top_logprobs"},
+        {"\"top_logprobs\": 1", "top_logprobs"},
+        {"\"logprobs\": 1", "logprobs"},
+        {"\"stream\": \"yes\"", "stream"},
+        {"\"stream_options\": {}", "stream_options"},
+        {"\"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]", NULL},
+        {"\"tools\": [{\"type\": \"web\"}]", "tools"},
+        {"\"tools\": {}", "tools"},
+        {"\"tool_choice\": \"none\"", NULL},
+        {"\"tool_choice\": \"required\"", "tool_choice"},
+        {"\"response_format\": {\"type\": \"text\"}", NULL},
+        {"\"response_format\": {\"type\": \"json_object\"}", "response_format"},
+        {"\"presence_penalty\": 0, \"frequency_penalty\": 0.0, \"logit_bias\": {}", NULL},
+        {"\"presence_penalty\": 3", "presence_penalty"},
+        {"\"user\": \"u\", \"metadata\": {}, \"store\": false", NULL},
+        {"\"top_k\": 5", "top_k"},
+    };
+    start();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char more[512], param[64];
+        (void)snprintf(more, sizeof more, ", %s", cases[i].members);
+        const int status = chat(V1, "small", "hi", more);
+        if (status != (cases[i].param == NULL ? 200 : 400)) {
+            fail_msg("%s gave %d: %.500s", cases[i].members, status, http_answer);
+        }
+        if (cases[i].param != NULL) {
+            (void)snprintf(param, sizeof param, "\"param\": \"%s\"", cases[i].param);
+            http_has(param);
+        }
+    }
+    static const struct {
+        const char *messages;
+        int status;
+    } messages[] = {
+        {"[]", 400},
+        {"{}", 400},
+        {"[1]", 400},
+        {"[{\"content\": \"x\"}]", 400},
+        {"[{\"role\": \"user\"}]", 400},
+        {"[{\"role\": \"user\", \"content\": 5}]", 400},
+        {"[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": "
+         "\"text\", \"text\": \"b\"}]}]",
+         200},
+        {"[{\"role\": \"user\", \"content\": [{\"type\": \"image_url\", \"image_url\": {}}]}]",
+         400},
+        {"[{\"role\": \"assistant\", \"content\": null, \"tool_calls\": []}, {\"role\": \"tool\", "
+         "\"content\": \"x\"}]",
+         200},
+        {"[{\"role\": \"user\", \"content\": \"a\", \"name\": null}]", 200},
+    };
+    for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
+        char body[1024];
+        (void)snprintf(body, sizeof body, "{\"model\": \"small\", \"messages\": %s}",
+                       messages[i].messages);
+        const int status = http_ask("POST", V1, NULL, body);
+        if (status != messages[i].status) {
+            fail_msg("%s gave %d: %.500s", messages[i].messages, status, http_answer);
+        }
+    }
+    assert_int_equal(http_ask("POST", V1, NULL, "{\"model\": \"small\"}"), 400);
+    assert_int_equal(http_ask("POST", V1, NULL, "{\"messages\": []}"), 400);
+    assert_int_equal(http_ask("POST", V1, NULL, ""), 400);
+    stop();
+}
+
+static void test_deployments(void **state)
+{
+    (void)state;
+    start();
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "small.ft-%d", i);
+        add_model(name, i < 3);
+    }
+    assert_int_equal(http_ask("GET", "/openai/v1/models", NULL, NULL), 200);
+    http_has("\"id\": \"small.ft-0\"");
+    http_has("\"model\": \"small\", \"fine_tune\": \"ftjob-1\"");
+    http_has("\"id\": \"other\"");
+    http_lacks("hidden");
+    /* the classic way: a name is drawn, or given */
+    assert_int_equal(http_ask("POST", "/openai/deployments?api-version=2022-12-01", NULL,
+                              "{\"model\": \"small.ft-0\", \"scale_settings\": {\"scale_type\": "
+                              "\"manual\", \"capacity\": 1}}"),
+                     201);
+    http_has("\"id\": \"deployment-");
+    http_has("Location: /openai/deployments/deployment-");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-0\", \"name\": \"zero\"}"),
+                     201);
+    assert_int_equal(chat(V1, "zero", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-0:hi\"");
+    http_has("\"model\": \"small\"");
+    assert_int_equal(chat(V1, "small.ft-0", "hi", ""), 200);
+    assert_int_equal(http_ask("GET", "/openai/deployments/zero", NULL, NULL), 200);
+    http_has("\"status\": \"succeeded\"");
+    /* the control plane's */
+    static const char arm[] =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices"
+        "/accounts/a/deployments/one?api-version=2024-10-01";
+    static const char body[] =
+        "{\"sku\": {\"name\": \"GlobalStandard\", \"capacity\": 10}, \"properties\": {\"model\": "
+        "{\"format\": \"OpenAI\", \"name\": \"small.ft-1\", \"version\": \"1\"}}}";
+    assert_int_equal(http_ask("PUT", arm, NULL, body), 201);
+    http_has("\"provisioningState\": \"Accepted\"");
+    http_has("\"id\": \"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices"
+             "/accounts/a/deployments/one\"");
+    assert_int_equal(http_ask("PUT", arm, NULL, body), 200);
+    assert_int_equal(chat(V1, "one", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-1:hi\"");
+    assert_int_equal(http_ask("GET", arm, NULL, NULL), 200);
+    http_has("\"provisioningState\": \"Succeeded\"");
+    http_has("\"sku\": {\"name\": \"GlobalStandard\", \"capacity\": 10}");
+    /* a third adapter takes the place of the one that was used longest ago */
+    assert_int_equal(chat(V1, "small.ft-2", "hi", ""), 200);
+    assert_true(log_has("drop small.ft-0"));
+    assert_int_equal(chat(V1, "zero", "hi", ""), 200);
+    assert_true(log_has("drop small.ft-1"));
+    /* one that cannot be loaded */
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-3\", \"name\": \"three\"}"),
+                     201);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(http_ask("GET", "/openai/deployments/three", NULL, NULL), 200);
+        if (strstr(http_answer, "\"status\": \"failed\"") != NULL) {
+            break;
+        }
+        pause_ms(50);
+    }
+    http_has("\"status\": \"failed\"");
+    assert_int_equal(chat(V1, "three", "hi", ""), 404);
+    http_has("it is not there");
+    /* lists, deletes */
+    assert_int_equal(http_ask("GET", "/openai/deployments", NULL, NULL), 200);
+    http_has("\"id\": \"three\"");
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-0", NULL, NULL), 400);
+    http_has("unexpectedEntityState");
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small", NULL, NULL), 400);
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-2", NULL, NULL), 200);
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-2", NULL, NULL), 404);
+    assert_int_equal(http_ask("DELETE", "/openai/deployments/zero", NULL, NULL), 204);
+    assert_int_equal(http_ask("DELETE", "/openai/deployments/zero", NULL, NULL), 404);
+    assert_int_equal(http_ask("DELETE", arm, NULL, NULL), 200);
+    assert_int_equal(http_ask("DELETE", arm, NULL, NULL), 204);
+    assert_int_equal(chat(V1, "zero", "hi", ""), 404);
+    /* what is no deployment */
+    static const char *const bad[] = {"{}",
+                                      "{\"model\": 5}",
+                                      "{\"model\": \"nobody\"}",
+                                      "{\"model\": \"small\", \"name\": \"a/b\"}",
+                                      "{\"model\": \"small\", \"name\": \"\"}",
+                                      ""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const int status = http_ask("POST", "/openai/deployments", NULL, bad[i]);
+        assert_true(status == 400 || status == 404);
+    }
+    assert_int_equal(http_ask("PUT", arm, NULL, "{\"properties\": {\"model\": {}}}"), 400);
+    stop();
+}
+
+static void test_workers_that_die(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    assert_int_equal(chat(V1, "small", "die", ""), 503);
+    http_has("retry-after-ms");
+    for (int i = 0; i < 40 && chat(V1, "small", "hi", "") != 200; i++) {
+        pause_ms(50); /* until the old one is gone: 429 */
+    }
+    http_has("base:hi");
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_worker_starts_total{base=\"small\"} 2");
+    http_has("lorac_worker_completion_tokens_total{base=\"small\"} 14");
+    stop();
+}
+
+static void test_clients_that_leave(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"model\": \"small\", \"messages\": [{\"role\": \"user\", \"content\": \"wait\"}]}";
+    char head[256];
+    start();
+    (void)snprintf(head, sizeof head,
+                   "POST " V1 " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+                   sizeof body - 1);
+    const int fd = http_connect();
+    assert_true(http_put(fd, head, strlen(head)));
+    assert_true(http_put(fd, body, sizeof body - 1));
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_worker_chats{base=\"small\"} 1");
+    (void)close(fd);
+    assert_true(log_has("cancel"));
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_worker_chats{base=\"small\"} 0");
+    /* the server ends while a chat waits */
+    const int waiting = http_connect();
+    assert_true(http_put(waiting, head, strlen(head)));
+    assert_true(http_put(waiting, body, sizeof body - 1));
+    pause_ms(100);
+    (void)close(waiting);
+    stop();
+}
+
+static void test_open_errors(void **state)
+{
+    (void)state;
+    lc_server *other = NULL;
+    start();
+    lc_serve_options options = {.data_dir = data_dir,
+                                .models_dir = models_dir,
+                                .program = self,
+                                .address = "127.0.0.1",
+                                .threads = 1,
+                                .connections = 8,
+                                .worker = {.device = "cpu"}};
+    assert_fails(lc_server_open(&options, &other, &test_err), LC_ERR_BUSY, data_dir);
+    options.data_dir = test_dir();
+    options.address = "0.0.0.0";
+    assert_fails(lc_server_open(&options, &other, &test_err), LC_ERR_USAGE, "lorac keys add");
+    options.address = "127.0.0.1";
+    options.key_file = "key.pem";
+    assert_fails(lc_server_open(&options, &other, &test_err), LC_ERR_USAGE, "go together");
+    options.key_file = NULL;
+    options.models_dir = "/nowhere";
+    assert_fails(lc_server_open(&options, &other, &test_err), LC_ERR_NOT_FOUND, "/nowhere");
+    stop();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "worker") == 0) {
+        return run_worker();
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_streamed),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_deployments),
+        cmocka_unit_test(test_workers_that_die),
+        cmocka_unit_test(test_clients_that_leave),
+        cmocka_unit_test(test_open_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
