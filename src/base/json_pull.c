@@ -257,8 +257,10 @@ static lc_code scan_special_character(scan *s)
     if (c == '\\') {
         return scan_escape(s);
     }
+    if (c == 0) {
+        return fail_at(because(s, LC_JSON_NUL), s->at, "control character 0x00 in a string");
+    }
     if (c < 0x20) {
-        s->problem = c == 0 ? LC_JSON_NUL : LC_JSON_SYNTAX;
         return fail_at(s, s->at, "control character 0x%02x in a string must be escaped", c);
     }
     const size_t length = lc_utf8_bytes_length(s->text + s->at, s->bytes - s->at);

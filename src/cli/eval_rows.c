@@ -173,8 +173,7 @@ static lc_code add_row(const lc_eval_reading *reading, const char *line, size_t 
         code = add_answer(reading, &row, rows, out, err);
     }
     lc_chat_row_release(&row);
-    return code == LC_OK || err->line > 0 ? code
-                                          : lc_err_context(err, "line %lld", (long long)number);
+    return code == LC_OK ? code : lc_err_context(err, "line %lld", (long long)number);
 }
 
 lc_code lc_eval_rows_read(const lc_eval_reading *reading, lc_eval_rows *out, lc_err *err)

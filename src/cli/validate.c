@@ -153,6 +153,12 @@ static lc_code validate(const lc_validate_options *options, lc_validate_run *run
                         lc_err *err)
 {
     lc_err unread = {.code = LC_OK};
+    if (options->model_dir == NULL &&
+        (options->chat_template.file != NULL || options->chat_template.date != NULL ||
+         options->max_seq_len > 0)) {
+        return lc_fail(err, LC_ERR_USAGE,
+                       "--chat-template, --date and --max-seq-len go with --model");
+    }
     v->file = options->file;
     v->method = options->method != NULL ? method_of(options->method) : LC_METHOD_SUPERVISED;
     v->has_tokens = options->model_dir != NULL && v->method == LC_METHOD_SUPERVISED;

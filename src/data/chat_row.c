@@ -157,11 +157,12 @@ static bool has_weight_zero(const cJSON *message)
     return cJSON_IsNumber(weight) && !(weight->valuedouble > 0.0);
 }
 
-/* Weight 1 for every token whose first byte lies in the span. Both are in text order: `from` moves
- * on. */
+/* Weight 1 for every token that has text of the span, as transformers masks it: one that a merge
+ * carries across the border is not what the prompt alone would give, so it is the answer's. Both
+ * are in text order: `from` moves on. */
 static size_t weigh_span(const lc_span *span, const lc_tokens *tokens, size_t from, float *weights)
 {
-    while (from < tokens->count && (size_t)tokens->starts[from] < span->begin) {
+    while (from < tokens->count && (size_t)tokens->ends[from] <= span->begin) {
         from++;
     }
     while (from < tokens->count && (size_t)tokens->starts[from] < span->end) {

@@ -79,7 +79,7 @@
       "a message has no \"content\"",                                                              \
       "add it; only assistant messages with tool_calls or refusal may go without")                 \
     X(BAD_CONTENT, "bad_content", ERROR, "invalid_training_file",                                  \
-      "\"content\" is neither a string nor a list of parts",                                       \
+      "\"content\" is neither a string nor a list of parts, or \"refusal\" no string",             \
       "write a string, or parts {\"type\": \"text\", \"text\": \"...\"}")                          \
     X(BAD_CONTENT_PART, "bad_content_part", ERROR, "invalid_training_file",                        \
       "a part of the content is malformed", "write {\"type\": \"text\", \"text\": \"...\"}")       \

@@ -134,7 +134,7 @@ static lc_code append_row(const builder *b, part *p, int64_t line_number)
             line_number,
             is_long && has_target(p->weights, p->tokens.count)
                 ? "the assistant's part lies behind the longest length (max_seq_len)"
-                : "it has no assistant message with weight 1");
+                : "the chat template leaves nothing of its assistant messages");
     }
     return append_example(&p->rows, p->tokens.ids, p->weights, count, &p->err);
 }

@@ -66,6 +66,13 @@ void lc_row_report(lc_row_checker *c, lc_finding_code code, const lc_place *plac
     lc_findings_add(c->findings, code, c->row.line, path, message);
 }
 
+const char *lc_row_reason(const lc_err *why)
+{
+    static const char prefix[] = "JSON: line 1 ";
+    const size_t length = sizeof prefix - 1;
+    return why->message + (strncmp(why->message, prefix, length) == 0 ? length : 0);
+}
+
 const char *lc_row_show(lc_row_checker *c, const lc_json_node *value)
 {
     char *out = c->shown[c->next_shown];

@@ -46,6 +46,9 @@ struct lc_row_checker {
 void lc_row_report(lc_row_checker *c, lc_finding_code code, const lc_place *place,
                    const char *format, ...) LC_PRINTF(4, 5);
 
+/* What is wrong with a text of one line, without saying that it is JSON's line 1. */
+const char *lc_row_reason(const lc_err *why);
+
 /* A value for a message: "abc", 1.5, a list, nothing. Good until the call after the next. */
 const char *lc_row_show(lc_row_checker *c, const lc_json_node *value);
 

@@ -79,6 +79,11 @@ static void check_content(lc_row_checker *c, const message *m)
 {
     const lc_json_node *content = m->members[CONTENT];
     const lc_place place = {.up = m->place, .key = "content"};
+    const lc_place refusal = {.up = m->place, .key = "refusal"};
+    if (m->members[REFUSAL] != NULL && !is_string(m->members[REFUSAL])) {
+        lc_row_report(c, LC_FINDING_BAD_CONTENT, &refusal, "it is %s",
+                      lc_row_show(c, m->members[REFUSAL]));
+    }
     if (content == NULL) {
         const bool may_lack = is_assistant(m) && (m->has_calls || m->members[REFUSAL] != NULL);
         if (!may_lack) {
@@ -242,7 +247,14 @@ static void check_answer_text(lc_row_checker *c, const message *m)
 {
     const lc_json_node *content = m->members[CONTENT];
     const lc_place place = {.up = m->place, .key = "content"};
-    if (is_string(content) && content->bytes == 0 && !m->has_calls && m->members[REFUSAL] == NULL) {
+    const lc_place refusal = {.up = m->place, .key = "refusal"};
+    if ((content != NULL && !(is_string(content) && content->bytes == 0)) || m->has_calls) {
+        return;
+    }
+    if (m->members[REFUSAL] != NULL) {
+        lc_row_report(c, LC_FINDING_EMPTY_ANSWER, &refusal,
+                      "chat templates do not show a refusal: write it as the content");
+    } else if (content != NULL) {
         lc_row_report(c, LC_FINDING_EMPTY_ANSWER, &place, "it is empty");
     }
 }

@@ -33,7 +33,6 @@ static const lc_finding_code problem_codes[] = {
 /* Says why; most lines of a broken file come here only to be counted. */
 static void report_problem(lc_row_checker *c)
 {
-    static const char prefix[] = "JSON: line 1 ";
     const lc_finding_code code = problem_codes[c->tape.problem];
     lc_err why = {.code = LC_OK};
     char offset[64] = "";
@@ -44,14 +43,12 @@ static void report_problem(lc_row_checker *c)
     if (lc_json_tape_read(&c->tape, c->row.text, c->row.bytes, &why) == LC_ERR_MEMORY) {
         c->failed = true;
     }
-    const bool is_first_line = strncmp(why.message, prefix, sizeof prefix - 1) == 0;
     if (c->row.offset >= 0) {
         (void)snprintf(offset, sizeof offset, ", byte %" PRId64 " of the file",
                        c->row.offset + (int64_t)c->tape.problem_at + 1);
     }
-    lc_row_report(c, code, NULL, "%.160s (byte %zu of the line%s)",
-                  why.message + (is_first_line ? sizeof prefix - 1 : 0), c->tape.problem_at + 1,
-                  offset);
+    lc_row_report(c, code, NULL, "%.160s (byte %zu of the line%s)", lc_row_reason(&why),
+                  c->tape.problem_at + 1, offset);
 }
 
 static bool is_one_of(const char *key, size_t bytes, const char *const *names)

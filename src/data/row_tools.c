@@ -228,12 +228,13 @@ static void check_arguments(lc_row_checker *c, const lc_place *function,
     if (text == NULL) {
         return;
     }
-    const lc_code code = lc_json_tape_read(&c->inner, text, bytes, NULL);
+    lc_err why = {.code = LC_OK};
+    const lc_code code = lc_json_tape_read(&c->inner, text, bytes, &why);
     if (code == LC_ERR_MEMORY) {
         c->failed = true;
     } else if (code != LC_OK) {
-        lc_row_report(c, LC_FINDING_BAD_ARGUMENTS, &place, "%s is no JSON: byte %zu",
-                      lc_row_show(c, arguments), c->inner.problem_at + 1);
+        lc_row_report(c, LC_FINDING_BAD_ARGUMENTS, &place, "in %s: %.100s",
+                      lc_row_show(c, arguments), lc_row_reason(&why));
     }
 }
 

@@ -214,10 +214,14 @@ lc_code lc_files_find(lc_db *db, const char *data_dir, const char *owner, const 
                       lc_err *err)
 {
     lc_rows rows;
-    if (find(db, owner, id, &rows, err) != LC_OK) {
-        return lc_err_param(err, param);
+    lc_code code = find(db, owner, id, &rows, err);
+    if (code == LC_ERR_NOT_FOUND) { /* it is the job that is wrong */
+        lc_err_clear(err);
+        return lc_fail_param(err, LC_ERR_INVALID, param, "%s: there is no file \"%.64s\"", param,
+                             id);
     }
-    lc_code code = check_use(&rows, purpose, param, err);
+    LC_TRY(code);
+    code = check_use(&rows, purpose, param, err);
     if (code == LC_OK) {
         code = lc_files_resolve(data_dir, lc_rows_text(&rows, PATH), path, err);
     }
@@ -325,16 +329,14 @@ static lc_code mark_expired(lc_db *db, int64_t now, lc_err *err)
                      LC_BIND(lc_sql_int(now)), err);
 }
 
-/* Deleted files whose bytes no job needs any more; the rows lose their path. */
+/* Deleted files lose their path; what it named can go then. */
 static lc_code release_bytes(lc_db *db, char (*paths)[LC_FILE_PATH_BYTES], int *count, lc_err *err)
 {
     lc_rows rows;
     *count = 0;
     LC_TRY(lc_db_query(db,
-                       "SELECT path FROM files f WHERE status = 'deleted' AND path LIKE 'files/%'"
-                       " AND NOT EXISTS (SELECT 1 FROM jobs WHERE"
-                       "  (training_file = f.id OR validation_file = f.id)"
-                       "  AND status NOT IN ('succeeded', 'failed', 'cancelled')) LIMIT ?1",
+                       "SELECT path FROM files WHERE status = 'deleted' AND path LIKE 'files/%'"
+                       " LIMIT ?1",
                        LC_BIND(lc_sql_int(MAX_SWEPT)), &rows, err));
     while (lc_rows_next(&rows)) {
         lc_rows_copy(&rows, 0, paths[(*count)++], LC_FILE_PATH_BYTES);
@@ -361,12 +363,14 @@ static lc_code sweep_some(lc_files *files, int *count, lc_err *err)
     char paths[MAX_SWEPT][LC_FILE_PATH_BYTES];
     char path[LC_MAX_PATH_BYTES];
     const int64_t now = lc_files_now(files);
+    int64_t expired_uploads = 0;
     lc_db *db = NULL;
     lc_code code;
     LC_TRY(lc_store_begin(files->store, &db, err));
     LC_TRY_GOTO(mark_expired(db, now, err));
     LC_TRY_GOTO(release_bytes(db, paths, count, err));
     LC_TRY_GOTO(forget_rows(db, now, err));
+    LC_TRY_GOTO(lc_uploads_expire(db, now, &expired_uploads, err));
     LC_TRY_GOTO(lc_store_commit(&db, err));
     for (int i = 0; i < *count; i++) { /* after a kill here lc_files_clean does it */
         LC_TRY(lc_files_resolve(lc_store_dir(files->store), paths[i], path, err));
@@ -374,7 +378,7 @@ static lc_code sweep_some(lc_files *files, int *count, lc_err *err)
             lc_log(LC_LOG_WARN, "%s could not be removed", path);
         }
     }
-    return LC_OK;
+    return expired_uploads > 0 ? lc_uploads_clean(files, err) : LC_OK;
 fail:
     lc_store_end(&db);
     return code;

@@ -74,6 +74,9 @@ lc_code lc_files_start(lc_store *store, const lc_files_options *options, lc_file
     (void)pthread_condattr_destroy(&attributes);
     LC_TRY_GOTO(make_folders(files, err));
     LC_TRY_GOTO(lc_files_clean(files, err));
+    LC_TRY_GOTO(lc_uploads_resume(files, err));
+    LC_TRY_GOTO(lc_uploads_clean(files, err));
+    LC_TRY_GOTO(lc_imports_start(files, &files->imports, err));
     if (pthread_create(&files->thread, NULL, work, files) != 0) {
         code = lc_fail(err, LC_ERR_MEMORY, "no thread for checking files");
         goto fail;
@@ -81,6 +84,7 @@ lc_code lc_files_start(lc_store *store, const lc_files_options *options, lc_file
     *out = files;
     return LC_OK;
 fail:
+    lc_imports_stop(files->imports);
     (void)pthread_cond_destroy(&files->poked);
     (void)pthread_mutex_destroy(&files->lock);
     lc_free(files);
@@ -92,6 +96,7 @@ void lc_files_stop(lc_files *files)
     if (files == NULL) {
         return;
     }
+    lc_imports_stop(files->imports);
     (void)pthread_mutex_lock(&files->lock);
     files->is_stopping = true;
     (void)pthread_cond_signal(&files->poked);
@@ -359,36 +364,49 @@ static lc_code insert(lc_files *files, const lc_file_row *row, lc_text *out, lc_
     return code;
 }
 
+lc_code lc_file_name_new(const lc_files *files, lc_file_name *out, lc_err *err)
+{
+    LC_TRY(lc_id_new(LC_PREFIX_FILE, out->id, err));
+    lc_file_path_of(out->id, out->path);
+    return lc_files_resolve(lc_store_dir(files->store), out->path, out->absolute, err);
+}
+
+lc_file_row lc_file_row_of(const lc_files *files, const char *owner, const lc_file_name *name,
+                           const lc_file_wish *wish, int64_t bytes)
+{
+    const int64_t now = lc_files_now(files);
+    const bool waits = bytes < 0 || strcmp(wish->purpose, LC_FILE_PURPOSE_TRAINING) == 0;
+    return (lc_file_row){.id = name->id,
+                         .owner = owner,
+                         .filename = wish->filename,
+                         .purpose = wish->purpose,
+                         .status = waits ? LC_FILE_STATUS_PENDING : "processed",
+                         .path = bytes < 0 ? "" : name->path,
+                         .bytes = bytes,
+                         .created_at = now,
+                         .expires_at = wish->expires_after < 0 ? -1 : now + wish->expires_after};
+}
+
 lc_code lc_files_create(lc_files *files, const char *owner, lc_draft *draft,
                         const lc_file_wish *wish, lc_text *out, lc_err *err)
 {
-    char id[LC_ID_BYTES], path[LC_FILE_PATH_BYTES], target[LC_MAX_PATH_BYTES];
+    lc_file_name name;
     char filename[LC_MAX_FILENAME_BYTES + 1];
-    const int64_t bytes = draft->bytes, now = lc_files_now(files);
+    const int64_t bytes = draft->bytes;
+    lc_file_wish cleaned = *wish;
     lc_code code;
     LC_TRY_GOTO(lc_file_wish_check(wish, filename, err));
     if (bytes == 0) {
         code = lc_fail_param(err, LC_ERR_INVALID, "file", "the file is empty");
         goto fail;
     }
-    LC_TRY_GOTO(lc_id_new(LC_PREFIX_FILE, id, err));
-    lc_file_path_of(id, path);
-    LC_TRY_GOTO(lc_files_resolve(lc_store_dir(files->store), path, target, err));
-    LC_TRY(lc_draft_keep(draft, path, err)); /* the draft is gone now */
-    const bool is_checked = strcmp(wish->purpose, LC_FILE_PURPOSE_TRAINING) == 0;
-    const lc_file_row row = {.id = id,
-                             .owner = owner,
-                             .filename = filename,
-                             .purpose = wish->purpose,
-                             .status = is_checked ? LC_FILE_STATUS_PENDING : "processed",
-                             .path = path,
-                             .bytes = bytes,
-                             .created_at = now,
-                             .expires_at =
-                                 wish->expires_after < 0 ? -1 : now + wish->expires_after};
+    cleaned.filename = filename;
+    LC_TRY_GOTO(lc_file_name_new(files, &name, err));
+    LC_TRY(lc_draft_keep(draft, name.path, err)); /* the draft is gone now */
+    const lc_file_row row = lc_file_row_of(files, owner, &name, &cleaned, bytes);
     code = insert(files, &row, out, err);
     if (code != LC_OK) {
-        (void)unlink(target);
+        (void)unlink(name.absolute);
         return code;
     }
     lc_files_poke(files);

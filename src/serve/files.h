@@ -5,12 +5,13 @@
  *
  * Status: "pending" until the check of a fine-tune file has ended, then "processed", or "error"
  * with the first findings in status_details. A deleted or expired row stays for an hour, so that a
- * list can go on behind it; its bytes stay as long as a job that has not ended needs them.
+ * list can go on behind it; its bytes go at once. Jobs have links of their own to what they use.
  */
 #ifndef LC_SERVE_FILES_H
 #define LC_SERVE_FILES_H
 
 #include "base/file.h"
+#include "serve/import.h"
 #include "serve/page.h"
 #include "serve/store.h"
 
@@ -19,6 +20,7 @@
 #define LC_MAX_FILENAME_BYTES     255
 #define LC_MIN_EXPIRY_SECONDS     3600
 #define LC_MAX_EXPIRY_SECONDS     2592000
+#define LC_MAX_IMPORTS            16 /* waiting or under way */
 #define LC_MAX_FILE_LIST          10000
 #define LC_FILE_TOMBSTONE_SECONDS 3600
 #define LC_FILE_PURPOSE_TRAINING  "fine-tune"
@@ -33,6 +35,7 @@ typedef struct lc_files_options {
     int max_training_files;  /* of an owner; 0 is LC_MAX_TRAINING_FILES */
     int check_threads;       /* 0: one */
     int64_t (*now)(void);    /* unix seconds; NULL: the clock's */
+    lc_import_options import;
 } lc_files_options;
 
 /* Makes the folders, throws away what a killed server left half done, goes on with what is pending.
@@ -41,9 +44,6 @@ LC_WARN_UNUSED lc_code lc_files_start(lc_store *store, const lc_files_options *o
                                       lc_files **out, lc_err *err);
 /* Waits for the check that is running. NULL: nothing. */
 void lc_files_stop(lc_files *files);
-/* A job has ended: bytes that were kept for it can go. Otherwise they go within a minute. */
-void lc_files_poke(lc_files *files);
-
 /* ---- receiving ---- */
 
 /* Bytes on their way into a file. */
@@ -78,6 +78,12 @@ LC_WARN_UNUSED lc_code lc_expiry_of(const cJSON *body, int64_t *out, lc_err *err
 LC_WARN_UNUSED lc_code lc_files_create(lc_files *files, const char *owner, lc_draft *draft,
                                        const lc_file_wish *wish, lc_text *out, lc_err *err);
 
+/* POST /files/import: {"purpose", "filename", "content_url", "expires_after"?}. Answers at once
+ * with a pending file; what goes wrong later is in its status_details. LC_ERR_UNSUPPORTED unless
+ * imports are allowed, LC_ERR_BUSY with LC_MAX_IMPORTS waiting. */
+LC_WARN_UNUSED lc_code lc_files_import(lc_files *files, const char *owner, const cJSON *body,
+                                       lc_text *out, lc_err *err);
+
 /* ---- what there is ---- */
 
 LC_WARN_UNUSED lc_code lc_files_get(lc_files *files, const char *owner, const char *id,
@@ -93,10 +99,10 @@ LC_WARN_UNUSED lc_code lc_files_content(lc_files *files, const char *owner, cons
                                         char filename[LC_MAX_FILENAME_BYTES + 1], lc_err *err);
 
 /* For a job that is being made, in its transaction: the absolute path of a file with this purpose.
- * From the commit on the bytes stay there until the job has ended, whoever deletes the file; so
- * ask once and keep the path. A file that is still being checked is given (the job finds the same
- * errors), one with errors is LC_ERR_INVALID, one that is not there yet LC_ERR_STATE. `param` is
- * the job's field for messages. */
+ * Whoever deletes the file takes the bytes away, so the job keeps a link of its own. A file that is
+ * still being checked is given (the job finds the same errors), one with errors or no such file is
+ * LC_ERR_INVALID, one that is not there yet LC_ERR_STATE. `param` is the job's field for messages.
+ */
 LC_WARN_UNUSED lc_code lc_files_find(lc_db *db, const char *data_dir, const char *owner,
                                      const char *id, const char *purpose, const char *param,
                                      char path[LC_MAX_PATH_BYTES], lc_err *err);

@@ -542,22 +542,45 @@ static size_t print_time(char *out, size_t capacity, const char *format, const s
 }
 #pragma GCC diagnostic pop
 
+#define MAX_DATE_FORMAT ((size_t)254)
+
+/* What Python makes of a format before the C library sees it: there is no zone, and no part of a
+ * second that a template could tell. */
+static void adapt_format(const char *format, size_t bytes, char *out)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        const char kind = format[i] == '%' && i + 1 < bytes ? format[i + 1] : '\0';
+        if (kind == 'z' || kind == 'Z') {
+            i++;
+        } else if (kind == 'f') {
+            memcpy(out, "000000", 6);
+            out += 6;
+            i++;
+        } else {
+            *out++ = format[i];
+            if (kind != '\0') {
+                *out++ = format[++i];
+            }
+        }
+    }
+    *out = '\0';
+}
+
 static lc_code strftime_now(lc_jvm *vm, const lc_jcall *call, lc_jvalue *out)
 {
     lc_jvalue args[LC_J_MAX_PARAMETERS];
-    char format[256], text[1024];
+    char format[1024] = " ", text[4096];
     struct tm parts;
     const time_t seconds = vm->has_date ? (time_t)vm->now : time(NULL);
     LC_TRY(lc_jinja_bind_call(vm, "strftime_now", "format", 1, call, args));
     if (args[0].type != LC_J_STRING) {
         return lc_jinja_fail_type(vm, "strftime() argument 1 must be str, not %s", &args[0]);
     }
-    if (args[0].bytes + 2 > sizeof format || memchr(args[0].text, '\0', args[0].bytes) != NULL) {
-        return lc_jinja_fail(vm, "strftime_now: a format of more than %zu bytes",
-                             sizeof format - 2);
+    if (args[0].bytes > MAX_DATE_FORMAT || memchr(args[0].text, '\0', args[0].bytes) != NULL) {
+        return lc_jinja_fail(vm, "strftime_now: a format of more than %zu bytes", MAX_DATE_FORMAT);
     }
     /* A blank in front tells an empty result from one that did not fit. */
-    (void)snprintf(format, sizeof format, " %.*s", (int)args[0].bytes, args[0].text);
+    adapt_format(args[0].text, args[0].bytes, format + 1);
     if ((vm->has_date ? gmtime_r(&seconds, &parts) : localtime_r(&seconds, &parts)) == NULL) {
         return lc_jinja_fail(vm, "strftime_now: the date cannot be told");
     }

@@ -99,6 +99,11 @@ static void hash_text(lc_sha256 *hash, const char *text, size_t bytes)
     lc_sha256_update(hash, text, bytes);
 }
 
+static bool tells_day(const lc_template_text *text)
+{
+    return text->text != NULL && strstr(text->text, "strftime_now") != NULL;
+}
+
 static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
                          const lc_template_source *source, lc_err *err)
 {
@@ -112,8 +117,9 @@ static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
     hash_text(&hash, texts->for_tools.text != NULL ? texts->for_tools.text : "",
               texts->for_tools.bytes);
     hash_text(&hash, variables.data, variables.length);
-    hash_text(&hash, source->date != NULL ? source->date : "",
-              source->date != NULL ? strlen(source->date) : 0);
+    const char *date =
+        tells_day(&texts->usual) || tells_day(&texts->for_tools) ? source->date : NULL;
+    hash_text(&hash, date != NULL ? date : "", date != NULL ? strlen(date) : 0);
     lc_sha256_final(&hash, t->sha256);
     lc_text_release(&variables);
     return LC_OK;
@@ -133,7 +139,8 @@ static lc_code open_with(lc_chat_template *t, lc_template_texts *texts,
     }
     LC_TRY(make_hash(t, texts, source, err));
     LC_TRY(compile(&texts->usual, &t->usual, err));
-    return compile(&texts->for_tools, &t->for_tools, err);
+    LC_TRY(compile(&texts->for_tools, &t->for_tools, err));
+    return lc_template_try_forms(t, err);
 }
 
 lc_code lc_chat_template_open(const lc_template_source *source, lc_chat_template **out, lc_err *err)
@@ -303,16 +310,23 @@ static lc_code hand_over(lc_jvm *vm, lc_output *out)
 lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_output *out,
                         lc_err *err)
 {
-    const bool is_for_tools = t->for_tools != NULL && (has_tools(r) || t->usual == NULL);
+    const bool is_for_tools = t->for_tools != NULL && has_tools(r);
+    const int share = r->is_trial ? 64 : 1;
     lc_jvm vm = {.program = is_for_tools ? t->for_tools : t->usual,
                  .name = is_for_tools ? t->tools_name : t->name,
-                 .steps = LC_MAX_TEMPLATE_STEPS,
+                 .steps = LC_MAX_TEMPLATE_STEPS / share,
                  .line = 1,
                  .now = t->now,
                  .has_date = t->has_date,
                  .err = err};
     *out = (lc_output){0};
-    lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY);
+    if (vm.program == NULL) {
+        return lc_fail_param(err, LC_ERR_INVALID, "tools",
+                             "the model has a chat template for rows with tools only, named "
+                             "\"tool_use\", and this row has none: --chat-template names one for "
+                             "all (lorac.chat_template in a job)");
+    }
+    lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY / share);
     lc_text_init(&vm.out);
     lc_code code = make_context(&vm, t, r);
     if (code == LC_OK) {
@@ -334,30 +348,17 @@ void lc_output_release(lc_output *output)
     *output = (lc_output){0};
 }
 
-lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
-                                lc_rendered *out, lc_err *err)
+static lc_code render(const lc_chat_template *t, const lc_rendering *r, bool with_spans,
+                      lc_rendered *out, lc_err *err)
 {
-    const lc_rendering r = {
-        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
-        .tools = args->tools,
-        .row = args->row,
-        .message_count = SIZE_MAX,
-        .add_generation_prompt = args->row != NULL
-                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
-                                     : args->add_generation_prompt,
-        .is_raw = args->is_raw};
     lc_output output;
-    *out = (lc_rendered){0};
-    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
-        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
-    }
-    LC_TRY(lc_template_run(t, &r, &output, err));
+    LC_TRY(lc_template_run(t, r, &output, err));
     lc_code code = LC_OK;
-    if (args->with_spans) {
+    if (with_spans) {
         const bool has_generation = (t->usual != NULL && t->usual->has_generation) ||
                                     (t->for_tools != NULL && t->for_tools->has_generation);
-        code = has_generation ? lc_template_spans_marked(&r, &output, out, err)
-                              : lc_template_spans_compared(t, &r, &output, out, err);
+        code = has_generation ? lc_template_spans_marked(r, &output, out, err)
+                              : lc_template_spans_compared(t, r, &output, out, err);
     }
     if (code != LC_OK) {
         lc_output_release(&output);
@@ -368,6 +369,32 @@ lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_arg
     out->bytes = output.bytes;
     lc_free(output.spans);
     return LC_OK;
+}
+
+lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
+                                lc_rendered *out, lc_err *err)
+{
+    lc_rendering r = {
+        .messages = args->row != NULL ? lc_json_get(args->row, "messages") : args->messages,
+        .tools = args->tools,
+        .row = args->row,
+        .message_count = SIZE_MAX,
+        .add_generation_prompt = args->row != NULL
+                                     ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
+                                     : args->add_generation_prompt,
+        .is_raw = args->is_raw};
+    cJSON *read = NULL;
+    *out = (lc_rendered){0};
+    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
+    }
+    if (!r.is_raw) {
+        LC_TRY(lc_template_read_forms(t, r.messages, &read, err));
+        r.messages = read != NULL ? read : r.messages;
+    }
+    const lc_code code = render(t, &r, args->with_spans, out, err);
+    cJSON_Delete(read);
+    return code;
 }
 
 void lc_rendered_release(lc_rendered *rendered)

@@ -74,7 +74,9 @@ typedef struct lc_template_args {
     const cJSON *row;
     /* The messages as they are. Without it they become what transformers' apply_chat_template makes
      * of them: members that are null are dropped, reasoning goes by all its names (thinking,
-     * reasoning, reasoning_content); and `weight` is not shown. */
+     * reasoning, reasoning_content); and `weight` is not shown. Arguments of tool calls become the
+     * objects that they spell where the template wants objects, and lists of text parts become
+     * their text where it wants strings. */
     bool is_raw;
 } lc_template_args;
 

@@ -11,6 +11,8 @@ struct lc_chat_template {
     cJSON *variables; /* owned: special tokens and the caller's variables */
     int64_t now;
     bool has_date;
+    bool wants_objects; /* arguments of tool calls as objects, not as their text */
+    bool wants_strings; /* content as a string, not as a list of parts */
     uint8_t sha256[32];
 };
 
@@ -19,6 +21,7 @@ typedef struct lc_rendering {
     const cJSON *messages, *tools, *row;
     size_t message_count;
     bool add_generation_prompt, is_raw;
+    bool is_trial; /* of a short conversation: ends at a small part of the limits */
 } lc_rendering;
 
 typedef struct lc_output {
@@ -31,6 +34,13 @@ typedef struct lc_output {
 LC_WARN_UNUSED lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r,
                                        lc_output *out, lc_err *err);
 void lc_output_release(lc_output *output);
+
+/* Finds out what the template wants. */
+LC_WARN_UNUSED lc_code lc_template_try_forms(lc_chat_template *t, lc_err *err);
+/* A copy of the messages (owned by the caller) in the forms that the template wants; NULL where
+ * they are in these already. */
+LC_WARN_UNUSED lc_code lc_template_read_forms(const lc_chat_template *t, const cJSON *messages,
+                                              cJSON **out, lc_err *err);
 
 /* What the assistant wrote, into out->spans (owned by the caller in any case): by the template's
  * own marks, or by comparing with the text of the conversation's beginnings. */

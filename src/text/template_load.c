@@ -35,9 +35,7 @@ static lc_code read_text(const char *path, const char *name, lc_template_text *o
 
 static lc_code copy_text(const cJSON *item, const char *name, lc_template_text *out, lc_err *err)
 {
-    if (out->text != NULL) {
-        return LC_OK;
-    }
+    lc_free(out->text);
     out->text = lc_strdup(item->valuestring);
     if (out->text == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory for a chat template");
@@ -47,24 +45,36 @@ static lc_code copy_text(const cJSON *item, const char *name, lc_template_text *
     return LC_OK;
 }
 
-/* [{"name": "default", "template": "..."}, ...] */
+/* One of several; those of other names nobody asks for. */
+static lc_code take_named(const char *name, const cJSON *text, const char *path,
+                          lc_template_texts *out, lc_err *err)
+{
+    if (name == NULL || !cJSON_IsString(text)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "chat_template",
+                             "%s: chat_template: each template needs a \"name\" and a "
+                             "\"template\"",
+                             path);
+    }
+    out->has_named = true;
+    if (strcmp(name, "default") == 0) {
+        return copy_text(text, "chat_template \"default\"", &out->usual, err);
+    }
+    return strcmp(name, "tool_use") == 0
+               ? copy_text(text, "chat_template \"tool_use\"", &out->for_tools, err)
+               : LC_OK;
+}
+
+/* [{"name": "default", "template": "..."}, ...] or {"default": "...", ...}; the last of a name is
+ * it. */
 static lc_code read_named(const cJSON *list, const char *path, lc_template_texts *out, lc_err *err)
 {
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, list)
     {
-        const cJSON *name = lc_json_get(item, "name"), *text = lc_json_get(item, "template");
-        if (!cJSON_IsString(name) || !cJSON_IsString(text)) {
-            return lc_fail_param(err, LC_ERR_INVALID, "chat_template",
-                                 "%s: chat_template: each template needs a \"name\" and a "
-                                 "\"template\"",
-                                 path);
-        }
-        if (strcmp(name->valuestring, "default") == 0) {
-            LC_TRY(copy_text(text, "chat_template \"default\"", &out->usual, err));
-        } else if (strcmp(name->valuestring, "tool_use") == 0) {
-            LC_TRY(copy_text(text, "chat_template \"tool_use\"", &out->for_tools, err));
-        }
+        const cJSON *name = lc_json_get(item, "name");
+        LC_TRY(cJSON_IsObject(list) ? take_named(item->string, item, path, out, err)
+                                    : take_named(cJSON_IsString(name) ? name->valuestring : NULL,
+                                                 lc_json_get(item, "template"), path, out, err));
     }
     return LC_OK;
 }
@@ -79,7 +89,7 @@ static lc_code read_member(const cJSON *config, const char *path, lc_template_te
     if (cJSON_IsString(item)) {
         return copy_text(item, "chat_template", &out->usual, err);
     }
-    if (cJSON_IsArray(item)) {
+    if (cJSON_IsArray(item) || cJSON_IsObject(item)) {
         return read_named(item, path, out, err);
     }
     return lc_fail_param(err, LC_ERR_INVALID, "chat_template",
@@ -110,9 +120,10 @@ static bool is_token_name(const char *name)
     return length > sizeof suffix - 1 && strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
 }
 
-/* Members "..._token", and those of "extra_special_tokens" where that names its tokens. */
+/* Members "..._token", and those of the objects that name more tokens. */
 static lc_code read_tokens(const cJSON *config, cJSON *tokens, lc_err *err)
 {
+    static const char *const more[] = {"extra_special_tokens", "model_specific_special_tokens"};
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, config)
     {
@@ -121,11 +132,13 @@ static lc_code read_tokens(const cJSON *config, cJSON *tokens, lc_err *err)
             LC_TRY(put_token(tokens, item->string, text, err));
         }
     }
-    cJSON_ArrayForEach(item, lc_json_get(config, "extra_special_tokens"))
-    {
-        const char *text = token_text(item);
-        if (text != NULL && item->string != NULL) {
-            LC_TRY(put_token(tokens, item->string, text, err));
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        cJSON_ArrayForEach(item, lc_json_get(config, more[i]))
+        {
+            const char *text = token_text(item);
+            if (text != NULL && item->string != NULL) {
+                LC_TRY(put_token(tokens, item->string, text, err));
+            }
         }
     }
     return LC_OK;
@@ -211,8 +224,9 @@ static lc_code find_all(const lc_template_source *source, lc_template_texts *out
                : lc_fail_param(err, LC_ERR_NOT_FOUND, TEMPLATE_FILE,
                                "%s has no chat template: neither " TEMPLATE_FILE
                                " nor \"chat_template\" in " CONFIG_FILE
-                               "; --chat-template names one (lorac.chat_template in a job)",
-                               dir != NULL ? dir : "the model");
+                               "%s; --chat-template names one (lorac.chat_template in a job)",
+                               dir != NULL ? dir : "the model",
+                               out->has_named ? " with the name \"default\" or \"tool_use\"" : "");
 }
 
 lc_code lc_template_find(const lc_template_source *source, lc_template_texts *out, lc_err *err)

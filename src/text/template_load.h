@@ -13,7 +13,8 @@ typedef struct lc_template_text {
 
 typedef struct lc_template_texts {
     lc_template_text usual, for_tools;
-    cJSON *tokens; /* owned: {"bos_token": "...", ...} */
+    bool has_named; /* there is a list of templates by name */
+    cJSON *tokens;  /* owned: {"bos_token": "...", ...} */
 } lc_template_texts;
 
 LC_WARN_UNUSED lc_code lc_template_find(const lc_template_source *source, lc_template_texts *out,

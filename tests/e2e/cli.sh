@@ -231,6 +231,9 @@ ids=$(sed -n 's/.*"loss": \([0-9.]*\).*/\1/p' "$scratch/out")
     printf '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}, '
     printf '{"role": "user", "content": "%s"}, {"role": "assistant", "content": "Yes"}]}\n' "$(seq -s ' ' 2000)"
 } >"$scratch/long.jsonl"
+echo '{{ raise_exception("no such row") }}' >"$scratch/refuses.jinja"
+refused 3 'line 1: refuses.jinja, line 1: no such row' eval "$scratch/rows.jsonl" --model $sprout \
+    --chat-template "$scratch/refuses.jinja"
 run 0 eval "$scratch/long.jsonl" --model $sprout # the last prompt is longer than the context
 out_has '1 prompts are longer than the context: not answered, counted as different'
 out_has '1 rows were cut for the loss'

@@ -86,6 +86,8 @@ out_has 'give --method reinforcement'
 run 3 validate tokens.jsonl --method dpo
 out_has 'give --method supervised'
 run 2 validate tokens.jsonl --method sft
+run 2 validate tokens.jsonl --chat-template none.jinja
+err_has 'go with --model'
 run 2 validate
 err_has 'FILE is missing'
 

@@ -1,5 +1,5 @@
-/* Files of the API: from a form to the disk, the check, lists, deletion with and without jobs,
- * quotas, expiry, a server that was killed, every I/O fault. */
+/* Files of the API: from a form to the disk, the check, lists, deletion, quotas, expiry, a
+ * server that was killed, every I/O fault. */
 // ctest: threads
 #include "testing.h"
 
@@ -10,7 +10,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "lorac/mem.h"
-#include "serve/files.h"
+#include "serve/files_internal.h"
 #include "serve/form.h"
 
 #define ROW                                                                                \
@@ -146,7 +146,6 @@ static void wait_checked(service *s, const char *owner, const char *id, lc_text 
 static void wait_count(const service *s, const char *folder, int count)
 {
     for (int i = 0; i < 2000 && count_in(s, folder) != count; i++) {
-        lc_files_poke(s->files);
         (void)usleep(5000);
     }
     assert_int_equal(count_in(s, folder), count);
@@ -426,7 +425,7 @@ static void test_check(void **state)
     assert_fails(lc_files_path(s.store, "me", other, "fine-tune", "training_file", path, &test_err),
                  LC_ERR_INVALID, "has the purpose batch, it must be fine-tune");
     assert_fails(lc_files_path(s.store, "you", bad, "fine-tune", "training_file", path, &test_err),
-                 LC_ERR_NOT_FOUND, "there is no file");
+                 LC_ERR_INVALID, "training_file: there is no file");
     assert_string_equal(test_err.param, "training_file");
     assert_ok(
         lc_files_path(s.store, "me", preferences, "fine-tune", "training_file", path, &test_err));
@@ -568,51 +567,32 @@ static void run_sql(service *s, const char *sql, const lc_sql_value *values, int
     assert_ok(lc_store_commit(&db, &test_err));
 }
 
-static void add_job(service *s, const char *status, const char *training, const char *validation)
-{
-    run_sql(s,
-            "INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
-            " training_file, validation_file, seed, n_epochs, batch_size,"
-            " learning_rate_multiplier) VALUES ('ftjob-1', 'me', ?1, 1, 'm', 'm', 'n', ?2, ?3, 1,"
-            " 1, 1, 1.0)",
-            LC_BIND(lc_sql_text(status), lc_sql_text(training), lc_sql_text(validation)));
-}
-
-static void test_delete_used(void **state)
+/* The bytes go; a job that has a link of its own keeps them. */
+static void test_delete(void **state)
 {
     (void)state;
-    static const char *const ends[] = {"succeeded", "failed", "cancelled"};
-    static const char *const others[] = {"running", "queued", "paused"};
-    for (int i = 0; i < 3; i++) {
-        service s = start((lc_files_options){0});
-        lc_text out;
-        const char *used = add(&s, "me", "fine-tune", ROWS);
-        const char *validation = add(&s, "me", "fine-tune", ROWS);
-        const char *unused = add(&s, "me", "fine-tune", ROWS);
-        char used_path[LC_MAX_PATH_BYTES];
-        assert_ok(
-            lc_files_path(s.store, "me", used, "fine-tune", "training_file", used_path, &test_err));
-        add_job(&s, others[i], used, validation);
-        const char *const all[] = {used, validation, unused};
-        for (int j = 0; j < 3; j++) {
-            lc_text_init(&out);
-            assert_ok(lc_files_delete(s.files, "me", all[j], &out, &test_err));
-            assert_string_equal(member(&out, "deleted"), "true");
-            assert_string_equal(member(&out, "id"), all[j]);
-            lc_text_release(&out);
-            assert_int_equal(get(&s, "me", all[j], &out), LC_ERR_NOT_FOUND);
-            assert_fails(lc_files_delete(s.files, "me", all[j], &out, &test_err), LC_ERR_NOT_FOUND,
-                         "there is no file");
-        }
-        wait_count(&s, "files", 2);
-        stop(&s);
-        open_service(&s, (lc_files_options){0}); /* and over a restart */
-        wait_count(&s, "files", 2);
-        assert_true(lc_path_exists(used_path));
-        run_sql(&s, "UPDATE jobs SET status = ?1", LC_BIND(lc_sql_text(ends[i])));
-        wait_count(&s, "files", 0);
-        stop(&s);
-    }
+    service s = start((lc_files_options){0});
+    lc_text out;
+    char path[LC_MAX_PATH_BYTES];
+    const char *id = add(&s, "me", "fine-tune", ROWS);
+    assert_ok(lc_files_path(s.store, "me", id, "fine-tune", "training_file", path, &test_err));
+    assert_int_equal(link(path, in_data(&s, "of_a_job")), 0);
+    lc_text_init(&out);
+    assert_ok(lc_files_delete(s.files, "me", id, &out, &test_err));
+    assert_string_equal(member(&out, "deleted"), "true");
+    assert_string_equal(member(&out, "object"), "file");
+    assert_string_equal(member(&out, "id"), id);
+    lc_text_release(&out);
+    assert_int_equal(get(&s, "me", id, &out), LC_ERR_NOT_FOUND);
+    assert_fails(lc_files_delete(s.files, "me", id, &out, &test_err), LC_ERR_NOT_FOUND,
+                 "there is no file");
+    wait_count(&s, "files", 0);
+    char *data = NULL;
+    size_t bytes = 0;
+    assert_ok(lc_file_read(in_data(&s, "of_a_job"), 1 << 20, &data, &bytes, &test_err));
+    assert_string_equal(data, ROWS);
+    lc_free(data);
+    stop(&s);
 }
 
 static int count_rows(service *s)
@@ -650,6 +630,7 @@ static void test_expiry(void **state)
     assert_int_equal(get(&s, "me", id, &out), LC_OK);
     lc_text_release(&out);
     now += 1;
+    lc_files_poke(s.files);
     wait_count(&s, "files", 1);
     assert_int_equal(get(&s, "me", id, &out), LC_ERR_NOT_FOUND);
     assert_int_equal(count_rows(&s), 2); /* lists can go on behind it for an hour */
@@ -758,7 +739,7 @@ int main(void)
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_training_file_quota),
         cmocka_unit_test(test_largest_file), cmocka_unit_test(test_check),
         cmocka_unit_test(test_list),         cmocka_unit_test(test_owners),
-        cmocka_unit_test(test_delete_used),  cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_delete),       cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_results),      cmocka_unit_test(test_restart),
         cmocka_unit_test(test_io_faults),
     };

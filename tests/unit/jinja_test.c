@@ -225,6 +225,7 @@ static void dates(void **state)
     char date[LC_TEMPLATE_DATE_BYTES];
     assert_renders("{{ strftime_now('%Y-%m-%d %H:%M') }}{{ strftime_now('') }}",
                    "2024-07-26 00:00");
+    assert_renders("{{ strftime_now('%Z|%z|%f|%%Z|%j') }}", "||000000|%Z|208");
     assert_ok(lc_template_date_check("2024-02-29", &test_err));
     assert_fails(lc_template_date_check("2023-02-29", &test_err), LC_ERR_INVALID, "not a date");
     assert_fails(lc_template_date_check("2023-2-1", &test_err), LC_ERR_INVALID, "not a date");

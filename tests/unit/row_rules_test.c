@@ -101,7 +101,7 @@ static void clean_rows(void **state)
         {S, ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":1.0}")},
         {S, ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":0.1e1}")},
         {S, ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"weight\":null}")},
-        {S, ROW(U ",{\"role\":\"assistant\",\"refusal\":\"no\"}")},
+        {S, ROW(U ",{\"role\":\"assistant\",\"content\":\"no\",\"refusal\":null}")},
         {S, ROW("{\"role\":\"user\",\"name\":\"bob\",\"content\":[{\"type\":\"text\",\"text\":\"\"}"
                 "]}," A)},
         {S, WITH_TOOLS(F, U "," CALLS(CALL("1", "f", "\"{}\"")) "," TOOL("1") "," A)},
@@ -195,6 +195,12 @@ static const struct {
          "," A)},
     {LC_FINDING_PART_UNSUPPORTED, S, "messages[0].content[0].type",
      ROW("{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"}]}," A)},
+    {LC_FINDING_BAD_CONTENT, S, "messages[1].refusal",
+     ROW(U ",{\"role\":\"assistant\",\"content\":\"x\",\"refusal\":5}")},
+    {LC_FINDING_EMPTY_ANSWER, S, "messages[1].refusal",
+     ROW(U ",{\"role\":\"assistant\",\"refusal\":\"no\"}")},
+    {LC_FINDING_EMPTY_ANSWER, S, "messages[1].refusal",
+     ROW(U ",{\"role\":\"assistant\",\"content\":\"\",\"refusal\":\"no\"}")},
     {LC_FINDING_EMPTY_ANSWER, S, "messages[1].content",
      ROW(U ",{\"role\":\"assistant\",\"content\":\"\"}")},
     {LC_FINDING_BAD_WEIGHT, S, "messages[1].weight",
@@ -455,6 +461,29 @@ static void most_are_counted_only(void **state)
     free(text);
 }
 
+/* JSON that is not taken all the same is told why. */
+static void says_what_is_wrong_with_arguments(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } texts[] = {
+        {"\"{\\\"a\\\":1,\\\"a\\\":2}\"", "column 8: duplicate key \"a\""},
+        {"\"{\\\"a\\\":1e999}\"", "column 6: number 1e999 is out of range"},
+        {"\"{\\\"a\\\":NaN}\"", "column 6: expected a value, found 'N'"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char *row =
+            repeat("{\"messages\":[" U ",{\"role\":\"assistant\",\"tool_calls\":[{\"id\":"
+                   "\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":",
+                   texts[i].text, 1, "}}]}],\"tools\":[" F "]}");
+        check(S, row);
+        assert_int_equal(findings.counts[LC_FINDING_BAD_ARGUMENTS], 1);
+        assert_non_null(strstr(findings.kept[0].message, texts[i].reason));
+        free(row);
+    }
+}
+
 /* Bytes that a terminal would obey do not reach it. */
 static void shows_no_controls(void **state)
 {
@@ -626,6 +655,7 @@ int main(void)
         cmocka_unit_test(all_of_a_row),
         cmocka_unit_test(limits),
         cmocka_unit_test(most_are_counted_only),
+        cmocka_unit_test(says_what_is_wrong_with_arguments),
         cmocka_unit_test(shows_no_controls),
         cmocka_unit_test(random_changes),
         cmocka_unit_test(survives_faults),

@@ -284,6 +284,30 @@ static void finds_the_template(void **state)
     assert_finds(dir, "[]", "two <s></s><i>");
     write_file(dir, "special_tokens_map.json", "{\"bos_token\":{\"content\":\"<b>\"}}");
     assert_finds(dir, "[]", "two <b></s><i>");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":{\"default\":\"{{ img }}\"},\"model_specific_special_tokens\":"
+               "{\"img\":\"<i>\"}}");
+    assert_finds(dir, "[]", "<i>");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"one\"},{\"name\":"
+               "\"default\",\"template\":\"the last\"}]}");
+    assert_finds(dir, NULL, "the last");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"one\"}]}");
+    write_file(dir, "chat_template.json", "{}");
+    assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
+                 "with the name \"default\"");
+    write_file(dir, "tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"two\"}]}");
+    assert_finds(dir, "[]", "two");
+    assert_ok(lc_chat_template_load(dir, &found, &test_err));
+    cJSON *messages = parse("[]");
+    lc_rendered rendered;
+    const lc_template_args args = {.messages = messages};
+    assert_fails(lc_chat_template_render(found, &args, &rendered, &test_err), LC_ERR_INVALID,
+                 "a chat template for rows with tools only");
+    cJSON_Delete(messages);
+    lc_chat_template_free(found);
     write_file(dir, "chat_template.jinja", "file"); /* before all else */
     assert_finds(dir, "[]", "file");
     assert_ok(lc_path_join(dir, "additional_chat_templates", more, &test_err));
@@ -295,6 +319,137 @@ static void finds_the_template(void **state)
     assert_finds(dir, "[]", "tools");
     write_file(dir, "chat_template.jinja", "\xff");
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_INVALID, "not UTF-8");
+}
+
+/* Renders the messages by a template of this text. */
+static void assert_renders(const char *text, const cJSON *messages, const char *expected)
+{
+    const char *dir = test_dir();
+    lc_chat_template *made = NULL;
+    lc_rendered rendered;
+    const lc_template_args args = {.messages = messages};
+    write_file(dir, "chat_template.jinja", text);
+    assert_ok(lc_chat_template_load(dir, &made, &test_err));
+    assert_ok(lc_chat_template_render(made, &args, &rendered, &test_err));
+    assert_string_equal(rendered.text, expected);
+    lc_rendered_release(&rendered);
+    lc_chat_template_free(made);
+}
+
+/* Content as a list of text parts: a template that wants strings gets strings. */
+static void joins_parts(void **state)
+{
+    (void)state;
+#define MESSAGES "{% for m in messages %}"
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {MESSAGES "{{ '<' + m.content + '>' }}{% endfor %}", "<one two><three>"},
+        {MESSAGES "{{ m.content | trim }};{% endfor %}", "one two;three;"},
+        {MESSAGES "{{ m.content | tojson }}{% endfor %}", "\"one two\"\"three\""},
+        {MESSAGES "{{ m.content + '' if tools is none else raise_exception('x') }}{% endfor %}",
+         "one twothree"},
+        {MESSAGES "{% for p in m.content %}{{ p.text }}|{% endfor %}{% endfor %}",
+         "one |two||||||"},
+        {MESSAGES "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ "
+                  "p.text }}|{% endfor %}{% endif %}{% endfor %}",
+         "one |two|three"},
+    };
+    cJSON *messages =
+        parse("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"one \"},{\"type\":"
+              "\"text\",\"text\":\"two\"}]},{\"role\":\"assistant\",\"content\":\"three\"}]");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_renders(cases[i].text, messages, cases[i].expected);
+    }
+    cJSON_Delete(messages);
+}
+
+/* Only what a rendering hangs on is in the hash: the day where the template tells it. */
+static void hashes_the_day(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{{ messages }}", "{{ strftime_now('%d') }}"};
+    static const char *const days[] = {"2024-07-26", "2024-07-27"};
+    const char *dir = test_dir();
+    for (int i = 0; i < 2; i++) {
+        lc_chat_template *of[2] = {NULL, NULL};
+        write_file(dir, "chat_template.jinja", texts[i]);
+        for (int k = 0; k < 2; k++) {
+            const lc_template_source source = {.model_dir = dir, .date = days[k]};
+            assert_ok(lc_chat_template_open(&source, &of[k], &test_err));
+        }
+        const int order =
+            memcmp(lc_chat_template_sha256(of[0]), lc_chat_template_sha256(of[1]), 32);
+        assert_int_equal(order == 0, i == 0);
+        lc_chat_template_free(of[0]);
+        lc_chat_template_free(of[1]);
+    }
+}
+
+/* Arguments as the APIs write them, text: a template that wants objects gets objects. */
+static void reads_arguments(void **state)
+{
+    (void)state;
+#define EACH                                                                                 \
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.name ~ ' ' }}{% " \
+    "set a = c.function.arguments %}"
+#define ENDS "{% endfor %}{% endfor %}"
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {EACH "{{ a | tojson }}" ENDS, "f {\"n\": 2.0, \"a\": [\"é\"]}g 7h \"{\""},
+        {EACH "{{ a }}" ENDS, "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{{ a ~ '' if a is string else a | tojson }}" ENDS,
+         "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{{ '' + a if a is not number else a }}" ENDS,
+         "f {\"n\":2.0,\"a\":[\"\\u00e9\"]}g 7h {"},
+        {EACH "{% if a is mapping %}{% for k, v in a.items() %}{{ k }}={{ v }};{% endfor %}{% "
+              "elif c.id == 'abcdef123' %}{{ raise_exception('no') }}{% endif %}" ENDS,
+         "f n=2.0;a=['é'];g h "},
+        {"{{ messages | length }}", "1"},
+    };
+    cJSON *messages = parse(
+        "[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":"
+        "\"{\\\"n\\\":2.0,\\\"a\\\":[\\\"\\\\u00e9\\\"]}\"}},{\"function\":{\"name\":\"g\","
+        "\"arguments\":7}},{\"function\":{\"name\":\"h\",\"arguments\":\"{\"}}]}]");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_renders(cases[i].text, messages, cases[i].expected);
+    }
+    cJSON_Delete(messages);
+}
+
+/* No fault is taken for a template's own refusal of a trial. */
+static void trials_survive_faults(void **state)
+{
+    (void)state;
+    cJSON *messages =
+        parse("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"}],"
+              "\"tool_calls\":[{\"function\":{\"arguments\":\"{\\\"n\\\":2.0}\"}}]}]");
+    const lc_template_args args = {.messages = messages};
+    const char *dir = test_dir();
+    write_file(dir, "chat_template.jinja",
+               "{% for m in messages %}{{ '' + m.content }}{% for c in m.tool_calls or [] %}{{ "
+               "c.function.arguments | tojson }}{% endfor %}{% endfor %}");
+    int64_t at = 1;
+    for (lc_code code = LC_ERR_MEMORY; code != LC_OK; at++) {
+        lc_chat_template *loaded = NULL;
+        lc_rendered rendered = {0};
+        lc_err_clear(&test_err);
+        lc_fault_set(LC_FAULT_ALLOC, at, 0, false);
+        code = lc_chat_template_load(dir, &loaded, &test_err);
+        if (code == LC_OK) {
+            code = lc_chat_template_render(loaded, &args, &rendered, &test_err);
+        }
+        lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+        assert_true(code == LC_OK || code == LC_ERR_MEMORY);
+        if (code == LC_OK) {
+            assert_string_equal(rendered.text, "q{\"n\": 2.0}");
+        }
+        lc_chat_template_free(loaded);
+        lc_rendered_release(&rendered);
+    }
+    assert_true(at > 50);
+    cJSON_Delete(messages);
 }
 
 static void survives_faults(void **state)
@@ -328,9 +483,16 @@ static void survives_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(renders_as_transformers),   cmocka_unit_test(spans),
-        cmocka_unit_test(refuses_what_jinja_cannot), cmocka_unit_test(numbers_keep_their_spelling),
-        cmocka_unit_test(finds_the_template),        cmocka_unit_test(survives_faults),
+        cmocka_unit_test(renders_as_transformers),
+        cmocka_unit_test(spans),
+        cmocka_unit_test(refuses_what_jinja_cannot),
+        cmocka_unit_test(numbers_keep_their_spelling),
+        cmocka_unit_test(finds_the_template),
+        cmocka_unit_test(reads_arguments),
+        cmocka_unit_test(hashes_the_day),
+        cmocka_unit_test(joins_parts),
+        cmocka_unit_test(survives_faults),
+        cmocka_unit_test(trials_survive_faults),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
