@@ -40,7 +40,7 @@ grep -Eq '^lorac [0-9]+\.[0-9]+\.[0-9]+$' "$scratch/out" || fail "version"
 run 0 --help
 out_has "Commands:"
 verbs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
-[ "$(echo $verbs)" = "train plan tokenize validate template chat eval export bench doctor keys" ] || fail "verbs: $verbs"
+[ "$(echo $verbs)" = "train plan tokenize validate template chat eval export bench doctor serve worker keys" ] || fail "verbs: $verbs"
 for verb in $verbs; do
     run 0 "$verb" --help
     [ ! -s "$scratch/err" ] || fail "$verb --help writes errors"
