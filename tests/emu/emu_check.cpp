@@ -37,12 +37,13 @@ struct Record {
     uint8_t bytes;  // of the cell, a mask
     uint8_t flags;  // AccessFlags
     bool is_write;
+    bool is_hidden; // by emu_memory_hide; in a cell's `write`
 };
 
 struct Cell {
     Record write, read;
-    bool is_hidden; // by emu_memory_hide
 };
+static_assert(sizeof(Cell) == 64, "a cell is one line of the processor's cache");
 
 // Memory with cells; those are committed by the system as they are touched.
 struct Region {
@@ -71,14 +72,14 @@ struct Checker {
     std::set<std::pair<uint64_t, const void *>> seen;
     int errors = 0;
     const char *text_base = nullptr;
-    std::string object;                                            // its file
-    const char *builtins_first = nullptr, *builtins_end = nullptr; // threadIdx and its like
+    std::string object; // its file
 };
+
+Checker *const the_checker = new Checker; // never freed: kernels may run while a program ends
 
 Checker *checker()
 {
-    static Checker *const instance = new Checker;
-    return instance;
+    return the_checker;
 }
 
 size_t shadow_bytes(size_t bytes)
@@ -130,7 +131,7 @@ std::string source_line(uint32_t pc)
     return slash ? slash + 1 : text;
 }
 
-void report(const char *what, const Access &access, const Record *earlier)
+[[gnu::cold]] void report(const char *what, const Access &access, const Record *earlier)
 {
     uint32_t pc = pc_offset(access.pc);
     uint64_t places = uint64_t(pc) << 32 | (earlier ? earlier->pc : 0);
@@ -236,7 +237,8 @@ void remember(const Access &access, Cell *cell, uint8_t bytes, const Worker *w)
                other,
                bytes,
                uint8_t(access.flags),
-               access.is_write};
+               access.is_write,
+               false};
 }
 
 void count(const Access &access, const Cell &cell, Worker *w)
@@ -256,7 +258,7 @@ void check_cells(const Access &access, Worker *w)
         Cell *cell = &access.region->cells[at / CELL_BYTES];
         size_t low = std::max(at, access.offset) - at, high = std::min(at + CELL_BYTES, end) - at;
         uint8_t bytes = uint8_t((0xF << low) & (0xF >> (CELL_BYTES - high)));
-        if (cell->is_hidden)
+        if (cell->write.is_hidden)
             return report("out of bounds (hidden gap)", access, nullptr);
         check_uninitialised(access, *cell, bytes, w);
         check_races(access, *cell, bytes, w);
@@ -266,15 +268,6 @@ void check_cells(const Access &access, Worker *w)
 }
 
 // ---- where an address lies ----
-
-bool is_private(const Worker *w, const char *p)
-{
-    const char *stack = w->current_fiber->stack;
-    bool is_on_stack = p >= stack && p < stack + FIBER_STACK_BYTES;
-    bool is_argument = p >= w->args && p < w->args + w->args_bytes;
-    bool is_builtin = p >= checker()->builtins_first && p < checker()->builtins_end;
-    return is_on_stack || is_argument || is_builtin;
-}
 
 bool is_static(const char *p)
 {
@@ -333,11 +326,11 @@ void block_begin(Worker *w)
     if (c->arena.cells)
         memset(static_cast<void *>(c->arena.cells), 0, shadow_bytes(c->arena_touched));
     c->arena_touched = 0;
-    if (!c->builtins_end) {
+    if (!builtins_end) {
         const uint3 *builtins[] = {&threadIdx, &blockIdx, &blockDim, &gridDim};
         auto ends = std::minmax_element(builtins, builtins + 4);
-        c->builtins_first = reinterpret_cast<const char *>(*ends.first);
-        c->builtins_end = reinterpret_cast<const char *>(*ends.second + 1);
+        builtins_first = reinterpret_cast<const char *>(*ends.first);
+        builtins_end = reinterpret_cast<const char *>(*ends.second + 1);
     }
 }
 
@@ -382,7 +375,7 @@ void memory_hide(void *p, size_t bytes, bool is_hidden)
     size_t begin = size_t(first - region.first), end = begin + bytes;
     size_t cell = (begin + CELL_BYTES - 1) / CELL_BYTES;
     for (; (cell + 1) * CELL_BYTES <= end; cell++)
-        region.cells[cell].is_hidden = is_hidden;
+        region.cells[cell].write.is_hidden = is_hidden;
 }
 
 // Notes where a loaded object lies, and which one the kernels are in: the checker's own, as both
@@ -425,13 +418,13 @@ bool start()
 const bool is_started = start();
 } // namespace
 
+const char *builtins_first, *builtins_end;
+
 void check_access(Worker *w, const void *p, size_t bytes, bool is_write, int flags, void *pc)
 {
-    if (!w || !w->current || bytes == 0)
+    if (!w || !w->current || bytes == 0 || is_private(w, p))
         return;
     Access access = {static_cast<const char *>(p), bytes, is_write, flags, pc, false, nullptr, 0};
-    if (is_private(w, access.address))
-        return;
     if (access.address >= w->arena && access.address < w->arena + ARENA_BYTES) {
         if (!find_shared(w, &access))
             return report("out of bounds", access, nullptr);

@@ -5,7 +5,10 @@ namespace
 {
 void note(const volatile void *p, size_t bytes, bool is_write, int flags, void *pc)
 {
-    emu::check_access(emu::worker, const_cast<const void *>(p), bytes, is_write, flags, pc);
+    emu::Worker *w = emu::worker;
+    const void *address = const_cast<const void *>(p);
+    if (w && w->current && !emu::is_private(w, address))
+        emu::check_access(w, address, bytes, is_write, flags, pc);
 }
 } // namespace
 

@@ -17,6 +17,9 @@ namespace
 constexpr size_t ALIGNMENT = 256;
 constexpr size_t ARENA_RESERVED = size_t(1) << 36;
 constexpr size_t PAGE = 4096;
+// The guarded arena has pages of 2 MiB where the system gives them: closing and opening it goes
+// page by page, at each call of the runtime.
+constexpr size_t HUGE_PAGE = 2 << 20;
 
 size_t round_up(size_t bytes, size_t to)
 {
@@ -32,7 +35,8 @@ size_t guarded_size(size_t bytes)
 void protect(int protection)
 {
     Runtime *r = runtime();
-    if (r->guarded_bytes && mprotect(r->guarded_arena, r->guarded_bytes, protection))
+    const size_t bytes = round_up(r->guarded_bytes, HUGE_PAGE);
+    if (bytes > 0 && mprotect(r->guarded_arena, bytes, protection))
         fatal("mprotect of the guarded memory failed");
 }
 
@@ -40,11 +44,12 @@ char *guarded_alloc(size_t bytes)
 {
     Runtime *r = runtime();
     if (!r->guarded_arena) {
-        void *arena = mmap(nullptr, ARENA_RESERVED, PROT_NONE,
+        void *space = mmap(nullptr, ARENA_RESERVED + HUGE_PAGE, PROT_NONE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (arena == MAP_FAILED)
+        if (space == MAP_FAILED)
             fatal("no address space for EMU_GUARD");
-        r->guarded_arena = static_cast<char *>(arena);
+        r->guarded_arena = reinterpret_cast<char *>(round_up(size_t(space), HUGE_PAGE));
+        (void)madvise(r->guarded_arena, ARENA_RESERVED, MADV_HUGEPAGE);
     }
     size_t size = guarded_size(bytes);
     auto reused = r->guarded_free.find(size);
