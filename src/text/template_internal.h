@@ -11,6 +11,7 @@ struct lc_chat_template {
     cJSON *variables; /* owned: special tokens and the caller's variables */
     int64_t now;
     bool has_date;
+    int64_t steps; /* fuel of one rendering, LC_MAX_TEMPLATE_STEPS but in tests */
     uint8_t sha256[32];
 };
 
