@@ -1,10 +1,10 @@
 /*
- * Any bytes as one row of JSONL, and those with a line break as a file of rows. By the row rules of every method: findings
- * stand on the row's line and point into it. As chat: parsed if and only if the rules have no
- * error, normalised, rendered, and tokenized with the shipped tokenizer behind a template of each
- * kind (that marks the answers, and that does not); the tokens must give the rendered text again,
- * and weights must be 0 or 1 with 0 in front. A file without errors must load, with the tokens that
- * its check has counted.
+ * Any bytes as one row of JSONL, and those with a line break as a file of rows. By the row rules of
+ * every method: findings stand on the row's line and point into it. As chat: parsed if and only if
+ * the rules have no error, normalised, rendered, and tokenized with the shipped tokenizer behind a
+ * template of each kind (that marks the answers, and that does not); the tokens must give the
+ * rendered text again, and weights must be 0 or 1 with 0 in front. A file without errors must load,
+ * with the tokens that its check has counted.
  */
 #include <stdio.h>
 #include <stdlib.h>
