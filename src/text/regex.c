@@ -34,6 +34,7 @@ struct lc_matcher {
     pcre2_general_context *general;
     pcre2_match_context *context;
     pcre2_match_data *data;
+    size_t first_window;
     uint64_t work; /* what this text may still cost */
 };
 
@@ -182,6 +183,7 @@ lc_code lc_matcher_create(lc_matcher **out, lc_err *err)
         *out = NULL;
         return lc_fail(err, LC_ERR_MEMORY, "no memory to match a regular expression");
     }
+    matcher->first_window = FIRST_WINDOW;
     lc_matcher_begin(matcher, 0);
     *out = matcher;
     return LC_OK;
@@ -190,6 +192,11 @@ lc_code lc_matcher_create(lc_matcher **out, lc_err *err)
 void lc_matcher_begin(lc_matcher *matcher, size_t text_bytes)
 {
     matcher->work = LC_MAX_REGEX_WORK + (uint64_t)text_bytes * LC_MAX_REGEX_BYTE_WORK;
+}
+
+void lc_matcher_see_all(lc_matcher *matcher)
+{
+    matcher->first_window = SIZE_MAX;
 }
 
 void lc_matcher_free(lc_matcher *matcher)
@@ -250,7 +257,8 @@ static lc_code too_much(const search *s, int result, lc_err *err)
         return lc_fail(err, LC_ERR_MEMORY, "no memory to match a regular expression");
     }
     return lc_fail(err, LC_ERR_INVALID,
-                   "splitting the text into words took too many steps (PCRE2 error %d at byte %zu)",
+                   "splitting the text into words took too many steps (LC_MAX_REGEX_STEPS for a "
+                   "match, LC_MAX_REGEX_WORK for a text; PCRE2 error %d at byte %zu)",
                    result, s->start);
 }
 
@@ -312,7 +320,7 @@ lc_code lc_regex_find(const lc_regex *regex, lc_matcher *matcher, const char *te
                 .text = text,
                 .bytes = bytes,
                 .start = from,
-                .window = FIRST_WINDOW,
+                .window = matcher->first_window,
                 .steps = FIRST_STEPS};
     return search_pcre2(&s, found, begin, end, err);
 }

@@ -128,6 +128,7 @@ static lc_code make_hash(lc_chat_template *t, const lc_template_texts *texts,
 static lc_code open_with(lc_chat_template *t, lc_template_texts *texts,
                          const lc_template_source *source, lc_err *err)
 {
+    t->steps = LC_MAX_TEMPLATE_STEPS;
     t->variables = texts->tokens;
     texts->tokens = NULL;
     (void)snprintf(t->name, sizeof t->name, "%s", texts->usual.name);
@@ -314,7 +315,7 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
     const int share = r->is_trial ? 64 : 1;
     lc_jvm vm = {.program = is_for_tools ? t->for_tools : t->usual,
                  .name = is_for_tools ? t->tools_name : t->name,
-                 .steps = LC_MAX_TEMPLATE_STEPS / share,
+                 .steps = t->steps / share,
                  .line = 1,
                  .now = t->now,
                  .has_date = t->has_date,

@@ -13,6 +13,7 @@ struct lc_chat_template {
     bool has_date;
     bool wants_objects; /* arguments of tool calls as objects, not as their text */
     bool wants_strings; /* content as a string, not as a list of parts */
+    int64_t steps; /* fuel of one rendering, LC_MAX_TEMPLATE_STEPS but in tests */
     uint8_t sha256[32];
 };
 

@@ -25,6 +25,9 @@ typedef struct lc_tokenizer lc_tokenizer;
 /* Reads DIR/tokenizer.json. LC_ERR_UNSUPPORTED names the part and its type. Immutable afterwards:
  * any number of threads may encode with it at once. */
 LC_WARN_UNUSED lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err);
+/* The same from the bytes of a tokenizer.json. */
+LC_WARN_UNUSED lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **out,
+                                              lc_err *err);
 /* The same for a model of vocab_size tokens: a tokenizer with ids beyond them is LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_tokenizer_load_for(const char *model_dir, int64_t vocab_size,
                                              lc_tokenizer **out, lc_err *err);

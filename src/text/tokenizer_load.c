@@ -21,16 +21,12 @@ static lc_code read_root(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err 
 static lc_code read_model(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err);
 static lc_code read_added(lc_tokenizer *t, const cJSON *root, lc_err *err);
 
-static lc_code load(lc_tokenizer *t, const char *path, lc_err *err)
+static lc_code load(lc_tokenizer *t, const char *text, size_t bytes, lc_err *err)
 {
-    char *text = NULL;
-    size_t bytes = 0;
     lc_tokenizer_file file;
-    LC_TRY(lc_file_read(path, LC_MAX_TOKENIZER_BYTES, &text, &bytes, err));
     lc_sha256_of(text, bytes, t->sha256);
     lc_code code =
         lc_tokenizer_file_parse(text, bytes, FILE_NAME, LC_MAX_TOKEN_COUNT - 1, &file, err);
-    lc_free(text);
     if (code == LC_OK) {
         code = read_root(t, &file, err);
     }
@@ -38,11 +34,9 @@ static lc_code load(lc_tokenizer *t, const char *path, lc_err *err)
     return code;
 }
 
-lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err)
+lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **out, lc_err *err)
 {
-    char path[LC_MAX_PATH_BYTES];
     *out = NULL;
-    LC_TRY(lc_path_join(model_dir, FILE_NAME, path, err));
     lc_tokenizer *t = lc_calloc(1, sizeof *t);
     if (t == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory for a tokenizer");
@@ -50,15 +44,26 @@ lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err
     lc_arena_init(&t->arena, "tokenizer");
     lc_code code = lc_encoder_pool_create(&t->pool, err);
     if (code == LC_OK) {
-        code = load(t, path, err);
+        code = load(t, text, bytes, err);
     }
     if (code != LC_OK) {
         lc_tokenizer_free(t);
-        (void)lc_err_context(err, "%s", path);
         return code;
     }
     *out = t;
     return LC_OK;
+}
+
+lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err)
+{
+    char path[LC_MAX_PATH_BYTES], *text = NULL;
+    size_t bytes = 0;
+    *out = NULL;
+    LC_TRY(lc_path_join(model_dir, FILE_NAME, path, err));
+    LC_TRY(lc_file_read(path, LC_MAX_TOKENIZER_BYTES, &text, &bytes, err));
+    const lc_code code = lc_tokenizer_load_text(text, bytes, out, err);
+    lc_free(text);
+    return code == LC_OK ? LC_OK : lc_err_context(err, "%s", path);
 }
 
 lc_code lc_tokenizer_load_for(const char *model_dir, int64_t vocab_size, lc_tokenizer **out,
@@ -372,10 +377,6 @@ static lc_code enter_added(lc_tokenizer *t, added_entry *entry, lc_matcher *matc
                            lc_tracked texts[2], lc_err *err)
 {
     lc_token *token = &t->bpe.tokens[entry->added.id];
-    if (token->added) {
-        return lc_fail_param(err, LC_ERR_INVALID, "added_tokens",
-                             "added token \"%.64s\" is there twice", entry->shown);
-    }
     if (token->spelled == NULL) {
         fill_token(t, token, entry->content, strlen(entry->content));
     } else if (strcmp(token->spelled, entry->content) != 0) {
@@ -416,28 +417,52 @@ static int by_spelling(const void *a, const void *b)
     return strcmp((*x)->spelled, (*y)->spelled);
 }
 
-/* Decoding leaves out what reads like the content of a special token: a special token that the
- * normalizer changes does not. */
-static lc_code mark_skipped(lc_tokenizer *t, lc_err *err)
+/* All added tokens by spelling, into sorted; none may be there twice. */
+static lc_code sort_added(const lc_tokenizer *t, const lc_token **sorted, lc_err *err)
 {
-    void *memory = NULL;
-    size_t count = 0;
-    LC_TRY(lc_new(&memory, (size_t)t->added_count + 1, sizeof(lc_token *), "added tokens", err));
-    const lc_token **specials = memory;
-    for (int32_t i = 0; i < t->added_count; i++) {
-        const lc_token *token = &t->bpe.tokens[t->added_ids[i]];
-        if (token->special) {
-            specials[count++] = token;
+    const size_t count = (size_t)t->added_count;
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = &t->bpe.tokens[t->added_ids[i]];
+    }
+    qsort(sorted, count, sizeof *sorted, by_spelling);
+    for (size_t i = 1; i < count; i++) {
+        const char *spelled = sorted[i]->spelled;
+        if (strcmp(sorted[i - 1]->spelled, spelled) == 0) {
+            return lc_fail_param(err, LC_ERR_INVALID, "added_tokens",
+                                 "added token \"%.64s\" is there twice",
+                                 lc_is_printable(spelled) ? spelled : "(unprintable)");
         }
     }
-    qsort(specials, count, sizeof *specials, by_spelling);
+    return LC_OK;
+}
+
+/* Decoding leaves out what reads like the content of a special token: a special token that the
+ * normalizer changes does not. */
+static void mark_skipped(lc_tokenizer *t, const lc_token **sorted)
+{
+    size_t count = 0;
+    for (int32_t i = 0; i < t->added_count; i++) {
+        if (sorted[i]->special) {
+            sorted[count++] = sorted[i];
+        }
+    }
     for (int32_t i = 0; i < t->added_count; i++) {
         lc_token *token = &t->bpe.tokens[t->added_ids[i]];
         const lc_token shown = {.spelled = token->shown}, *key = &shown;
-        token->is_skipped = bsearch(&key, specials, count, sizeof key, by_spelling) != NULL;
+        token->is_skipped = bsearch(&key, sorted, count, sizeof key, by_spelling) != NULL;
     }
-    lc_free(specials);
-    return LC_OK;
+}
+
+static lc_code compare_added(lc_tokenizer *t, lc_err *err)
+{
+    void *memory = NULL;
+    LC_TRY(lc_new(&memory, (size_t)t->added_count + 1, sizeof(lc_token *), "added tokens", err));
+    const lc_code code = sort_added(t, memory, err);
+    if (code == LC_OK) {
+        mark_skipped(t, memory);
+    }
+    lc_free(memory);
+    return code;
 }
 
 static lc_code read_added(lc_tokenizer *t, const cJSON *root, lc_err *err)
@@ -463,7 +488,7 @@ static lc_code read_added(lc_tokenizer *t, const cJSON *root, lc_err *err)
     lc_tracked_release(&texts[1]);
     lc_matcher_free(matcher);
     LC_TRY(code);
+    LC_TRY(compare_added(t, err));
     LC_TRY(lc_added_index(&t->added[0], err));
-    LC_TRY(lc_added_index(&t->added[1], err));
-    return mark_skipped(t, err);
+    return lc_added_index(&t->added[1], err);
 }

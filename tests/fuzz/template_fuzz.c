@@ -1,6 +1,9 @@
 /*
  * Any bytes as a chat template and what it is given: the source, a NUL, a JSON object. It is
- * compiled, and rendered with spans; whatever happens ends within the limits and says why.
+ * compiled, and rendered as `lorac template` does (all variables at once) and as training does
+ * (messages and tools, with the spans of the answers), as the model's usual template and as the one
+ * for tools. Whatever happens ends within the limits and says why; the same is rendered twice; and
+ * spans, marked or compared, do not change the text.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +15,7 @@
 #include "text/utf8.h"
 
 #define MAX_INPUT 65536
+#define MAX_STEPS 1000000 /* a hundredth of LC_MAX_TEMPLATE_STEPS: an input is rendered often */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,30 +26,69 @@ static void must(bool is_true)
     }
 }
 
-static void check_spans(const lc_rendered *rendered)
+static void check_spans(const lc_rendered *rendered, const cJSON *messages, bool is_compared)
 {
+    const lc_span *before = NULL;
     for (size_t i = 0; i < rendered->span_count; i++) {
-        must(rendered->spans[i].begin < rendered->spans[i].end &&
-             rendered->spans[i].end <= rendered->bytes);
+        const lc_span *span = &rendered->spans[i];
+        must(span->begin < span->end && span->end <= rendered->bytes);
+        if (is_compared) {
+            const cJSON *message = cJSON_GetArrayItem(messages, (int)span->message);
+            const cJSON *role = lc_json_get(message, "role");
+            must(cJSON_IsString(role) && strcmp(role->valuestring, "assistant") == 0);
+            must(before == NULL || span->message > before->message);
+        }
+        before = span;
     }
 }
 
-static void render(lc_jprogram *program, const cJSON *row, bool with_spans)
+static lc_code render(const lc_chat_template *t, const lc_template_args *args, lc_rendered *out)
 {
     lc_err err = {0};
-    lc_rendered rendered;
-    lc_chat_template t = {.usual = program, .name = "fuzz", .has_date = true};
-    const lc_template_args args = {.row = row, .is_raw = !with_spans, .with_spans = with_spans};
-    const lc_code code = lc_chat_template_render(&t, &args, &rendered, &err);
-    must(code == err.code && code != LC_ERR_INTERNAL);
+    const lc_code code = lc_chat_template_render(t, args, out, &err);
+    must(code == err.code && code != LC_ERR_INTERNAL && code != LC_ERR_MEMORY);
     if (code != LC_OK) {
-        must(err.message[0] != '\0' && rendered.text == NULL);
-        return;
+        must(err.message[0] != '\0' && out->text == NULL && out->spans == NULL);
+        return code;
     }
-    must(strlen(rendered.text) <= rendered.bytes &&
-         lc_utf8_valid_prefix(rendered.text, rendered.bytes) == rendered.bytes);
-    check_spans(&rendered);
+    must(strlen(out->text) <= out->bytes &&
+         lc_utf8_valid_prefix(out->text, out->bytes) == out->bytes);
+    return LC_OK;
+}
+
+/* Without spans and with them. */
+static void render_both(const lc_chat_template *t, lc_template_args args, const cJSON *messages)
+{
+    const lc_jprogram *program = t->usual != NULL ? t->usual : t->for_tools;
+    lc_rendered plain, spanned;
+    const lc_code code = render(t, &args, &plain);
+    args.with_spans = true;
+    const lc_code with_spans = render(t, &args, &spanned);
+    must(code == LC_OK || with_spans == code);
+    if (with_spans == LC_OK) {
+        must(plain.bytes == spanned.bytes && memcmp(plain.text, spanned.text, plain.bytes) == 0);
+        check_spans(&spanned, messages, !program->has_generation);
+    }
+    lc_rendered_release(&plain);
+    lc_rendered_release(&spanned);
+}
+
+static void render_all(lc_jprogram *program, const cJSON *row)
+{
+    const lc_chat_template usual = {
+        .usual = program, .name = "fuzz", .has_date = true, .steps = MAX_STEPS};
+    const lc_chat_template for_tools = {
+        .for_tools = program, .tools_name = "fuzz", .has_date = true, .steps = MAX_STEPS};
+    const cJSON *messages = lc_json_get(row, "messages");
+    lc_rendered rendered;
+    (void)render(&usual, &(lc_template_args){.row = row, .is_raw = true}, &rendered);
     lc_rendered_release(&rendered);
+    render_both(&usual, (lc_template_args){.row = row}, messages);
+    const lc_template_args args = {.messages = messages,
+                                   .tools = lc_json_get(row, "tools"),
+                                   .add_generation_prompt =
+                                       cJSON_IsTrue(lc_json_get(row, "add_generation_prompt"))};
+    render_both(&for_tools, args, messages);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -66,8 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lc_err_clear(&err);
         if (lc_json_parse(end + 1, left, LC_JSON_DEFAULT, "row", &row, &err) == LC_OK &&
             lc_json_keep_spelling(row, end + 1, left, &err) == LC_OK && cJSON_IsObject(row)) {
-            render(program, row, false);
-            render(program, row, true);
+            render_all(program, row);
         }
     }
     cJSON_Delete(row);

@@ -173,7 +173,7 @@ static void steps_are_limited(void **state)
         steps *= 1.618; /* ways to write a length as ones and twos: Fibonacci's numbers */
     }
     assert_fails(lc_regex_find(regex, matcher, text, length, 0, &found, &begin, &end, &test_err),
-                 LC_ERR_INVALID, "too many steps (PCRE2 error -47 at byte 0)");
+                 LC_ERR_INVALID, "too many steps (LC_MAX_REGEX_STEPS for a match");
     assert_true(steps < 2.0 * LC_MAX_REGEX_STEPS && steps > LC_MAX_REGEX_STEPS / 50.0);
     lc_matcher_free(matcher);
     lc_regex_free(regex);

@@ -144,6 +144,10 @@ static void refuses_by_name(void **state)
         {{.added = "[{\"id\":97,\"content\":\"a\"},{\"id\":97,\"content\":\"a\"}]"},
          LC_ERR_INVALID,
          "twice"},
+        {{.added = "[{\"id\":257,\"content\":\"<x>\",\"special\":true},"
+                   "{\"id\":258,\"content\":\"<x>\",\"special\":false}]"},
+         LC_ERR_INVALID,
+         "added token \"<x>\" is there twice"},
     };
     lc_tokenizer *tokenizer = NULL;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
