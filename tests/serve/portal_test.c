@@ -1,5 +1,5 @@
-/* The portal's files over HTTP: what is sent, its headers, 304, what is not there; that the page names
- * no file that is missing and has nothing inline, which its policy would block. */
+/* The portal's files over HTTP: what is sent, its headers, 304, what is not there; that the page
+ * names no file that is missing and has nothing inline, which its policy would block. */
 #include "testing.h"
 
 #include "http_client.h"
