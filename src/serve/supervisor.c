@@ -24,6 +24,7 @@
 #define IDLE_MS       5000 /* while none does; pokes come sooner */
 #define RETRY_SECONDS 5.0  /* after a trainer could not be started */
 #define SWEEP_SECONDS 10.0 /* between two sweeps, at least */
+#define LOCK_ATTEMPTS 20   /* 50 ms each */
 #define STOP_SECONDS  60.0
 #define TRASH_PREFIX  ".trash-"
 
@@ -68,6 +69,24 @@ static lc_code take_paths(lc_supervisor *s, const lc_supervisor_options *options
     return LC_OK;
 }
 
+/* A supervisor that was killed as it started a trainer leaves the lock to that until it runs. */
+static lc_code lock_jobs(lc_supervisor *s, lc_err *err)
+{
+    static const struct timespec moment = {.tv_nsec = 50000000};
+    char dir[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_path_join(lc_store_dir(s->store), LC_JOBS_DIR, dir, err));
+    LC_TRY(lc_mkdir(dir, err));
+    lc_code code = LC_ERR_BUSY;
+    for (int i = 0; i < LOCK_ATTEMPTS && code == LC_ERR_BUSY; i++) {
+        lc_err_clear(err);
+        code = lc_lock_dir(dir, &s->lock_fd, err);
+        if (code == LC_ERR_BUSY) {
+            (void)nanosleep(&moment, NULL);
+        }
+    }
+    return code;
+}
+
 static void release(lc_supervisor *s)
 {
     for (int i = 0; i < s->count; i++) {
@@ -106,7 +125,7 @@ lc_code lc_supervisor_start(lc_store *store, const lc_supervisor_options *option
     s->lock_fd = -1;
     init_lock(s);
     LC_TRY_GOTO(take_paths(s, options, err));
-    LC_TRY_GOTO(lc_lock_dir(lc_store_dir(store), &s->lock_fd, err));
+    LC_TRY_GOTO(lock_jobs(s, err));
     LC_TRY_GOTO(take_over(s, err));
     const int result = pthread_create(&s->thread, NULL, run, s);
     if (result != 0) {
