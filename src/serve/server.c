@@ -106,9 +106,9 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .authenticate = authenticate,
                             .note = note,
                             .service = &server->service};
-    const lc_route_table all[] = {lc_watch_routes, lc_file_routes,       lc_job_routes,
-                                  lc_model_routes, lc_deployment_routes, lc_chat_routes,
-                                  lc_portal_routes};
+    const lc_route_table all[] = {lc_watch_routes,  lc_file_routes,       lc_job_routes,
+                                  lc_model_routes,  lc_deployment_routes, lc_chat_routes,
+                                  lc_upload_routes, lc_portal_routes};
     _Static_assert(sizeof all <= sizeof server->tables, "a place for each table");
     memcpy(server->tables, all, sizeof all);
     http.table_count = (int)(sizeof all / sizeof *all);
