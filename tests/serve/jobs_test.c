@@ -4,9 +4,10 @@
  */
 #include "jobs_fixture.h"
 
-#define FILE_A  "file-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define FILE_B  "file-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define MINIMAL "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A "\"}"
+#define FILE_A       "file-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FILE_PENDING "file-99999999999999999999999999999999"
+#define FILE_B       "file-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define MINIMAL      "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A "\"}"
 
 static int setup(void **state)
 {
@@ -211,8 +212,7 @@ static void test_models_and_files(void **state)
         lc_code code;
     } files[] = {{"", "assistants", "processed", "purpose assistants", LC_ERR_INVALID},
                  {"", "fine-tune-results", "processed", "purpose", LC_ERR_INVALID},
-                 {"", "fine-tune", "pending", "is pending", LC_ERR_STATE},
-                 {"", "fine-tune", "error", "is error", LC_ERR_STATE},
+                 {"", "fine-tune", "error", "has errors", LC_ERR_INVALID},
                  {"key-1", "fine-tune", "processed", "there is no file", LC_ERR_INVALID}};
     char text[512], id[LC_ID_BYTES];
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
@@ -233,6 +233,14 @@ static void test_models_and_files(void **state)
         assert_string_equal(test_err.param, "training_file");
         cJSON_Delete(body);
     }
+    /* one whose check has not ended is taken: the trainer checks it too */
+    add_file("", FILE_PENDING, "fine-tune", "pending", "{}\n");
+    cJSON *pending = body_of("{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_PENDING "\"}");
+    lc_text out;
+    lc_text_init(&out);
+    assert_ok(lc_jobs_create(store, &options, "", pending, &out, &test_err));
+    lc_text_release(&out);
+    cJSON_Delete(pending);
 }
 
 /* A fine-tuned model, a checkpoint by name and by id; another owner's is none. */
