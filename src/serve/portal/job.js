@@ -7,7 +7,7 @@ import { openCreate } from "./create.js";
 import { deploymentName, openDeploy } from "./deployments.js";
 import {
     agoText, announce, badge, busy, bytes, clockText, confirmLoss, copyable, dateText, fixed, h,
-    number, reconcile, setAttribute, setBadge, setText,
+    number, reconcile, saidIn, setAttribute, setBadge, setText,
 } from "./dom.js";
 import { isActive, jobTitle, methodText, progressBar, progressOf, setProgress } from "./jobs.js";
 import { METRICS, Metrics } from "./metrics.js";
@@ -342,7 +342,7 @@ export function jobPage(main, id) {
             h("span", { "aria-hidden": "true" }, "/"), h("code", null, id)),
         h("div", { class: "page-head job-head" },
             h("div", { class: "job-title" }, title, status),
-            h("div", { class: "toolbar", role: "toolbar", "aria-label": "Job" },
+            h("div", { class: "toolbar", role: "group", "aria-label": "Job actions" },
                 [...buttons.values()])),
         h("div", { class: "job-progress-line" }, bar, progressText), loading, content);
     let job = null, csvOf = "", stepsAnEpoch = 0, deployed = [];
@@ -504,9 +504,6 @@ export function jobPage(main, id) {
         table.update(metrics);
         show(job);
         return isActive(job) ? (job.status === "pending" ? 2000 : 1200) : 15000;
-    }, (error) => {
-        setText(loading, error.message);
-        loading.hidden = false;
-    });
+    }, saidIn(loading));
     return poller.stop;
 }
