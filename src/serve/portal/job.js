@@ -292,13 +292,6 @@ function filePanel(names) {
     };
 }
 
-/* The step that ended the first epoch, if the checkpoints are those of epochs; else 0. */
-function firstEpochEnd(checkpoints) {
-    const steps = checkpoints.map((checkpoint) => checkpoint.step_number);
-    const first = Math.min(...steps);
-    return steps.length > 0 && steps.every((step) => step % first === 0) ? first : 0;
-}
-
 // ---- the page ----
 
 export function jobPage(main, id) {
@@ -360,7 +353,8 @@ export function jobPage(main, id) {
         }),
         delete: () => confirmLoss({
             title: "Delete this job?",
-            text: "Its events, metrics and checkpoints are removed. This cannot be undone.",
+            text: "Its events, metrics and checkpoints are removed for good. A model that it made " +
+                "stays.",
             verb: "Delete the job",
             task: async () => {
                 await api.deleteJob(id);
@@ -396,7 +390,8 @@ export function jobPage(main, id) {
         buttons.get("pause").hidden = !buttons.get("resume").hidden;
     }
 
-    /* Steps are exact where they can be known: an epoch's end tells how many an epoch has. */
+    /* With validation data the first epoch's end shows how many steps an epoch has. (Checkpoints do
+     * not: a pause makes one too, and old ones go.) */
     function showProgress() {
         const progress = progressOf(job);
         const epochs = Number(hyperparameter(job, "n_epochs"));
@@ -499,7 +494,7 @@ export function jobPage(main, id) {
         await loadResults(abort);
         metrics.addEvents(fresh ?? page.data);
         checkpoints.update(points.data);
-        stepsAnEpoch = metrics.firstEpochEnd() ?? firstEpochEnd(points.data);
+        stepsAnEpoch = metrics.firstEpochEnd() ?? 0;
         charts.forEach((chart) => chart.update(metrics.rows()));
         table.update(metrics);
         show(job);
