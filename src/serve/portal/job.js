@@ -353,8 +353,8 @@ export function jobPage(main, id) {
         }),
         delete: () => confirmLoss({
             title: "Delete this job?",
-            text: "Its events, metrics and checkpoints are removed for good. A model that it made " +
-                "stays.",
+            text: "Its events, metrics and checkpoints are removed for good. The model, if it " +
+                "made one, stays.",
             verb: "Delete the job",
             task: async () => {
                 await api.deleteJob(id);
