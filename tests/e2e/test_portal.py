@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
+# ctest: release
 """The portal in a headless Chromium: the whole story by clicks and keys, its looks in both themes at 360 and 1920 pixels,
 axe-core's rules for accessibility, the key, a server that is away. Screenshots: portal/ in the build folder.
 
-usage: test_portal.py [--fake]      needs LORAC_BUILD_DIR. The server is `lorac serve`; with --fake, or while that has no jobs,
-portal_fake.py.
+usage: test_portal.py [--fake]      needs LORAC_BUILD_DIR. The server is `lorac serve`; with --fake it is portal_fake.py.
 """
 import argparse
 import json
@@ -15,12 +15,10 @@ import sys
 import tempfile
 import time
 import traceback
-import urllib.error
-import urllib.request
 
 import portal_fake
+from serve_support import LORAC, Server
 
-ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SKIP = 77
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 WIDTHS = (360, 1920)
@@ -33,8 +31,6 @@ try:
 except ImportError as missing:
     print(f"skipped: {missing.name} is not in .venv; scripts/setup --python gets it")
     sys.exit(SKIP)
-
-
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
@@ -53,27 +49,15 @@ class Serve:
     """`lorac serve` on a data directory of its own; with_key: it wants the key in .key."""
 
     def __init__(self, data, with_key=False):
-        lorac = os.path.join(os.environ["LORAC_BUILD_DIR"], "lorac")
         self.key = None
         if with_key:
-            self.key = subprocess.run([lorac, "keys", "add", "portal", "--data", data], check=True, text=True,
+            self.key = subprocess.run([LORAC, "keys", "add", "portal", "--data", data], check=True, text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
-        with open(data + ".log", "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [lorac, "serve", "--data", data, "--models", os.path.join(ROOT, "models"), "--port", "0"],
-                stdout=subprocess.PIPE, stderr=log, text=True)
-        self.url = self.process.stdout.readline().strip()
-
-    def has_jobs(self):
-        try:
-            with urllib.request.urlopen(self.url + "/openai/v1/fine_tuning/jobs"):
-                return True
-        except (ValueError, urllib.error.URLError):
-            return False
+        self.server = Server(data)
+        self.url = self.server.start().url
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+        assert self.server.stop() == 0, self.server.log()[-2000:]
 
 
 class Fake:
@@ -541,13 +525,6 @@ def run_story(browser, server, folder, data):
     portal.context.close()
 
 
-def pick_server(scratch):
-    server = Serve(os.path.join(scratch, "probe"))
-    kind = Serve if server.has_jobs() else Fake
-    server.stop()
-    return kind
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fake", action="store_true")
@@ -563,8 +540,7 @@ def main():
         data = {"train": write(scratch, "train.jsonl", rows(60)), "valid": write(scratch, "valid.jsonl", rows(20)),
                 "bad": write(scratch, "bad.jsonl", rows(6) + '{"messages": [{"content": "x"}]}\n{oops\n'),
                 "html": write(scratch, "<img src=x onerror=alert(1)>.jsonl", rows(12))}
-        kind = Fake if arguments.fake else pick_server(scratch)
-        print("against portal_fake.py" if kind is Fake else "against lorac serve", flush=True)
+        kind = Fake if arguments.fake else Serve
         browser = playwright.chromium.launch(executable_path=browser_path,
                                              args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
         try:
