@@ -3,20 +3,19 @@
 """The portal in a headless Chromium: the whole story by clicks and keys, its looks in both themes at 360 and 1920 pixels,
 axe-core's rules for accessibility, the key, a server that is away. Screenshots: portal/ in the build folder.
 
-usage: test_portal.py [--fake]      needs LORAC_BUILD_DIR. The server is `lorac serve`; with --fake it is portal_fake.py.
+usage: test_portal.py      needs LORAC_BUILD_DIR
 """
-import argparse
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 
-import portal_fake
 from serve_support import LORAC, Server
 
 SKIP = 77
@@ -56,20 +55,15 @@ class Serve:
         self.server = Server(data)
         self.url = self.server.start().url
 
+    def signal_workers(self, number):
+        """To the processes that generate: held still, they are surely not through when somebody clicks."""
+        workers = subprocess.run(["pgrep", "-P", str(self.server.process.pid), "-f", "lorac worker"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout.split()
+        for worker in workers:
+            os.kill(int(worker), number)
+
     def stop(self):
         assert self.server.stop() == 0, self.server.log()[-2000:]
-
-
-class Fake:
-    """portal_fake.py, with the same face."""
-
-    def __init__(self, data, with_key=False):
-        del data
-        self.key = "key-1" if with_key else None
-        self.server, self.url = portal_fake.start(key=self.key)
-
-    def stop(self):
-        self.server.shutdown()
 
 
 class Portal:
@@ -127,6 +121,7 @@ class Portal:
             self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
             for width in WIDTHS:
                 self.page.set_viewport_size({"width": width, "height": 900})
+                self.page.evaluate("scrollTo(0, 0)")  # the bar at the top stays there and would cover something
                 self.page.wait_for_timeout(150)
                 self.page.screenshot(path=os.path.join(self.folder, f"{name}-{theme}-{width}.png"), full_page=not is_dialog)
                 over = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -333,6 +328,7 @@ def deploy(portal, data):
     expect(portal.dialog().get_by_label("Deployment name")).to_have_value("harbor-desk")
     portal.look("7-deploy")
     portal.button("Deploy", portal.dialog()).click()
+    expect(portal.page.get_by_role("heading", name="Deployments", level=1)).to_be_visible()
     portal.expect_row("harbor-desk")
     portal.button("Deploy a model").click()
     portal.dialog().get_by_label("Model").select_option("sprout-3m")
@@ -372,13 +368,13 @@ def chat(portal, data):
 
 def chat_stop(portal, data):
     page = portal.page
-    page.get_by_label("Temperature").fill("2")  # no model ends early then
-    page.get_by_label("Most tokens").fill("1024")
     page.get_by_label("Message").fill("And ferry 4?")
+    data["signal_workers"](signal.SIGSTOP)
     portal.button("Send").click()
     portal.until("document.querySelectorAll('.turn.is-running').length === 2")
     portal.button("Stop").click()
     expect(page.locator(".turn.is-running")).to_have_count(0)
+    data["signal_workers"](signal.SIGCONT)
     expect(portal.button("Send")).to_be_enabled()
     last = json.loads([r for r in portal.requests if r.url.endswith("/chat/completions")][-1].post_data)
     assert [m["role"] for m in last["messages"]] == ["system", "user", "assistant", "user"], last
@@ -436,6 +432,7 @@ def checkpoint(portal, data):
     last.get_by_role("button", name=re.compile("^Deploy step")).click()
     portal.dialog().get_by_label("Deployment name").fill("early")
     portal.button("Deploy", portal.dialog()).click()
+    expect(page.get_by_role("heading", name="Deployments", level=1)).to_be_visible()
     portal.expect_row("early")
 
 
@@ -526,9 +523,6 @@ def run_story(browser, server, folder, data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fake", action="store_true")
-    arguments = parser.parse_args()
     browser_path = find_browser()
     if browser_path is None:
         print("skipped: there is no Chromium; scripts/setup --browser installs one")
@@ -540,13 +534,13 @@ def main():
         data = {"train": write(scratch, "train.jsonl", rows(60)), "valid": write(scratch, "valid.jsonl", rows(20)),
                 "bad": write(scratch, "bad.jsonl", rows(6) + '{"messages": [{"content": "x"}]}\n{oops\n'),
                 "html": write(scratch, "<img src=x onerror=alert(1)>.jsonl", rows(12))}
-        kind = Fake if arguments.fake else Serve
         browser = playwright.chromium.launch(executable_path=browser_path,
                                              args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
         try:
             for run, name in ((run_story, "data"), (key, "locked")):
-                server = kind(os.path.join(scratch, name), with_key=run is key)
+                server = Serve(os.path.join(scratch, name), with_key=run is key)
                 try:
+                    data["signal_workers"] = server.signal_workers
                     run(browser, server, folder, *([data] if run is run_story else []))
                 finally:
                     server.stop()
