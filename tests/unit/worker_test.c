@@ -44,6 +44,7 @@ static void start(int64_t slots, int64_t context)
                                       .slots = slots,
                                       .context = context,
                                       .adapters = 2,
+                                      .max_rank = 16,
                                       .fd_in = in[0],
                                       .fd_out = out[1],
                                       .is_stopping = &is_stopping};
