@@ -331,8 +331,8 @@ static int64_t active_of(const worker *w, const char *owner)
     return count;
 }
 
-/* A chat with a choice to begin. Its others wait for the first one's first token: then they take the
- * prompt over from its cache. */
+/* Whether a chat has a choice to begin. Its others wait for the first one's first token: then they
+ * take the prompt over from its cache. */
 static bool is_ready(const lc_worker_chat *chat)
 {
     return chat->begun == 0 || (chat->begun < chat->count &&
