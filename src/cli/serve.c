@@ -93,7 +93,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     char names[1024] = "";
     const char *host_names = NULL, *device = "auto";
     int64_t port = DEFAULT_PORT, threads = DEFAULT_THREADS, connections = DEFAULT_CONNECTIONS;
-    int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED;
+    int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED, max_owner_bytes = 0;
     bool done = false, wants_routes = false;
     lc_serve_options serving = {
         .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
@@ -171,6 +171,19 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .number = &serving.requests_per_second,
          .min = 0,
          .max = 1e6},
+        {.name = "--max-bytes",
+         .value = "N",
+         .fallback = "0",
+         .help = "of all files of one key; 0: no limit",
+         .integer = &max_owner_bytes,
+         .low = 0,
+         .high = INT64_MAX},
+        {.name = "--import",
+         .help = "files may be imported from public https URLs that clients name",
+         .flag = &serving.files.import.is_allowed},
+        {.name = "--import-http",
+         .help = "from http URLs as well",
+         .flag = &serving.files.import.allows_http},
         {.name = "--routes",
          .help = "print all that is served, a line each, and end: method, path, families of URLs, "
                  "body, whether it asks for a key",
@@ -208,6 +221,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     serving.port = (int)port;
     serving.threads = (int)threads;
     serving.connections = (int)connections;
+    serving.files.max_owner_bytes = max_owner_bytes;
     serving.worker.device = device;
     serving.jobs.queued_limit = serving.jobs.queued_limit_per_key = queued;
     serving.supervisor.running_limit = serving.supervisor.running_limit_per_key = running;

@@ -35,6 +35,13 @@ static lc_code handle_upload(lc_request *request, lc_err *err)
     return lc_response_created(request, "/openai/files/", err);
 }
 
+static lc_code handle_import(lc_request *request, lc_err *err)
+{
+    LC_TRY(lc_files_import(request->service->files, request->owner, request->body,
+                           &request->response.body, err));
+    return lc_response_created(request, "/openai/files/", err);
+}
+
 static lc_code handle_list(lc_request *request, lc_err *err)
 {
     const char *order = lc_request_query(request, "order");
@@ -61,16 +68,19 @@ static lc_code handle_delete(lc_request *request, lc_err *err)
                            &request->response.body, err);
 }
 
-/* A name in a header: what is not plain there becomes an underscore. */
-static lc_code add_disposition(lc_request *request, const char *filename, lc_err *err)
+/* attachment; filename*=UTF-8''..., RFC 6266. */
+static lc_code name_download(lc_request *request, const char *filename, lc_err *err)
 {
-    char value[LC_MAX_FILENAME_BYTES + 64];
-    (void)snprintf(value, sizeof value, "attachment; filename=\"%s\"", filename);
-    for (char *c = strchr(value, '"') + 1; *c != '\0'; c++) {
-        const bool is_plain = *c >= 0x20 && *c < 0x7f && *c != '\\' && (*c != '"' || c[1] == '\0');
-        *c = is_plain ? *c : '_';
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "!#$&+-.^_`|~";
+    char text[64 + 3 * LC_MAX_FILENAME_BYTES];
+    size_t used = (size_t)snprintf(text, sizeof text, "attachment; filename*=UTF-8''");
+    for (const char *at = filename; *at != '\0'; at++) {
+        const bool is_plain = strchr(plain, *at) != NULL;
+        used += (size_t)snprintf(text + used, sizeof text - used, is_plain ? "%c" : "%%%02X",
+                                 (unsigned char)*at);
     }
-    return lc_response_header(request, "Content-Disposition", value, err);
+    return lc_response_header(request, "Content-Disposition", text, err);
 }
 
 static lc_code handle_content(lc_request *request, lc_err *err)
@@ -78,8 +88,13 @@ static lc_code handle_content(lc_request *request, lc_err *err)
     char path[LC_MAX_PATH_BYTES], filename[LC_MAX_FILENAME_BYTES + 1];
     LC_TRY(lc_files_content(request->service->files, request->owner, request->params[0], path,
                             filename, err));
-    LC_TRY(add_disposition(request, filename, err));
-    return lc_response_file(request, path, "application/octet-stream", err);
+    const lc_code code = lc_response_file(request, path, "application/octet-stream", err);
+    if (code == LC_ERR_NOT_FOUND) { /* deleted since, or a job's results before its first step */
+        lc_err_clear(err);
+        return lc_fail_param(err, LC_ERR_NOT_FOUND, "file_id", "the file has no content");
+    }
+    LC_TRY(code);
+    return name_download(request, filename, err);
 }
 
 static const lc_body_sink upload_sink = {begin_upload, take_upload, discard_upload};
@@ -90,6 +105,11 @@ static const lc_route routes[] = {
      .body = LC_BODY_STREAM,
      .sink = &upload_sink},
     {.method = "GET", .pattern = "/files", .handle = handle_list},
+    {.method = "POST",
+     .pattern = "/files/import",
+     .handle = handle_import,
+     .body = LC_BODY_JSON,
+     .flags = LC_ROUTE_SMALL},
     {.method = "GET", .pattern = "/files/{file}", .handle = handle_get},
     {.method = "DELETE", .pattern = "/files/{file}", .handle = handle_delete},
     {.method = "GET", .pattern = "/files/{file}/content", .handle = handle_content},

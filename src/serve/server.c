@@ -19,8 +19,8 @@
 #define BURST_SECONDS   2
 
 static const lc_route_table *const tables[] = {
-    &lc_watch_routes,      &lc_file_routes, &lc_job_routes,   &lc_model_routes,
-    &lc_deployment_routes, &lc_chat_routes, &lc_portal_routes};
+    &lc_watch_routes,      &lc_file_routes, &lc_job_routes,    &lc_model_routes,
+    &lc_deployment_routes, &lc_chat_routes, &lc_upload_routes, &lc_portal_routes};
 #define TABLE_COUNT (sizeof tables / sizeof *tables)
 
 struct lc_server {

@@ -25,6 +25,6 @@ typedef struct lc_service {
 } lc_service;
 
 extern const lc_route_table lc_file_routes, lc_job_routes, lc_model_routes, lc_deployment_routes,
-    lc_chat_routes, lc_watch_routes;
+    lc_chat_routes, lc_upload_routes, lc_watch_routes;
 
 #endif
