@@ -96,6 +96,7 @@ lc_code lc_cuda_download_queued(lc_device *device, void *to, const void *from, s
                                 int slot, lc_err *err);
 lc_code lc_cuda_host_wait(lc_device *device, int slot, lc_err *err);
 void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes);
+void lc_cuda_set_rows_alone(lc_device *device, bool rows_alone);
 lc_code lc_cuda_zero(lc_device *device, void *memory, size_t bytes, lc_err *err);
 lc_code lc_cuda_sync(lc_device *device, lc_err *err);
 lc_code lc_cuda_timer_start(lc_device *device, lc_err *err);

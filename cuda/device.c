@@ -195,6 +195,12 @@ void lc_cuda_set_workspace(lc_device *device, void *memory, size_t bytes)
     cuda->scratch_bytes = bytes - products;
 }
 
+void lc_cuda_set_rows_alone(lc_device *device, bool rows_alone)
+{
+    lc_cuda_forget_graphs(lc_cuda_of(device));
+    lc_cuda_gemms_set_rows_alone(&lc_cuda_of(device)->gemms, rows_alone);
+}
+
 /* ---- filling the weights, by several threads ---- */
 
 /* A reader that nobody uses; waits for one when all are busy. */

@@ -14,6 +14,7 @@
 #include "tuning.h"
 
 #define MOST_ALIGNMENT_LOG2 8 /* 256 bytes: the library asks for no more */
+#define MOST_PROPOSALS      16
 
 static lc_code blas_result(cublasStatus_t status, const char *what, lc_err *err)
 {
@@ -80,6 +81,14 @@ void lc_cuda_gemms_set_workspace(lc_cuda_gemms *gemms, void *memory, size_t byte
     }
     gemms->workspace = memory;
     gemms->workspace_bytes = bytes;
+}
+
+void lc_cuda_gemms_set_rows_alone(lc_cuda_gemms *gemms, bool rows_alone)
+{
+    if (rows_alone != gemms->rows_alone) {
+        lc_cuda_gemms_forget_plans(gemms);
+    }
+    gemms->rows_alone = rows_alone;
 }
 
 /* ---- the plan of a shape ---- */
@@ -192,7 +201,8 @@ static lc_code describe_preference(const lc_cuda_gemms *gemms, const lc_cuda_gem
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     const uint64_t workspace = gemms->workspace_bytes;
     const uint32_t schemes =
-        CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+        CUBLASLT_REDUCTION_SCHEME_NONE |
+        (key->scope == LC_SCOPE_ROWS ? 0 : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
     LC_TRY(set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                           sizeof workspace, err));
     LC_TRY(set_preference(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
@@ -204,11 +214,40 @@ static lc_code describe_preference(const lc_cuda_gemms *gemms, const lc_cuda_gem
     return LC_OK;
 }
 
-lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan, int wanted,
-                             cublasLtMatmulHeuristicResult_t *results, int *count, lc_err *err)
+static bool takes(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan,
+                  const cublasLtMatmulAlgo_t *algorithm)
+{
+    cublasLtMatmulHeuristicResult_t result = {.workspaceSize = 0};
+    return LC_CUBLASLT(cublasLtMatmulAlgoCheck)(gemms->handle, plan->operation, plan->a, plan->b,
+                                                plan->c, plan->d, algorithm,
+                                                &result) == CUBLAS_STATUS_SUCCESS &&
+           result.workspaceSize <= gemms->workspace_bytes;
+}
+
+/* Keeps the proposals that can do the product with `rows` rows too. */
+static lc_code keep_able(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan, int64_t rows,
+                         cublasLtMatmulHeuristicResult_t *results, int *count, lc_err *err)
+{
+    lc_cuda_gemm_plan other = {.key = plan->key};
+    int kept = 0;
+    other.key.m = rows;
+    const lc_code code = make_layouts(&other, err);
+    other.operation = plan->operation;
+    for (int i = 0; code == LC_OK && i < *count; i++) {
+        if (takes(gemms, &other, &results[i].algo)) {
+            results[kept++] = results[i];
+        }
+    }
+    other.operation = NULL; /* the plan's */
+    lc_cuda_gemm_plan_release(&other);
+    *count = kept;
+    return code;
+}
+
+static lc_code ask(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan, int wanted,
+                   cublasLtMatmulHeuristicResult_t *results, int *count, lc_err *err)
 {
     cublasLtMatmulPreference_t preference = NULL;
-    *count = 0;
     LC_TRY(blas_result(LC_CUBLASLT(cublasLtMatmulPreferenceCreate)(&preference),
                        "cublasLtMatmulPreferenceCreate", err));
     lc_code code = describe_preference(gemms, &plan->key, preference, err);
@@ -219,7 +258,23 @@ lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan
                            "cublasLtMatmulAlgoGetHeuristic", err);
     }
     (void)LC_CUBLASLT(cublasLtMatmulPreferenceDestroy)(preference);
-    LC_TRY(code);
+    return code;
+}
+
+lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan, int wanted,
+                             cublasLtMatmulHeuristicResult_t *results, int *count, lc_err *err)
+{
+    cublasLtMatmulHeuristicResult_t proposals[MOST_PROPOSALS];
+    *count = 0;
+    if (plan->key.scope == LC_SCOPE_ROWS) {
+        LC_TRY(ask(gemms, plan, MOST_PROPOSALS, proposals, count, err));
+        LC_TRY(keep_able(gemms, plan, 1, proposals, count, err));
+        LC_TRY(keep_able(gemms, plan, LC_CUDA_MANY_ROWS, proposals, count, err));
+        *count = *count < wanted ? *count : wanted;
+        memcpy(results, proposals, (size_t)*count * sizeof *results);
+    } else {
+        LC_TRY(ask(gemms, plan, wanted, results, count, err));
+    }
     if (*count < 1) {
         return lc_fail(err, LC_ERR_DEVICE,
                        "cuBLASLt has no algorithm for a product of %lld x %lld "
@@ -266,27 +321,26 @@ static lc_code take_choice(lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, co
     return LC_OK;
 }
 
-static bool takes_algorithm(const lc_cuda_gemms *gemms, const lc_cuda_gemm_plan *plan)
-{
-    cublasLtMatmulHeuristicResult_t result = {.workspaceSize = 0};
-    return LC_CUBLASLT(cublasLtMatmulAlgoCheck)(gemms->handle, plan->operation, plan->a, plan->b,
-                                                plan->c, plan->d, &plan->algorithm,
-                                                &result) == CUBLAS_STATUS_SUCCESS &&
-           result.workspaceSize <= gemms->workspace_bytes;
-}
-
-/* The choice of the shape's class; where that cannot do this shape, one for it alone. */
+/* The choice of the shape's class; where that cannot do this shape, one for it alone. That would
+ * be another order of summation, so not where rows are to be alone. */
 static lc_code make_plan(lc_cuda_gemms *gemms, const lc_cuda_gemm_key *key, const void *bias,
                          lc_cuda_gemm_plan *plan, lc_err *err)
 {
-    lc_cuda_gemm_key wanted = lc_cuda_gemm_class(key);
+    lc_cuda_gemm_key wanted =
+        gemms->rows_alone ? lc_cuda_gemm_any_rows(key) : lc_cuda_gemm_class(key);
     LC_TRY(lc_cuda_gemm_describe(key, bias, plan, err));
     LC_TRY(take_choice(gemms, &wanted, bias, &plan->algorithm, err));
-    if (takes_algorithm(gemms, plan)) {
+    if (takes(gemms, plan, &plan->algorithm)) {
         return LC_OK;
     }
+    if (gemms->rows_alone) {
+        return lc_fail(err, LC_ERR_DEVICE,
+                       "cuBLASLt's algorithm for a product of any number of rows of %lld to %lld "
+                       "cannot do %lld of them",
+                       (long long)key->k, (long long)key->n, (long long)key->m);
+    }
     wanted = *key;
-    wanted.is_exact = 1;
+    wanted.scope = LC_SCOPE_SHAPE;
     return take_choice(gemms, &wanted, bias, &plan->algorithm, err);
 }
 

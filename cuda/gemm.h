@@ -23,6 +23,14 @@ typedef struct lc_cuda_gemm {
     lc_mat c;
 } lc_cuda_gemm;
 
+/* Which products a choice is for. */
+typedef enum lc_cuda_scope {
+    LC_SCOPE_CLASS, /* of up to so many rows; see tuning.h */
+    LC_SCOPE_SHAPE, /* this shape alone */
+    LC_SCOPE_ROWS,  /* any number of rows: a row's bytes are the same beside any others */
+    LC_SCOPE_COUNT
+} lc_cuda_scope;
+
 #define LC_CUDA_GEMM_PLANS 512 /* different shapes of products a device may make */
 
 /* What tells products apart for the library. */
@@ -30,7 +38,7 @@ typedef struct lc_cuda_gemm_key {
     int64_t m, n, k, lda, ldb, ldc, ldd;
     uint8_t ta, tb, input, output; /* lc_dtype */
     uint8_t has_bias, has_addend, alignment_log2[4];
-    uint8_t is_exact; /* of a choice: for this shape alone; see tuning.h */
+    uint8_t scope; /* of a choice: lc_cuda_scope */
     uint8_t unused[5];
 } lc_cuda_gemm_key;
 
@@ -64,6 +72,7 @@ typedef struct lc_cuda_gemms {
     size_t workspace_bytes;
     lc_cuda_gemm_plan *plans; /* owned: LC_CUDA_GEMM_PLANS places, open addressing */
     int plan_count;
+    bool rows_alone; /* choices are LC_SCOPE_ROWS */
     lc_cuda_choices choices;
 } lc_cuda_gemms;
 
@@ -71,6 +80,8 @@ LC_WARN_UNUSED lc_code lc_cuda_gemms_open(lc_cuda_gemms *gemms, lc_err *err);
 void lc_cuda_gemms_close(lc_cuda_gemms *gemms);
 /* Plans made for another workspace are forgotten; choices stay. */
 void lc_cuda_gemms_set_workspace(lc_cuda_gemms *gemms, void *memory, size_t bytes);
+/* From now on; plans are forgotten. */
+void lc_cuda_gemms_set_rows_alone(lc_cuda_gemms *gemms, bool rows_alone);
 LC_WARN_UNUSED lc_code lc_cuda_gemm_run(lc_cuda_gemms *gemms, const lc_cuda_gemm *gemm,
                                         cudaStream_t stream, lc_err *err);
 
@@ -78,7 +89,8 @@ LC_WARN_UNUSED lc_code lc_cuda_gemm_run(lc_cuda_gemms *gemms, const lc_cuda_gemm
 LC_WARN_UNUSED lc_code lc_cuda_gemm_describe(const lc_cuda_gemm_key *key, const void *bias,
                                              lc_cuda_gemm_plan *plan, lc_err *err);
 void lc_cuda_gemm_plan_release(lc_cuda_gemm_plan *plan);
-/* The library's proposals for a described product, best first: at most `wanted`, at least one. */
+/* The library's proposals for a described product, best first: at most `wanted`, at least one. For
+ * any number of rows, those that do few and many and do not split their sum. */
 LC_WARN_UNUSED lc_code lc_cuda_gemm_propose(const lc_cuda_gemms *gemms,
                                             const lc_cuda_gemm_plan *plan, int wanted,
                                             cublasLtMatmulHeuristicResult_t *results, int *count,

@@ -191,6 +191,7 @@ const lc_ops lc_cuda_ops = {
     .download_queued = lc_cuda_download_queued,
     .host_wait = lc_cuda_host_wait,
     .set_workspace = lc_cuda_set_workspace,
+    .set_rows_alone = lc_cuda_set_rows_alone,
     .record_begin = lc_cuda_record_begin,
     .record_end = lc_cuda_record_end,
     .layout_key = lc_cuda_attention_key,

@@ -14,6 +14,7 @@
  */
 #include "cuda.h"
 #include "range.h"
+#include "tuning.h"
 #include "ways.h"
 
 static lc_code run(lc_device *device, const lc_cuda_gemm *gemm, lc_err *err)
@@ -31,7 +32,8 @@ static lc_mat columns(lc_mat mat, int64_t first, int64_t count)
 static lc_code take_way(lc_cuda *cuda, lc_cuda_site site, lc_mat rows, int64_t in, int64_t out,
                         const lc_lora_parts *parts, lc_cuda_way *way, lc_err *err)
 {
-    const lc_cuda_way_key key = lc_cuda_way_class(site, rows.rows, in, out, parts);
+    const int64_t count = cuda->gemms.rows_alone ? LC_CUDA_ROWS_OF_ANY : rows.rows;
+    const lc_cuda_way_key key = lc_cuda_way_class(site, count, in, out, parts);
     if (rows.dtype != LC_BF16) {
         *way = LC_WAY_PRODUCTS;
         return LC_OK;

@@ -8,8 +8,9 @@
 #include "cuda.h"
 #include "libraries.h"
 
-#define FIRST_CAPACITY  64
-#define SIZES_AN_OCTAVE 8
+#define FIRST_CAPACITY     64
+#define SIZES_AN_OCTAVE    8
+#define ROW_ALIGNMENT_LOG2 4
 
 /* ---- the table ---- */
 
@@ -29,6 +30,15 @@ lc_cuda_gemm_key lc_cuda_gemm_class(const lc_cuda_gemm_key *key)
     int64_t *rows = key->ta == 'T' ? &rounded.k : &rounded.m;
     *rows = lc_cuda_round_rows(*rows);
     return rounded;
+}
+
+lc_cuda_gemm_key lc_cuda_gemm_any_rows(const lc_cuda_gemm_key *key)
+{
+    lc_cuda_gemm_key any = *key;
+    any.m = LC_CUDA_ROWS_OF_ANY;
+    any.scope = LC_SCOPE_ROWS;
+    memset(any.alignment_log2, ROW_ALIGNMENT_LOG2, sizeof any.alignment_log2);
+    return any;
 }
 
 const lc_cuda_choice *lc_cuda_choices_find(const lc_cuda_choices *choices,
@@ -79,7 +89,7 @@ static void write_key(const lc_cuda_gemm_key *key, char out[LC_PRODUCT_BYTES])
                    (long long)key->n, (long long)key->k, (long long)key->lda, (long long)key->ldb,
                    (long long)key->ldc, (long long)key->ldd, lc_dtype_name((lc_dtype)key->input),
                    lc_dtype_name((lc_dtype)key->output), key->has_bias, key->has_addend,
-                   1 << log2[0], 1 << log2[1], 1 << log2[2], 1 << log2[3], key->is_exact);
+                   1 << log2[0], 1 << log2[1], 1 << log2[2], 1 << log2[3], key->scope);
 }
 
 static uint8_t dtype_of(const char *name)
@@ -122,7 +132,7 @@ static void read_key(const char *text, lc_cuda_gemm_key *key)
     key->output = dtype_of(output);
     key->has_bias = flags[0] == 1;
     key->has_addend = flags[1] == 1;
-    key->is_exact = flags[2] == 1;
+    key->scope = (uint8_t)(flags[2] >= 0 && flags[2] < LC_SCOPE_COUNT ? flags[2] : 0);
     for (int i = 0; i < 4; i++) {
         key->alignment_log2[i] = log2_of(align[i]);
     }

@@ -15,7 +15,15 @@ int64_t lc_cuda_round_rows(int64_t rows);
 /* The key of a product's class: rows (m, or k of a product of transposed a) rounded up. */
 lc_cuda_gemm_key lc_cuda_gemm_class(const lc_cuda_gemm_key *key);
 
-/* The choice of a class, or of one shape with key.is_exact; NULL: none yet. Borrowed until the next
+/* Rows with which a choice for any number of rows is made, and those that it must be able to do
+ * too, beside one. Decoding has few rows and wants the memory's rate from any tile. */
+#define LC_CUDA_ROWS_OF_ANY 64
+#define LC_CUDA_MANY_ROWS   4096
+/* The key of a product with any number of rows (LC_SCOPE_ROWS), where rows begin at multiples of 16
+ * bytes: so the choice is the same for all windows of one shape. */
+lc_cuda_gemm_key lc_cuda_gemm_any_rows(const lc_cuda_gemm_key *key);
+
+/* The choice of a class, or of another scope; NULL: none yet. Borrowed until the next
  * one is added. */
 const lc_cuda_choice *lc_cuda_choices_find(const lc_cuda_choices *choices,
                                            const lc_cuda_gemm_key *key);

@@ -497,6 +497,9 @@ typedef struct lc_ops {
     /* Borrowed until the device is closed or another one is set; what was recorded is forgotten. It
      * is the current model's: only one at a time has a device. */
     void (*set_workspace)(lc_device *device, void *memory, size_t bytes);
+    /* Whether from now on a row of a product has the same bytes beside whatever other rows, however
+     * many; it may cost time where rows are many. What was recorded is forgotten. */
+    void (*set_rows_alone)(lc_device *device, bool rows_alone);
     /* Records what is queued between begin and end under `key`, a few sizes and pointers that it
      * depends on, so that it can be queued again as a whole. *replayed: it was recorded before and
      * is queued now; the caller leaves it out. `is_whole` false: something went wrong between.

@@ -42,6 +42,11 @@ static void catch_signals(void)
     action.sa_flags = SA_RESTART;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    sigset_t both; /* who started us may have held them back until now */
+    (void)sigemptyset(&both);
+    (void)sigaddset(&both, SIGINT);
+    (void)sigaddset(&both, SIGTERM);
+    (void)sigprocmask(SIG_UNBLOCK, &both, NULL);
     /* A reader of our output that goes away (lorac train ... | head) must not end the training. */
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL);

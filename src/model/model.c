@@ -179,6 +179,7 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
     LC_TRY_GOTO(make_publish_slots(model, err));
     device->ops->set_workspace(device, model->workspace, model->workspace_bytes);
+    device->ops->set_rows_alone(device, model->cache_slots > 0);
     if (model->cache_slots > 0) {
         LC_TRY_GOTO(lc_open_generation(model, err));
     }

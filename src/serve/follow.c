@@ -429,9 +429,9 @@ static lc_code recover(reading *r, const char *complaint, lc_follow_next *next, 
     const lc_process *process = r->end->process;
     char how[64] = "", message[LC_ERR_MESSAGE_BYTES];
     int64_t restarts = 0;
-    if (process != NULL && process->signal != 0) {
+    if (process->signal != 0) {
         (void)snprintf(how, sizeof how, " (signal %d)", process->signal);
-    } else if (process != NULL && process->exit_status >= 0) {
+    } else if (process->exit_status >= 0) {
         (void)snprintf(how, sizeof how, " (exit status %d)", process->exit_status);
     }
     LC_TRY(count_restart(r, &restarts, err));
@@ -486,15 +486,19 @@ static lc_code decide(reading *r, lc_follow_next *next, lc_err *err)
     if (is_stopped && state->error_code[0] != '\0') { /* the disk is full */
         return pause_job(r, &told, err);
     }
+    read_complaint(r, complaint, sizeof complaint);
+    if (!is_stopped && process != NULL && process->exit_status == 75) { /* not even job.json */
+        const lc_job_reason full = {lc_code_name(LC_ERR_DISK_FULL), complaint, NULL};
+        return pause_job(r, &full, err);
+    }
     if (r->end->is_stopping) {
         return LC_OK;
     }
-    if (is_stopped && process == NULL) { /* it was stopped with the server before this one */
+    if (process == NULL) { /* it may have been stopped, or killed together with the server */
         *next = LC_NEXT_RESTART;
         return LC_OK;
     }
-    read_complaint(r, complaint, sizeof complaint);
-    if (process != NULL && (process->exit_status == 2 || process->exit_status == 3)) {
+    if (process->exit_status == 2 || process->exit_status == 3) {
         const lc_job_reason refused = {"invalid", complaint, NULL};
         return change(r, LC_STATUS_FAILED, &refused, true, err);
     }

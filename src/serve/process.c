@@ -59,15 +59,18 @@ static int fill_actions(posix_spawn_file_actions_t *actions, const char *place, 
     return result != 0 ? result : posix_spawn_file_actions_addchdir_np(actions, place);
 }
 
-/* A session and process group of its own; no signal blocked or ignored as it may be here. */
+/* A session and process group of its own; no signal ignored or blocked as it may be here. SIGTERM
+ * alone is held back until the trainer is ready for it: one that is stopped as it starts must not
+ * die of it. */
 static int fill_attributes(posix_spawnattr_t *attributes)
 {
-    sigset_t none, all;
-    (void)sigemptyset(&none);
+    sigset_t held, all;
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGTERM);
     (void)sigfillset(&all);
     int result = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
                                                           POSIX_SPAWN_SETSIGDEF);
-    result = result != 0 ? result : posix_spawnattr_setsigmask(attributes, &none);
+    result = result != 0 ? result : posix_spawnattr_setsigmask(attributes, &held);
     return result != 0 ? result : posix_spawnattr_setsigdefault(attributes, &all);
 }
 

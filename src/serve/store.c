@@ -404,7 +404,11 @@ static int prepare(lc_db *db, const char *sql, unsigned flags, sqlite3_stmt **ou
 {
     const char *rest = NULL;
     const int result = sqlite3_prepare_v3(db->handle, sql, -1, flags, out, &rest);
-    return result == SQLITE_OK && rest[0] != '\0' ? SQLITE_MISUSE : result;
+    if (result != SQLITE_OK || rest[0] == '\0') {
+        return result;
+    }
+    (void)sqlite3_finalize(*out); /* more than one statement */
+    return SQLITE_MISUSE;
 }
 
 /* The statement of a text: a kept one, or one made for this time (lc_rows_end frees it). */

@@ -24,6 +24,7 @@
 #define IDLE_MS       5000 /* while none does; pokes come sooner */
 #define RETRY_SECONDS 5.0  /* after a trainer could not be started */
 #define SWEEP_SECONDS 10.0 /* between two sweeps, at least */
+#define LOCK_ATTEMPTS 20   /* 50 ms each */
 #define STOP_SECONDS  60.0
 #define TRASH_PREFIX  ".trash-"
 
@@ -68,6 +69,24 @@ static lc_code take_paths(lc_supervisor *s, const lc_supervisor_options *options
     return LC_OK;
 }
 
+/* A supervisor that was killed as it started a trainer leaves the lock to that until it runs. */
+static lc_code lock_jobs(lc_supervisor *s, lc_err *err)
+{
+    static const struct timespec moment = {.tv_nsec = 50000000};
+    char dir[LC_MAX_PATH_BYTES];
+    LC_TRY(lc_path_join(lc_store_dir(s->store), LC_JOBS_DIR, dir, err));
+    LC_TRY(lc_mkdir(dir, err));
+    lc_code code = LC_ERR_BUSY;
+    for (int i = 0; i < LOCK_ATTEMPTS && code == LC_ERR_BUSY; i++) {
+        lc_err_clear(err);
+        code = lc_lock_dir(dir, &s->lock_fd, err);
+        if (code == LC_ERR_BUSY) {
+            (void)nanosleep(&moment, NULL);
+        }
+    }
+    return code;
+}
+
 static void release(lc_supervisor *s)
 {
     for (int i = 0; i < s->count; i++) {
@@ -106,7 +125,7 @@ lc_code lc_supervisor_start(lc_store *store, const lc_supervisor_options *option
     s->lock_fd = -1;
     init_lock(s);
     LC_TRY_GOTO(take_paths(s, options, err));
-    LC_TRY_GOTO(lc_lock_dir(lc_store_dir(store), &s->lock_fd, err));
+    LC_TRY_GOTO(lock_jobs(s, err));
     LC_TRY_GOTO(take_over(s, err));
     const int result = pthread_create(&s->thread, NULL, run, s);
     if (result != 0) {
@@ -316,18 +335,23 @@ typedef struct waiting {
 
 #define MAX_WAITING 256 /* looked at in a round */
 
-/* Jobs that should have a trainer, those that had one first. */
-static lc_code list_waiting(const lc_supervisor *s, waiting *out, int *count, lc_err *err)
+/* Jobs without a trainer: those that wait for one, those that had one first; those that are to be
+ * paused; those that should have one. */
+static const char waiting_sql[] = "SELECT id, owner FROM jobs "
+                                  "WHERE status IN ('pending', 'running', 'resuming') "
+                                  "ORDER BY status <> 'running', seq LIMIT ?1";
+static const char pausing_sql[] = "SELECT id, owner FROM jobs WHERE status = 'pausing' LIMIT ?1";
+static const char running_sql[] =
+    "SELECT id, owner FROM jobs WHERE status IN ('running', 'pausing') LIMIT ?1";
+
+static lc_code list_idle(const lc_supervisor *s, const char *sql, waiting *out, int *count,
+                         lc_err *err)
 {
     lc_db *db = NULL;
     lc_rows rows;
     *count = 0;
     LC_TRY(lc_store_read(s->store, &db, err));
-    lc_code code = lc_db_query(db,
-                               "SELECT id, owner FROM jobs "
-                               "WHERE status IN ('pending', 'running', 'resuming') "
-                               "ORDER BY status <> 'running', seq LIMIT ?1",
-                               LC_BIND(lc_sql_int(MAX_WAITING)), &rows, err);
+    lc_code code = lc_db_query(db, sql, LC_BIND(lc_sql_int(MAX_WAITING)), &rows, err);
     if (code == LC_OK) {
         while (lc_rows_next(&rows)) {
             lc_rows_copy(&rows, 0, out[*count].id, sizeof out->id);
@@ -363,24 +387,41 @@ static lc_code start_job(lc_supervisor *s, const waiting *job, lc_err *err)
 
 static lc_code start_jobs(lc_supervisor *s, lc_err *err)
 {
+    waiting jobs[MAX_WAITING];
     int count = 0;
-    void *memory = NULL;
     if (s->count >= s->options.running_limit || lc_monotonic_seconds() < s->retry_at) {
         return LC_OK;
     }
-    LC_TRY(lc_new(&memory, MAX_WAITING, sizeof(waiting), "the queue", err));
-    const waiting *jobs = memory;
-    lc_code code = list_waiting(s, memory, &count, err);
+    lc_code code = list_idle(s, waiting_sql, jobs, &count, err);
     for (int i = 0; i < count && code == LC_OK && s->count < s->options.running_limit; i++) {
         if (count_of(s, jobs[i].owner) < s->options.running_limit_per_key) {
             code = start_job(s, &jobs[i], err);
         }
     }
-    lc_free(memory);
     if (code != LC_OK) {
         s->retry_at = lc_monotonic_seconds() + RETRY_SECONDS;
     }
     return code;
+}
+
+/* Jobs that should have a trainer and have none: what its end, which nobody saw, means for them. */
+static lc_code settle(lc_supervisor *s, const char *sql, lc_err *err)
+{
+    static const lc_follow_end unseen = {.process = NULL};
+    waiting jobs[MAX_WAITING];
+    int count = 0;
+    LC_TRY(list_idle(s, sql, jobs, &count, err));
+    for (int i = 0; i < count; i++) {
+        lc_follow follow = {.offset = 0};
+        lc_follow_next next = LC_NEXT_MORE;
+        lc_err own = {.code = LC_OK};
+        while (next == LC_NEXT_MORE &&
+               lc_follow_read(s->store, jobs[i].id, &follow, &unseen, &next, &own) == LC_OK) {}
+        if (own.code != LC_OK) { /* the others do not wait for it */
+            lc_log(LC_LOG_ERROR, "%s: %s", jobs[i].id, own.message);
+        }
+    }
+    return LC_OK;
 }
 
 /* ---- directories ---- */
@@ -479,31 +520,10 @@ static lc_code find_trainer(lc_supervisor *s, const char *parent, const char *na
     return is_wanted(s, t, &ignored, err); /* whose it is */
 }
 
-/* Jobs whose trainer ended while nobody looked. Those that should run are started by start_jobs. */
-static lc_code settle_job(lc_supervisor *s, const char *parent, const char *name, lc_err *err)
-{
-    static const lc_follow_end unseen = {.process = NULL};
-    char state[LC_MAX_PATH_BYTES], place[LC_MAX_PATH_BYTES];
-    lc_follow follow = {.offset = 0};
-    lc_follow_next next;
-    if (!lc_id_is(name, LC_PREFIX_JOB) || has_trainer(s, name)) {
-        return LC_OK;
-    }
-    LC_TRY(lc_path_join(parent, name, place, err));
-    LC_TRY(lc_path_join(place, LC_JOB_RUN "/job.json", state, err));
-    if (!lc_path_exists(state)) { /* it had not begun */
-        return LC_OK;
-    }
-    do {
-        LC_TRY(lc_follow_read(s->store, name, &follow, &unseen, &next, err));
-    } while (next == LC_NEXT_MORE);
-    return LC_OK;
-}
-
 static lc_code take_over(lc_supervisor *s, lc_err *err)
 {
     LC_TRY(for_each_job(s, find_trainer, err));
-    return for_each_job(s, settle_job, err);
+    return settle(s, running_sql, err);
 }
 
 /* ---- the thread ---- */
@@ -554,7 +574,8 @@ static void *run(void *context)
     while (!is_stopping(s)) {
         lc_err err = {.code = LC_OK};
         look_after_all(s, false);
-        if (start_jobs(s, &err) != LC_OK || sweep(s, &err) != LC_OK) {
+        if (settle(s, pausing_sql, &err) != LC_OK || start_jobs(s, &err) != LC_OK ||
+            sweep(s, &err) != LC_OK) {
             lc_log(LC_LOG_ERROR, "%s", err.message);
         }
         wait_for_change(s, s->count > 0 ? ROUND_MS : IDLE_MS);

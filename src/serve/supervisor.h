@@ -22,7 +22,8 @@ typedef struct lc_supervisor_options {
     double stop_seconds; /* from SIGTERM to SIGKILL; 0: 60 */
 } lc_supervisor_options;
 
-/* One per data directory: LC_ERR_BUSY when another server has it. Options are copied. */
+/* One per data directory (it holds the lock of DATA/jobs): LC_ERR_BUSY when there is another.
+ * Options are copied. */
 LC_WARN_UNUSED lc_code lc_supervisor_start(lc_store *store, const lc_supervisor_options *options,
                                            lc_supervisor **out, lc_err *err);
 /* Something has changed in the store. Any thread. */

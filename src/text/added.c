@@ -21,17 +21,15 @@ void lc_added_enter(lc_added_set *set, lc_added token)
     set->tokens[set->count++] = token;
 }
 
+/* By bytes, what begins another before it. */
 static int compare(const void *a, const void *b)
 {
     const lc_added *x = a, *y = b;
-    const uint8_t bx = (uint8_t)x->pattern[0], by = (uint8_t)y->pattern[0];
-    if (bx != by) {
-        return bx < by ? -1 : 1;
-    }
-    if (x->pattern_bytes != y->pattern_bytes) {
-        return x->pattern_bytes > y->pattern_bytes ? -1 : 1;
-    }
-    return memcmp(x->pattern, y->pattern, x->pattern_bytes);
+    const size_t bytes = x->pattern_bytes < y->pattern_bytes ? x->pattern_bytes : y->pattern_bytes;
+    const int order = memcmp(x->pattern, y->pattern, bytes);
+    return order != 0
+               ? order
+               : (x->pattern_bytes > y->pattern_bytes) - (x->pattern_bytes < y->pattern_bytes);
 }
 
 lc_code lc_added_index(lc_added_set *set, lc_err *err)
@@ -53,19 +51,47 @@ lc_code lc_added_index(lc_added_set *set, lc_err *err)
     return LC_OK;
 }
 
+/* The first of tokens[low..high) whose byte `at` is not below `byte`; all are longer than `at`. */
+static int32_t lower_bound(const lc_added_set *set, int32_t low, int32_t high, size_t at, int byte)
+{
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if ((uint8_t)set->tokens[middle].pattern[at] < byte) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The longest token that text[0..bytes) begins with: byte by byte, fewer are left. */
+static const lc_added *longest(const lc_added_set *set, const char *text, size_t bytes)
+{
+    const lc_added *found = NULL;
+    int32_t low = set->first[(uint8_t)text[0]], high = set->first[(uint8_t)text[0] + 1];
+    for (size_t at = 1; low < high; at++) {
+        if (set->tokens[low].pattern_bytes == at) {
+            found = &set->tokens[low++];
+        }
+        if (at == bytes) {
+            break;
+        }
+        low = lower_bound(set, low, high, at, (uint8_t)text[at]);
+        high = lower_bound(set, low, high, at, (uint8_t)text[at] + 1);
+    }
+    return found;
+}
+
 /* The longest token at or after `from`, at its leftmost place. */
 static const lc_added *find(const lc_added_set *set, const char *text, size_t bytes, size_t from,
                             size_t *at)
 {
     for (size_t i = from; i < bytes && set->count > 0; i++) {
-        const uint8_t byte = (uint8_t)text[i];
-        for (int32_t k = set->first[byte]; k < set->first[byte + 1]; k++) {
-            const lc_added *token = &set->tokens[k];
-            if (token->pattern_bytes <= bytes - i &&
-                memcmp(token->pattern, text + i, token->pattern_bytes) == 0) {
-                *at = i;
-                return token;
-            }
+        const lc_added *token = longest(set, text + i, bytes - i);
+        if (token != NULL) {
+            *at = i;
+            return token;
         }
     }
     return NULL;

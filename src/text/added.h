@@ -22,7 +22,7 @@ typedef struct lc_added {
     bool single_word, lstrip, rstrip;
 } lc_added;
 
-/* The tokens of one pass: sorted by first byte, longer ones first. */
+/* The tokens of one pass, sorted by their bytes. */
 typedef struct lc_added_set {
     lc_added *tokens; /* owned by the arena */
     int32_t count;

@@ -54,6 +54,13 @@ static lc_code replace(decoding *d, int step, const char *text, size_t bytes)
         lc_text_add(&made, at, (size_t)(match - at));
         lc_text_add(&made, s->content, drops ? 0 : s->content_bytes);
         at = match + s->match_bytes;
+        if (made.length > LC_MAX_TOKEN_TEXT) {
+            lc_text_release(&made);
+            return lc_fail(d->err, LC_ERR_INVALID,
+                           "decoder: Replace makes more than %zu bytes of a token "
+                           "(LC_MAX_TOKEN_TEXT)",
+                           LC_MAX_TOKEN_TEXT);
+        }
     }
     lc_text_add(&made, at, (size_t)(end - at));
     const lc_code code =

@@ -14,7 +14,8 @@
 #include "lorac/err.h"
 #include "text/tokenizer.h"
 
-#define LC_MAX_DECODERS 8
+#define LC_MAX_DECODERS   8
+#define LC_MAX_TOKEN_TEXT ((size_t)1 << 20) /* bytes that Replace may make of a token */
 
 typedef enum lc_decode_kind {
     LC_DECODE_REPLACE,       /* content for every match in a token */
@@ -41,7 +42,7 @@ typedef struct lc_decoder {
 } lc_decoder;
 
 /* One token, and the end of all tokens. What is sure goes to *out; memory that is missing is
- * remembered there. */
+ * remembered there. LC_ERR_INVALID: more than LC_MAX_TOKEN_TEXT. */
 LC_WARN_UNUSED lc_code lc_decoder_push(const lc_decoder *decoder, lc_decode_stream *stream,
                                        const char *token, size_t bytes, lc_text *out, lc_err *err);
 LC_WARN_UNUSED lc_code lc_decoder_finish(const lc_decoder *decoder, lc_decode_stream *stream,

@@ -86,13 +86,13 @@ static void macro_attribute(const lc_jmacro *macro, const lc_jvalue *name, lc_jv
 static lc_code object_attribute(lc_jvm *vm, const lc_jvalue *object, const lc_jvalue *name,
                                 lc_jvalue *out)
 {
-    const lc_jvalue *found = NULL;
+    lc_jvalue *found = NULL;
     switch (object->type) {
     case LC_J_LOOP:
         LC_TRY(lc_jinja_loop_attribute(vm, object->loop, name, out));
         break;
     case LC_J_NAMESPACE:
-        found = lc_jinja_find(object->dict, name);
+        LC_TRY(lc_jinja_find(vm, object->dict, name, &found));
         if (found != NULL) {
             *out = *found;
         }
@@ -212,13 +212,13 @@ static lc_code own_item(lc_jvm *vm, const lc_jvalue *object, const lc_jvalue *in
                         lc_jvalue *out)
 {
     size_t at = 0;
-    const lc_jvalue *found = NULL;
+    lc_jvalue *found = NULL;
     *is_there = false;
     switch (object->type) {
     case LC_J_DICT:
-        found = index->type == LC_J_LIST || index->type == LC_J_DICT
-                    ? NULL
-                    : lc_jinja_find(object->dict, index);
+        if (index->type != LC_J_LIST && index->type != LC_J_DICT) {
+            LC_TRY(lc_jinja_find(vm, object->dict, index, &found));
+        }
         *is_there = found != NULL;
         if (found != NULL) {
             *out = *found;

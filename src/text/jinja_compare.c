@@ -144,7 +144,8 @@ static lc_code are_dicts_equal(lc_jvm *vm, const lc_jdict *a, const lc_jdict *b,
 {
     *out = a->count == b->count;
     for (size_t i = 0; *out && i < a->count; i++) {
-        const lc_jvalue *other = lc_jinja_find(b, &a->entries[i].key);
+        lc_jvalue *other = NULL;
+        LC_TRY(lc_jinja_find(vm, b, &a->entries[i].key, &other));
         *out = other != NULL;
         if (other != NULL) {
             LC_TRY(lc_jinja_equal(vm, &a->entries[i].value, other, out));
@@ -153,11 +154,13 @@ static lc_code are_dicts_equal(lc_jvm *vm, const lc_jdict *a, const lc_jdict *b,
     return LC_OK;
 }
 
-static lc_code are_keys_equal(const lc_jdict *a, const lc_jdict *b, bool *out)
+static lc_code are_keys_equal(lc_jvm *vm, const lc_jdict *a, const lc_jdict *b, bool *out)
 {
     *out = a->count == b->count;
     for (size_t i = 0; *out && i < a->count; i++) {
-        *out = lc_jinja_find(b, &a->entries[i].key) != NULL;
+        lc_jvalue *other = NULL;
+        LC_TRY(lc_jinja_find(vm, b, &a->entries[i].key, &other));
+        *out = other != NULL;
     }
     return LC_OK;
 }
@@ -170,26 +173,22 @@ static bool are_ranges_equal(const lc_jrange *a, const lc_jrange *b)
 
 static lc_code are_nested_equal(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b, bool *out)
 {
-    if (vm != NULL) { /* keys, which nest as deep as the program that made them */
-        LC_TRY(lc_jinja_enter(vm));
-        LC_TRY(lc_jinja_pay(vm, 1));
-    }
     lc_code code = LC_OK;
+    LC_TRY(lc_jinja_enter(vm));
     if (a->type == LC_J_LIST || a->type == LC_J_TUPLE) {
         code = are_lists_equal(vm, a->list, b->list, out);
     } else if (a->type == LC_J_KEYS) {
-        code = are_keys_equal(a->dict, b->dict, out);
+        code = are_keys_equal(vm, a->dict, b->dict, out);
     } else {
         code = are_dicts_equal(vm, a->dict, b->dict, out);
     }
-    if (vm != NULL) {
-        lc_jinja_leave(vm);
-    }
+    lc_jinja_leave(vm);
     return code;
 }
 
 lc_code lc_jinja_equal(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b, bool *out)
 {
+    LC_TRY(lc_jinja_pay(vm, a->type == LC_J_STRING ? a->bytes : 1));
     if (lc_jinja_is_number(a) && lc_jinja_is_number(b)) {
         *out = compare_numbers(a, b) == 0;
         return LC_OK;
@@ -265,6 +264,7 @@ lc_code lc_jinja_order(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b, lc_jo
         return LC_OK;
     }
     if (a->type == LC_J_STRING && b->type == LC_J_STRING) {
+        LC_TRY(lc_jinja_pay(vm, a->bytes));
         *out = holds(compare_texts(a, b), order);
         return LC_OK;
     }
@@ -330,13 +330,15 @@ static lc_code contains_by_search(lc_jvm *vm, const lc_jvalue *item, const lc_jv
 
 lc_code lc_jinja_contains(lc_jvm *vm, const lc_jvalue *item, const lc_jvalue *in, bool *out)
 {
+    lc_jvalue *found = NULL;
     switch (in->type) {
     case LC_J_STRING:
         return contains_text(vm, item, in, out);
     case LC_J_DICT:
     case LC_J_KEYS:
         LC_TRY(lc_jinja_check_hash(vm, item));
-        *out = lc_jinja_find(in->dict, item) != NULL;
+        LC_TRY(lc_jinja_find(vm, in->dict, item, &found));
+        *out = found != NULL;
         return LC_OK;
     case LC_J_RANGE:
         *out = is_in_range(in->range, item);

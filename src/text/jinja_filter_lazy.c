@@ -56,14 +56,15 @@ static lc_code next_unique(lc_jvm *vm, lc_jiterator *it, lc_jvalue *out, bool *h
     lc_jiterator *source = NULL;
     LC_TRY(lc_jinja_source(vm, it, &source));
     for (;;) {
-        lc_jvalue key;
+        lc_jvalue key, *found = NULL;
         LC_TRY(lc_jinja_next(vm, source, out, has_next));
         if (!*has_next) {
             return LC_OK;
         }
         LC_TRY(lc_jinja_follow(vm, &state->path, out, state->ignores_case, &key));
         LC_TRY(lc_jinja_check_hash(vm, &key));
-        if (lc_jinja_find(state->seen, &key) == NULL) {
+        LC_TRY(lc_jinja_find(vm, state->seen, &key, &found));
+        if (found == NULL) {
             return lc_jinja_put(vm, state->seen, &key, &key);
         }
     }

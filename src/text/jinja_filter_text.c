@@ -80,10 +80,10 @@ FILTER(trim)
     lc_jvalue text;
     const bool is_blank = args[1].type == LC_J_MISSING || args[1].type == LC_J_NONE;
     LC_TRY(lc_jinja_soft_str(vm, &args[0], &text));
-    LC_TRY(lc_jinja_pay(vm, text.bytes));
     if (!is_blank && args[1].type != LC_J_STRING) {
         return lc_jinja_fail(vm, "strip arg must be None or str");
     }
+    LC_TRY(lc_jinja_pay(vm, (size_t)text.bytes * (is_blank ? 1 : args[1].bytes)));
     *out = lc_jinja_strip(&text, is_blank ? NULL : &args[1], true, true);
     return LC_OK;
 }
@@ -166,7 +166,7 @@ FILTER(striptags)
     lc_jvalue text;
     lc_text plain;
     size_t length = 1;
-    bool has_blank = false;
+    bool has_blank = false, may_cut = true; /* until one is not closed */
     LC_TRY(lc_jinja_str(vm, &args[0], &text));
     LC_TRY(lc_jinja_pay(vm, (size_t)text.bytes * 4));
     if (memchr(text.text, '&', text.bytes) != NULL) {
@@ -176,13 +176,15 @@ FILTER(striptags)
     for (size_t at = 0; at < text.bytes;) {
         const char *begin = text.text + at;
         const size_t left = text.bytes - at;
-        const bool is_comment = left >= 4 && memcmp(begin, "<!--", 4) == 0;
-        const char *close = is_comment      ? memmem(begin, left, "-->", 3)
-                            : *begin == '<' ? memchr(begin, '>', left)
-                                            : NULL;
-        if (close != NULL) {
-            at = (size_t)(close - text.text) + (is_comment ? 3 : 1);
-            continue;
+        if (may_cut && *begin == '<') {
+            const bool is_comment = left >= 4 && memcmp(begin, "<!--", 4) == 0;
+            const char *close =
+                is_comment ? memmem(begin + 4, left - 4, "-->", 3) : memchr(begin, '>', left);
+            may_cut = close != NULL;
+            if (close != NULL) {
+                at = (size_t)(close - text.text) + (is_comment ? 3 : 1);
+                continue;
+            }
         }
         length = 1;
         (void)lc_utf8_next(begin, left, &length);
@@ -197,9 +199,10 @@ FILTER(striptags)
     return lc_jinja_take(vm, &plain, LC_OK, out);
 }
 
-static void add_quoted(lc_text *out, const lc_jvalue *text, bool for_query)
+static lc_code add_quoted(lc_jvm *vm, lc_text *out, const lc_jvalue *text, bool for_query)
 {
-    for (size_t i = 0; i < text->bytes; i++) {
+    LC_TRY(lc_jinja_pay(vm, text->bytes));
+    for (size_t i = 0; i < text->bytes && out->length <= LC_MAX_TEMPLATE_OUTPUT; i++) {
         const char c = text->text[i];
         const bool is_plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
                               (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("_.-~", c) != NULL) ||
@@ -212,6 +215,7 @@ static void add_quoted(lc_text *out, const lc_jvalue *text, bool for_query)
             lc_text_addf(out, "%%%02X", (unsigned)(unsigned char)c);
         }
     }
+    return lc_jinja_check_size(vm, out);
 }
 
 static lc_code add_query(lc_jvm *vm, const lc_jlist *pairs, lc_text *out)
@@ -226,9 +230,8 @@ static lc_code add_query(lc_jvm *vm, const lc_jlist *pairs, lc_text *out)
         for (size_t j = 0; j < 2; j++) {
             lc_jvalue text;
             LC_TRY(lc_jinja_str(vm, &pair->items[j], &text));
-            LC_TRY(lc_jinja_pay(vm, text.bytes));
             lc_text_add(out, "=", j);
-            add_quoted(out, &text, true);
+            LC_TRY(add_quoted(vm, out, &text, true));
         }
     }
     return LC_OK;
@@ -242,9 +245,8 @@ FILTER(urlencode)
     lc_code code = LC_OK;
     if (args[0].type == LC_J_STRING || !lc_jinja_is_iterable(&args[0])) {
         LC_TRY(lc_jinja_str(vm, &args[0], &text));
-        LC_TRY(lc_jinja_pay(vm, text.bytes));
         lc_text_init(&quoted);
-        add_quoted(&quoted, &text, false);
+        code = add_quoted(vm, &quoted, &text, false);
     } else {
         pairs.type = pairs.type == LC_J_DICT ? LC_J_ITEMS : pairs.type;
         LC_TRY(lc_jinja_items(vm, &pairs, &list));

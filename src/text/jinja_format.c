@@ -400,6 +400,7 @@ static lc_code percent_all(percent_reader *r)
         if (sign != NULL) {
             LC_TRY(percent_one(r));
         }
+        LC_TRY(lc_jinja_check_size(r->vm, r->out));
     }
     const lc_jtype type = (lc_jtype)r->arguments->type;
     const bool is_mapping =
@@ -712,6 +713,7 @@ static lc_code format_all(field_reader *r)
         }
         r->at++;
         LC_TRY(format_field(r));
+        LC_TRY(lc_jinja_check_size(r->vm, r->out));
     }
     return LC_OK;
 }

@@ -106,7 +106,8 @@ static lc_code dict_get(lc_jvm *vm, const lc_jvalue *self, const lc_jcall *call,
     }
     LC_TRY(lc_jinja_bind_call(vm, "get", "key,default", 1, call, args));
     LC_TRY(lc_jinja_check_hash(vm, &args[0]));
-    const lc_jvalue *found = lc_jinja_find(self->dict, &args[0]);
+    lc_jvalue *found = NULL;
+    LC_TRY(lc_jinja_find(vm, self->dict, &args[0], &found));
     *out = found != NULL ? *found : args[1].type != LC_J_MISSING ? args[1] : lc_jinja_none();
     return LC_OK;
 }

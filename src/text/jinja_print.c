@@ -43,17 +43,6 @@ static void add_integer(lc_text *out, int64_t value)
     lc_text_add(out, at, (size_t)(digits + sizeof digits - at));
 }
 
-/* What is built outside the rendering's memory has its limit. */
-static lc_code check_size(lc_jvm *vm, const lc_text *out)
-{
-    return out->length <= LC_MAX_TEMPLATE_OUTPUT
-               ? LC_OK
-               : lc_jinja_fail(vm,
-                               "the template makes a text of more than %zu MiB "
-                               "(LC_MAX_TEMPLATE_OUTPUT)",
-                               LC_MAX_TEMPLATE_OUTPUT >> 20);
-}
-
 /* ---- repr ---- */
 
 static void add_escaped(lc_text *out, uint32_t code, const char *text, size_t length, char quote)
@@ -211,7 +200,7 @@ lc_code lc_jinja_add_repr(lc_jvm *vm, const lc_jvalue *value, lc_text *out)
         add(out, is_safe ? "Markup(" : "");
         add_quoted(out, value);
         add(out, is_safe ? ")" : "");
-        return check_size(vm, out);
+        return lc_jinja_check_size(vm, out);
     }
     if (value->type == LC_J_UNDEFINED) {
         add(out, "Undefined");
@@ -223,12 +212,12 @@ lc_code lc_jinja_add_repr(lc_jvm *vm, const lc_jvalue *value, lc_text *out)
 lc_code lc_jinja_add_str(lc_jvm *vm, const lc_jvalue *value, lc_text *out)
 {
     LC_TRY(lc_jinja_pay(vm, value->type == LC_J_STRING ? value->bytes : 0));
-    LC_TRY(check_size(vm, out));
+    LC_TRY(lc_jinja_check_size(vm, out));
     switch (value->type) {
     case LC_J_STRING:
     case LC_J_BIG_INT:
         lc_text_add(out, value->text, value->bytes);
-        return check_size(vm, out);
+        return lc_jinja_check_size(vm, out);
     case LC_J_UNDEFINED:
         return LC_OK;
     case LC_J_NONE:
@@ -321,7 +310,7 @@ static lc_code add_json_text(json_writer *w, const lc_jvalue *value)
     } else {
         lc_text_add_json_string(w->out, value->text, value->bytes);
     }
-    return check_size(w->vm, w->out);
+    return lc_jinja_check_size(w->vm, w->out);
 }
 
 static void add_json_double(lc_text *out, double value)
@@ -342,7 +331,7 @@ static lc_code add_line(json_writer *w)
         }
         LC_TRY(lc_jinja_pay(w->vm, (size_t)w->level * w->style->indent.bytes));
     }
-    return check_size(w->vm, w->out);
+    return lc_jinja_check_size(w->vm, w->out);
 }
 
 static lc_code add_json_list(json_writer *w, const lc_jlist *list)

@@ -55,11 +55,11 @@ static lc_code strip(lc_jvm *vm, const char *name, const lc_jvalue *self, const 
 {
     lc_jvalue args[LC_J_MAX_PARAMETERS];
     LC_TRY(bind(vm, name, "chars", 0, call, args));
-    LC_TRY(lc_jinja_pay(vm, self->bytes));
     const bool is_blank = args[0].type == LC_J_MISSING || args[0].type == LC_J_NONE;
     if (!is_blank && args[0].type != LC_J_STRING) {
         return lc_jinja_fail(vm, "%s arg must be None or str", name);
     }
+    LC_TRY(lc_jinja_pay(vm, (size_t)self->bytes * (is_blank ? 1 : args[0].bytes)));
     *out = lc_jinja_strip(self, is_blank ? NULL : &args[0], left, right);
     return LC_OK;
 }
@@ -605,9 +605,11 @@ METHOD(expandtabs)
     if (size > 1000) {
         return lc_jinja_fail(vm, "expandtabs: more than 1000 columns are not supported");
     }
+    lc_code code = LC_OK;
     lc_text_init(&text);
-    for (size_t at = 0; at < self->bytes; at++) {
+    for (size_t at = 0; at < self->bytes && code == LC_OK; at++) {
         const char c = self->text[at];
+        code = lc_jinja_check_size(vm, &text);
         if (c == '\t') {
             const size_t blanks = size > 0 ? (size_t)size - column % (size_t)size : 0;
             for (size_t i = 0; i < blanks; i++) {
@@ -619,7 +621,7 @@ METHOD(expandtabs)
         lc_text_add(&text, &c, 1);
         column = c == '\n' || c == '\r' ? 0 : column + (((unsigned char)c & 0xc0) != 0x80);
     }
-    LC_TRY(lc_jinja_take(vm, &text, lc_jinja_pay(vm, text.length), out));
+    LC_TRY(lc_jinja_take(vm, &text, code, out));
     out->flags = self->flags;
     return LC_OK;
 }

@@ -146,44 +146,37 @@ lc_jvalue *lc_jinja_find_text(const lc_jdict *dict, const char *key, size_t byte
     return NULL;
 }
 
-/* Keys that are no strings are few: they are looked for one by one. */
-static bool is_equal_key(const lc_jvalue *a, const lc_jvalue *b)
+/* Objects that are no values are keys of their own. */
+static lc_code is_equal_key(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b, bool *out)
 {
-    if (lc_jinja_is_number(a) && lc_jinja_is_number(b)) {
-        bool is_equal = false;
-        return lc_jinja_equal(NULL, a, b, &is_equal) == LC_OK && is_equal;
+    const bool are_values = lc_jinja_is_number(a) || a->type == LC_J_UNDEFINED ||
+                            a->type == LC_J_TUPLE || a->type == LC_J_STRING;
+    if (are_values) {
+        return lc_jinja_equal(vm, a, b, out);
     }
-    if (a->type != b->type) {
-        return false;
-    }
-    if (a->type == LC_J_UNDEFINED) {
-        return true; /* they are all the same key */
-    }
-    if (a->type == LC_J_TUPLE) {
-        for (size_t i = 0; i < a->list->count && a->list->count == b->list->count; i++) {
-            bool is_equal = false;
-            if (lc_jinja_equal(NULL, &a->list->items[i], &b->list->items[i], &is_equal) != LC_OK ||
-                !is_equal) {
-                return false;
-            }
-        }
-        return a->list->count == b->list->count;
-    }
-    return a->type == LC_J_STRING ? a->bytes == b->bytes && memcmp(a->text, b->text, a->bytes) == 0
-                                  : lc_jinja_is_same(a, b);
+    *out = lc_jinja_is_same(a, b);
+    return LC_OK;
 }
 
-lc_jvalue *lc_jinja_find(const lc_jdict *dict, const lc_jvalue *key)
+/* Keys that are no strings are few: they are looked for one by one. */
+lc_code lc_jinja_find(lc_jvm *vm, const lc_jdict *dict, const lc_jvalue *key, lc_jvalue **out)
 {
+    *out = NULL;
+    LC_TRY(lc_jinja_pay(vm, dict->index == NULL ? dict->count * 8 : 1));
     if (key->type == LC_J_STRING) {
-        return lc_jinja_find_text(dict, key->text, key->bytes);
+        LC_TRY(lc_jinja_pay(vm, key->bytes));
+        *out = lc_jinja_find_text(dict, key->text, key->bytes);
+        return LC_OK;
     }
     for (size_t i = 0; i < dict->count && dict->index == NULL; i++) {
-        if (is_equal_key(&dict->entries[i].key, key)) {
-            return &dict->entries[i].value;
+        bool is_equal = false;
+        LC_TRY(is_equal_key(vm, &dict->entries[i].key, key, &is_equal));
+        if (is_equal) {
+            *out = &dict->entries[i].value;
+            return LC_OK;
         }
     }
-    return NULL;
+    return LC_OK;
 }
 
 static void add_to_index(lc_jdict *dict, size_t entry)
@@ -250,8 +243,8 @@ static lc_code append_entry(lc_jvm *vm, lc_jdict *dict, const lc_jvalue *key,
 
 lc_code lc_jinja_put(lc_jvm *vm, lc_jdict *dict, const lc_jvalue *key, const lc_jvalue *value)
 {
-    LC_TRY(lc_jinja_pay(vm, dict->index == NULL ? dict->count * 8 : 1));
-    lc_jvalue *found = lc_jinja_find(dict, key);
+    lc_jvalue *found = NULL;
+    LC_TRY(lc_jinja_find(vm, dict, key, &found));
     if (found != NULL) {
         *found = *value;
         return LC_OK;
@@ -267,6 +260,7 @@ lc_code lc_jinja_check_hash(lc_jvm *vm, const lc_jvalue *key)
     }
     for (size_t i = 0; key->type == LC_J_TUPLE && i < key->list->count; i++) {
         LC_TRY(lc_jinja_enter(vm));
+        LC_TRY(lc_jinja_pay(vm, 1));
         LC_TRY(lc_jinja_check_hash(vm, &key->list->items[i]));
         lc_jinja_leave(vm);
     }

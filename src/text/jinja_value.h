@@ -196,7 +196,8 @@ LC_WARN_UNUSED lc_code lc_jinja_from_json(lc_jvm *vm, const cJSON *json, lc_jval
 
 LC_WARN_UNUSED lc_code lc_jinja_dict(lc_jvm *vm, size_t capacity, lc_jdict **dict, lc_jvalue *out);
 /* The value of a key that can be hashed, NULL when there is none. */
-lc_jvalue *lc_jinja_find(const lc_jdict *dict, const lc_jvalue *key);
+LC_WARN_UNUSED lc_code lc_jinja_find(lc_jvm *vm, const lc_jdict *dict, const lc_jvalue *key,
+                                     lc_jvalue **out);
 lc_jvalue *lc_jinja_find_text(const lc_jdict *dict, const char *key, size_t bytes);
 /* Sets a key; one that is there keeps its place. The key can be hashed (lc_jinja_check_hash). */
 LC_WARN_UNUSED lc_code lc_jinja_put(lc_jvm *vm, lc_jdict *dict, const lc_jvalue *key,

@@ -10,7 +10,7 @@
 
 #define FIRST_BLOCK      ((size_t)8 << 10)
 #define LARGEST_BLOCK    ((size_t)1 << 20)
-#define BYTES_PER_STEP   64
+#define BYTES_PER_STEP   16
 #define MAX_SHOWN_REPORT 1000
 
 struct lc_jblock {
@@ -260,6 +260,16 @@ lc_code lc_jinja_join_texts(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b, 
     memcpy(text + a->bytes, b->text, b->bytes);
     *out = lc_jinja_text(text, bytes);
     return LC_OK;
+}
+
+lc_code lc_jinja_check_size(lc_jvm *vm, const lc_text *text)
+{
+    return text->length <= LC_MAX_TEMPLATE_OUTPUT
+               ? LC_OK
+               : lc_jinja_fail(vm,
+                               "the template makes a text of more than %zu MiB "
+                               "(LC_MAX_TEMPLATE_OUTPUT)",
+                               LC_MAX_TEMPLATE_OUTPUT >> 20);
 }
 
 lc_code lc_jinja_take(lc_jvm *vm, lc_text *text, lc_code code, lc_jvalue *out)

@@ -79,6 +79,9 @@ LC_WARN_UNUSED lc_code lc_jinja_new_text(lc_jvm *vm, size_t bytes, char **out);
 /* Both as one string; the first grows in place when it was made last. */
 LC_WARN_UNUSED lc_code lc_jinja_join_texts(lc_jvm *vm, const lc_jvalue *a, const lc_jvalue *b,
                                            lc_jvalue *out);
+/* What is built in a lc_text, outside the rendering's memory, has its limit: whoever makes more of
+ * it than there was asks as it grows. */
+LC_WARN_UNUSED lc_code lc_jinja_check_size(lc_jvm *vm, const lc_text *text);
 /* What was built in a lc_text becomes a value; the text is released in any case. */
 LC_WARN_UNUSED lc_code lc_jinja_take(lc_jvm *vm, lc_text *text, lc_code code, lc_jvalue *out);
 

@@ -22,8 +22,8 @@
 
 /* PCRE2 sees this much of the text first, and may start at about FIRST_WINDOW^2 / window places. */
 #define FIRST_WINDOW ((size_t)256)
-#define FIRST_STEPS  1024u
-#define STEP_WORK    64u /* what a step of PCRE2 costs, in characters looked at */
+#define FIRST_STEPS  256u
+#define MORE_STEPS   4u /* times as many when they were too few */
 
 struct lc_regex {
     const lc_pattern *pattern; /* or NULL, and */
@@ -44,9 +44,10 @@ typedef struct search {
     lc_matcher *matcher;
     const char *text;
     size_t bytes;
-    size_t start;  /* no match begins before it */
-    size_t window; /* bytes from there that PCRE2 may look at */
-    uint32_t steps;
+    size_t start;   /* no match begins before it */
+    size_t window;  /* bytes from there that PCRE2 may look at */
+    size_t places;  /* at most, to start from */
+    uint32_t steps; /* for each of them */
 } search;
 
 /* A pattern being rewritten. */
@@ -262,47 +263,66 @@ static lc_code too_much(const search *s, int result, lc_err *err)
                    result, s->start);
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Too few steps: one place alone, and then more steps. false: there are no more. */
+static bool try_harder(search *s, size_t places)
+{
+    if (places > 1) {
+        s->places = places / 8 > 0 ? places / 8 : 1;
+        return true;
+    }
+    const bool has_more = s->steps < LC_MAX_REGEX_STEPS;
+    s->steps = (uint32_t)least((size_t)s->steps * MORE_STEPS, LC_MAX_REGEX_STEPS);
+    return has_more;
+}
+
 /*
  * A match of a backtracking engine can cost any power of what lies before it, and a search as many
- * times that as there are places to start from, of which PCRE2's step limit counts a part only. So
- * PCRE2 sees a window of the text, from few places; the window grows when it was too small to know,
- * and all that was looked at counts against what the text may cost.
+ * times that as there are places to start from, each with all the steps of PCRE2's limit; and one
+ * step may look at all that PCRE2 sees. So it sees a window of the text, from few places, with few
+ * steps. The window grows when it was too small to know; where the steps were too few, the place
+ * that needs more is found first and gets them alone. All that was, or may have been, looked at
+ * counts against what the text may cost.
  */
 static lc_code search_pcre2(search *s, bool *found, size_t *begin, size_t *end, lc_err *err)
 {
-    const PCRE2_SIZE *places = pcre2_get_ovector_pointer(s->matcher->data);
+    const PCRE2_SIZE *match = pcre2_get_ovector_pointer(s->matcher->data);
     *found = false;
     while (s->start < s->bytes) {
-        const size_t left = s->bytes - s->start, seen = left < s->window ? left : s->window;
+        const size_t seen = least(s->bytes - s->start, s->window);
         const size_t behind = round_up(s, s->start + seen);
-        const size_t starts = FIRST_WINDOW * FIRST_WINDOW / seen;
-        const size_t last_start = s->start + (starts < seen ? starts : seen - 1);
-        const int result = match_window(s, behind, last_start);
+        const size_t most = least(FIRST_WINDOW * FIRST_WINDOW / seen + 1, seen);
+        const size_t places = least(s->places, most);
+        const int result = match_window(s, behind, s->start + places - 1);
         const bool has_place = result >= 0 || result == PCRE2_ERROR_PARTIAL;
-        const size_t reached = has_place ? places[0] : last_start;
+        const size_t reached = has_place ? match[0] : s->start + places - 1;
         uint64_t work = (uint64_t)(reached + 1 - s->start) * seen;
-        if (result == PCRE2_ERROR_MATCHLIMIT && s->steps < LC_MAX_REGEX_STEPS) {
-            work += (uint64_t)STEP_WORK * s->steps;
-            s->steps = s->steps < LC_MAX_REGEX_STEPS / 8 ? 8 * s->steps : LC_MAX_REGEX_STEPS;
-        } else if (!has_place && result != PCRE2_ERROR_NOMATCH) {
-            return too_much(s, result, err);
-        } else {
-            s->steps = FIRST_STEPS;
+        if (result == PCRE2_ERROR_MATCHLIMIT) {
+            work += (uint64_t)s->steps * (seen > FIRST_WINDOW ? seen : FIRST_WINDOW);
         }
-        if (!spend(s->matcher, work)) {
+        if (!spend(s->matcher, work) ||
+            (result == PCRE2_ERROR_MATCHLIMIT && !try_harder(s, places))) {
             return too_much(s, PCRE2_ERROR_MATCHLIMIT, err);
         }
         if (result >= 0) {
             *found = true;
-            *begin = places[0];
-            *end = places[1];
+            *begin = match[0];
+            *end = match[1];
             return LC_OK;
         }
-        if (result == PCRE2_ERROR_PARTIAL) {
+        if (has_place) {
             s->start = reached;
             s->window *= 2;
         } else if (result == PCRE2_ERROR_NOMATCH) {
             s->start = round_up(s, reached + 1);
+            s->places = 2 * places;
+            s->steps = FIRST_STEPS;
+        } else if (result != PCRE2_ERROR_MATCHLIMIT) {
+            return too_much(s, result, err);
         }
     }
     return LC_OK;
@@ -321,6 +341,7 @@ lc_code lc_regex_find(const lc_regex *regex, lc_matcher *matcher, const char *te
                 .bytes = bytes,
                 .start = from,
                 .window = matcher->first_window,
+                .places = FIRST_WINDOW,
                 .steps = FIRST_STEPS};
     return search_pcre2(&s, found, begin, end, err);
 }

@@ -13,7 +13,7 @@
 #include "lorac/err.h"
 
 #define LC_MAX_REGEX_BYTES ((size_t)16 << 10)
-#define LC_MAX_REGEX_STEPS 10000000u /* PCRE2 match limit for one match */
+#define LC_MAX_REGEX_STEPS 1000000u /* PCRE2 match limit for one match */
 /* What PCRE2 may do for one text, in characters looked at: so many for the text and so many more
  * for each of its bytes. */
 #define LC_MAX_REGEX_WORK      ((uint64_t)1 << 30)

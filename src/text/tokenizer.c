@@ -416,6 +416,12 @@ static lc_code decode(const lc_tokenizer *tokenizer, const int32_t *ids, size_t 
 {
     for (size_t i = 0; i < count; i++) {
         LC_TRY(lc_decode_stream_push(stream, tokenizer, ids[i], skip_special, out, err));
+        if (out->length > LC_MAX_DECODED_BYTES) {
+            return lc_fail(err, LC_ERR_INVALID,
+                           "%zu tokens make a text above the limit of %zu bytes "
+                           "(LC_MAX_DECODED_BYTES)",
+                           count, LC_MAX_DECODED_BYTES);
+        }
     }
     LC_TRY(lc_decode_stream_finish(stream, tokenizer, out, err));
     return lc_text_finish(out, "the decoded text", err);

@@ -19,6 +19,7 @@
 
 #define LC_MAX_TOKENIZER_BYTES ((size_t)128 << 20)
 #define LC_MAX_TEXT_BYTES      ((size_t)64 << 20) /* one text to encode */
+#define LC_MAX_DECODED_BYTES   ((size_t)512 << 20)
 
 typedef struct lc_tokenizer lc_tokenizer;
 
@@ -73,7 +74,8 @@ int32_t lc_tokenizer_id(const lc_tokenizer *tokenizer, const char *content);
 
 /* Whole text of ids, owned by the caller (lc_free), NUL-terminated; broken UTF-8 becomes U+FFFD.
  * skip_special leaves special tokens out. An id that no token has gives nothing, as in Hugging Face
- * (a model's vocabulary is often padded); a negative one is LC_ERR_INVALID. */
+ * (a model's vocabulary is often padded); a negative one is LC_ERR_INVALID, as is a text above
+ * LC_MAX_DECODED_BYTES. */
 LC_WARN_UNUSED lc_code lc_tokenizer_decode(const lc_tokenizer *tokenizer, const int32_t *ids,
                                            size_t count, bool skip_special, char **text,
                                            size_t *bytes, lc_err *err);

@@ -132,7 +132,7 @@ def attack_files(attack):
             attack.send("POST", f"{family}/files", body, {"Content-Type": content_type}, statuses=(400, 413))
     good = {"bytes": 10, "filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
     for name in good:
-        for value in (None, 5.5, [], "", -1, 10**30):
+        for value in (5.5, [], -1, 10**30) + (() if name == "mime_type" else (None, "")):
             attack.send("POST", "/openai/v1/uploads", {**good, name: value}, statuses=(400, 413))
     for path, method in ((f"/uploads/{NO_UPLOAD}/parts", "POST"), (f"/uploads/{NO_UPLOAD}/complete", "POST"), (f"/uploads/{NO_UPLOAD}/cancel", "POST")):
         attack.send(method, "/openai/v1" + path, {"part_ids": []}, statuses=(400, 404))

@@ -81,6 +81,7 @@ Config read_config()
     config.strict_exit = number("EMU_STRICT_EXIT", 0, 1);
     config.timeout_s = int(number("EMU_TIMEOUT_S", 60, 86400));
     config.cublaslt_version = number("EMU_CUBLASLT_VERSION", 0, 1u << 30);
+    config.cublaslt_by_rows = number("EMU_CUBLASLT_BY_ROWS", 0, 1);
     config.nccl_first_rank = int(number("EMU_NCCL_FIRST_RANK", 0, 1024));
     const char *device = getenv("EMU_DEVICE");
     if (!device || !strcmp(device, "sm_90"))

@@ -33,6 +33,7 @@ struct Config {
     bool strict_exit = false;    // EMU_STRICT_EXIT
     int timeout_s = 60;          // EMU_TIMEOUT_S
     size_t cublaslt_version = 0; // EMU_CUBLASLT_VERSION, 0: the header's
+    bool cublaslt_by_rows = false; // EMU_CUBLASLT_BY_ROWS
     int nccl_first_rank = 0;     // EMU_NCCL_FIRST_RANK
     DeviceModel device = {};     // EMU_DEVICE, EMU_MEMORY_MB
 };

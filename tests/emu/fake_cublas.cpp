@@ -397,8 +397,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
     Preference wanted = get<Preference>(preference);
-    for (int id = 0; id < ORDER_COUNT && *returned < requested; id++) {
-        Algorithm algorithm = make_algorithm(id);
+    int first = config().cublaslt_by_rows ? int(p.n % ORDER_COUNT) : 0; // n: rows of a row-major C
+    for (int i = 0; i < ORDER_COUNT && *returned < requested; i++) {
+        Algorithm algorithm = make_algorithm((first + i) % ORDER_COUNT);
         memcpy(algorithm.alignments, wanted.alignments, sizeof algorithm.alignments);
         if (is_wanted(algorithm, p, wanted))
             describe(algorithm, p, &results[(*returned)++]);

@@ -97,6 +97,15 @@ static void tokens_are_the_cpus(void **state)
     }
 }
 
+static void a_row_does_not_see_the_others(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-llama3", "qwen3", "mistral-window"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        check_rows_are_alone(names[n], device_kind(), n % 2 == 0 ? "bf16" : "fp32");
+    }
+}
+
 /* What was queued ahead is dropped, and the next answers are as if it had not been. */
 static void the_listener_can_end_it(void **state)
 {
@@ -238,8 +247,11 @@ static void a_row_of_attention_sees_no_other(void **state)
 
 int main(void)
 {
+    /* Other numbers of rows are proposed other algorithms, as by the library. */
+    (void)setenv("EMU_CUBLASLT_BY_ROWS", "1", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_the_cpus),
+        cmocka_unit_test(a_row_does_not_see_the_others),
         cmocka_unit_test(the_listener_can_end_it),
         cmocka_unit_test(damaged_weights_are_noticed),
         cmocka_unit_test(a_row_of_attention_sees_no_other),

@@ -20,6 +20,10 @@ typedef struct answers {
 void open_case(const char *name, lc_device_kind device, bool adapted, int64_t tokens, int64_t slots,
                int64_t rows, lc_engine *engine);
 
+/* Random sequences, read in random pieces beside each other in one model of `device` and `dtype`,
+ * and each at once in a model of its own: the logits of the same tokens have the same bytes. */
+void check_rows_are_alone(const char *name, lc_device_kind device, const char *dtype);
+
 /* lc_generated_fn: context is the answers, in which nothing may come after an end. */
 lc_code keep_token(void *context, const lc_generated *token, lc_err *err);
 

@@ -105,6 +105,16 @@ static void batched_answers_are_those_of_whole_passes(void **state)
     }
 }
 
+static void a_row_does_not_see_the_others(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-default",  "qwen2",      "qwen3",        "smollm3",
+                                        "mistral-window", "llama-yarn", "llama-dynamic"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        check_rows_are_alone(names[n], LC_DEVICE_CPU, n % 2 == 0 ? "fp32" : "bf16");
+    }
+}
+
 /* A conversation: each prompt continues the one before, partly or wholly, and other prompts come
  * between. */
 static void a_cache_is_reused_only_where_it_holds(void **state)
@@ -322,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batched_answers_are_those_of_whole_passes),
+        cmocka_unit_test(a_row_does_not_see_the_others),
         cmocka_unit_test(a_cache_is_reused_only_where_it_holds),
         cmocka_unit_test(stop_ids_end_a_sequence),
         cmocka_unit_test(the_context_ends_a_sequence),

@@ -125,7 +125,10 @@ static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
         scratch->row_max[row] = -INFINITY;
         scratch->row_sum[row] = 0.0f;
     }
-    const int64_t first = lc_visible_keys(s->position, s->window).first;
+    /* Blocks begin at the same keys for every query, so that which others are treated with it does
+     * not show. */
+    const int64_t first =
+        lc_visible_keys(s->position, s->window).first / LC_KEY_BLOCK * LC_KEY_BLOCK;
     const int64_t end = row_position(s, s->rows - 1) + 1;
     for (int64_t key = first; key < end; key += LC_KEY_BLOCK) {
         attend_block(cpu, s, scratch, key, end - key < LC_KEY_BLOCK ? end : key + LC_KEY_BLOCK,

@@ -207,6 +207,12 @@ static void cpu_set_workspace(lc_device *device, void *memory, size_t bytes)
     (void)device, (void)memory, (void)bytes;
 }
 
+/* Products sum alike in any case (gemm.c). */
+static void cpu_set_rows_alone(lc_device *device, bool rows_alone)
+{
+    (void)device, (void)rows_alone;
+}
+
 static lc_code cpu_zero(lc_device *device, void *memory, size_t bytes, lc_err *err)
 {
     (void)device;
@@ -354,6 +360,7 @@ static const lc_ops cpu_ops = {
     .download_queued = cpu_copy_queued,
     .host_wait = cpu_host_wait,
     .set_workspace = cpu_set_workspace,
+    .set_rows_alone = cpu_set_rows_alone,
     .record_begin = cpu_record_begin,
     .layout_key = cpu_layout_key,
     .record_end = cpu_record_end,

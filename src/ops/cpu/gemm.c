@@ -1,9 +1,8 @@
 /*
  * Matrix products of the CPU backend. c is cut into tiles, one task each; a tile takes its columns
  * of b panel by panel, packed for the kernels (kernels_product.h), and all of its rows over each.
- * How an element of c is summed follows from the product's whole shape, never from its tile, so
- * tiles may follow the number of threads and the bytes still do not. Measured rates:
- * docs/performance.md.
+ * An element of c is one sum in the order of k, in whatever tile and beside whatever rows it
+ * stands: for few rows b is not packed, but summed alike. Measured rates: docs/performance.md.
  */
 #include <string.h>
 
@@ -14,9 +13,7 @@
 /* A tile packs its columns of b for its rows alone: taller ones pack less often. */
 #define TALLEST_TILE  512
 #define SHORTEST_TILE 64
-/* Up to this many rows packing b costs more than it saves. */
-#define FEW_ROWS   6
-#define LINE_BYTES 64
+#define LINE_BYTES    64
 
 static int64_t minimum(int64_t a, int64_t b)
 {
@@ -33,20 +30,6 @@ static int64_t even_tile(int64_t extent, int64_t tile, int64_t block)
 {
     const int64_t even = tiles(extent, tiles(extent, tile));
     return minimum(tile, tiles(even, block) * block);
-}
-
-/* How a product is summed; a function of its whole shape, for the ways differ in the last bits. */
-typedef enum way { BY_PANELS, BY_DOTS, WITHOUT_PACKING } way;
-
-static way choose_way(const lc_cpu *cpu, const lc_sgemm *g)
-{
-    if (g->m > FEW_ROWS) {
-        return BY_PANELS;
-    }
-    if (g->tb == 'T') {
-        return g->ta == 'N' ? BY_DOTS : BY_PANELS;
-    }
-    return g->b_dtype == LC_F32 && g->n % cpu->kernels->lanes == 0 ? WITHOUT_PACKING : BY_PANELS;
 }
 
 /* ---- on one thread ---- */
@@ -112,44 +95,42 @@ static void pack(const lc_cpu *cpu, const lc_sgemm *g, const window *from, int64
     (g->tb == 'T' ? cpu->kernels->pack_transposed : cpu->kernels->pack)(&panel, to);
 }
 
-static void by_dots(const lc_cpu *cpu, const lc_sgemm *g)
-{
-    for (int64_t j = 0; j < g->n; j++) {
-        for (int64_t i = 0; i < g->m; i++) {
-            const float *a = g->a + i * g->lda;
-            const float sum =
-                g->b_dtype == LC_BF16
-                    ? cpu->kernels->dot_bf16(a, (const uint16_t *)g->b + j * g->ldb, g->k)
-                    : cpu->kernels->dot(a, (const float *)g->b + j * g->ldb, g->k);
-            float *c = g->c + i * g->ldc + j;
-            *c = (g->accumulate ? *c : 0.0f) + g->alpha * sum;
-        }
-    }
-}
-
-/* Reads b where it lies, whole vectors of it. */
-static void without_packing(const lc_cpu *cpu, const lc_sgemm *g)
+/* The same where b lies. false: packing is worth its cost, or whole vectors of b cannot be read. */
+static bool multiply_unpacked(const lc_cpu *cpu, const lc_sgemm *g, const lc_block *panel,
+                              const window *from)
 {
     const lc_kernels *kernels = cpu->kernels;
+    lc_block block = *panel;
+    block.rows = g->m;
+    if (g->m > LC_FEW_ROWS) {
+        return false;
+    }
+    if (g->ta == 'N' && g->tb == 'T') {
+        kernels->multiply_few(&block, &(lc_panel){.b = from->from,
+                                                  .ldb = g->ldb,
+                                                  .is_bf16 = g->b_dtype == LC_BF16,
+                                                  .k = block.k,
+                                                  .cols = block.cols});
+        return true;
+    }
+    if (g->tb == 'T' || g->b_dtype != LC_F32 || block.cols % kernels->lanes != 0) {
+        return false;
+    }
     for (int64_t row = 0; row < g->m; row += kernels->block_rows) {
-        for (int64_t col = 0; col < g->n; col += kernels->block_cols) {
-            kernels->multiply_block(&(lc_block){.rows = minimum(kernels->block_rows, g->m - row),
-                                                .cols = minimum(kernels->block_cols, g->n - col),
-                                                .k = g->k,
-                                                .a = g->a + row * (g->ta == 'T' ? 1 : g->lda),
-                                                .lda = g->lda,
-                                                .a_transposed = g->ta == 'T',
-                                                .b = (const float *)g->b + col,
-                                                .ldb = g->ldb,
-                                                .c = g->c + row * g->ldc + col,
-                                                .ldc = g->ldc,
-                                                .alpha = g->alpha,
-                                                .accumulate = g->accumulate});
+        block.rows = minimum(kernels->block_rows, g->m - row);
+        for (int64_t col = 0; col < panel->cols; col += kernels->block_cols) {
+            block.cols = minimum(kernels->block_cols, panel->cols - col);
+            block.a = panel->a + row * (block.a_transposed ? 1 : block.lda);
+            block.b = (const float *)(const void *)from->from + col;
+            block.ldb = g->ldb;
+            block.c = panel->c + row * block.ldc + col;
+            kernels->multiply_block(&block);
         }
     }
+    return true;
 }
 
-static void by_panels(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
+void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
 {
     const int64_t depth = even_tile(g->k, LC_PANEL_DEPTH, 1);
     for (int64_t col = 0; col < g->n; col += LC_PANEL_COLS) {
@@ -158,42 +139,23 @@ static void by_panels(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm
         for (int64_t first = 0; first < g->k; first += depth) {
             const int64_t k = minimum(depth, g->k - first), left = g->k - first - k;
             const window next = window_of(g, first + k, minimum(depth, left), col, cols);
-            pack(cpu, g, &now, k, cols, scratch->panel);
-            multiply_panel(cpu, g,
-                           &(lc_block){.cols = cols,
-                                       .k = k,
-                                       .a = g->a + first * (g->ta == 'T' ? g->lda : 1),
-                                       .lda = g->lda,
-                                       .a_transposed = g->ta == 'T',
-                                       .b = scratch->panel,
-                                       .c = g->c + col,
-                                       .ldc = g->ldc,
-                                       .alpha = g->alpha,
-                                       .accumulate = g->accumulate || first > 0},
-                           &next);
+            const lc_block panel = {.cols = cols,
+                                    .k = k,
+                                    .a = g->a + first * (g->ta == 'T' ? g->lda : 1),
+                                    .lda = g->lda,
+                                    .a_transposed = g->ta == 'T',
+                                    .b = scratch->panel,
+                                    .c = g->c + col,
+                                    .ldc = g->ldc,
+                                    .alpha = g->alpha,
+                                    .accumulate = g->accumulate || first > 0};
+            if (!multiply_unpacked(cpu, g, &panel, &now)) {
+                pack(cpu, g, &now, k, cols, scratch->panel);
+                multiply_panel(cpu, g, &panel, &next);
+            }
             now = next;
         }
     }
-}
-
-static void multiply(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g, way how)
-{
-    switch (how) {
-    case BY_PANELS:
-        by_panels(cpu, scratch, g);
-        break;
-    case BY_DOTS:
-        by_dots(cpu, g);
-        break;
-    case WITHOUT_PACKING:
-        without_packing(cpu, g);
-        break;
-    }
-}
-
-void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
-{
-    multiply(cpu, scratch, g, choose_way(cpu, g));
 }
 
 /* ---- on all threads ---- */
@@ -201,7 +163,6 @@ void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
 typedef struct gemm_job {
     lc_cpu *cpu;
     lc_sgemm whole;
-    way how;
     const lc_gemm *gemm;
     int64_t tile_m, tile_n, tiles_m, tiles_n;
 } gemm_job;
@@ -260,7 +221,7 @@ static void tile_task(void *context, int64_t index, int worker)
     tile.a += tile.ta == 'T' ? row : row * tile.lda;
     tile.b = (const char *)tile.b + b_at * (int64_t)lc_dtype_bytes(tile.b_dtype);
     tile.c += row * tile.ldc + col;
-    multiply(job->cpu, &job->cpu->scratch[worker], &tile, job->how);
+    lc_cpu_sgemm(job->cpu, &job->cpu->scratch[worker], &tile);
 }
 
 void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
@@ -285,7 +246,6 @@ void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
                               .ldb = gemm->b.ld,
                               .c = gemm->c.data,
                               .ldc = gemm->c.ld}};
-    job.how = choose_way(cpu, &job.whole);
     choose_tiles(&job);
     lc_cpu_run(cpu, job.tiles_m * job.tiles_n, tile_task, &job);
 }

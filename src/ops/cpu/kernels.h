@@ -35,6 +35,8 @@ typedef struct lc_row_loss {
     float correct;
 } lc_row_loss;
 
+#define LC_FEW_ROWS 8
+
 /* A part of a product's right operand. */
 typedef struct lc_panel {
     const void *b;
@@ -102,7 +104,9 @@ typedef struct lc_kernels {
     void (*pack)(const lc_panel *panel, float *to);            /* b is k x cols */
     void (*pack_transposed)(const lc_panel *panel, float *to); /* b is cols x k */
     void (*multiply_block)(const lc_block *block);
-    float (*dot_bf16)(const float *a, const uint16_t *b, int64_t count);
+    /* The same sums with b as it lies, cols x k; at most LC_FEW_ROWS rows, any number of columns;
+     * block->b, ldb and a_transposed do not count. */
+    void (*multiply_few)(const lc_block *block, const lc_panel *b);
 } lc_kernels;
 
 /* Plain C with four lanes: any machine. */

@@ -81,6 +81,29 @@ static inline vf vf_min(vf a, vf b)
     return (vf)_mm256_min_ps((__m256)a, (__m256)b);
 }
 
+static inline vf vf_zip_low(vf a, vf b)
+{
+    return (vf)_mm256_unpacklo_ps((__m256)a, (__m256)b);
+}
+
+static inline vf vf_zip_high(vf a, vf b)
+{
+    return (vf)_mm256_unpackhi_ps((__m256)a, (__m256)b);
+}
+
+static inline vf vf_quads(const float *from, int64_t stride)
+{
+    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(from));
+    return (vf)_mm256_insertf128_ps(low, _mm_loadu_ps(from + stride), 1);
+}
+
+static inline vf vf_quads_bf16(const uint16_t *from, int64_t stride)
+{
+    const __m128i low = _mm_loadu_si64(from), high = _mm_loadu_si64(from + stride);
+    const __m256i bits = _mm256_cvtepu16_epi32(_mm_unpacklo_epi64(low, high));
+    return (vf)_mm256_slli_epi32(bits, 16);
+}
+
 static inline vw vw_set(uint64_t value)
 {
     return (vw)_mm256_set1_epi64x((long long)value);

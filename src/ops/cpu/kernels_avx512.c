@@ -84,6 +84,33 @@ static inline vf vf_min(vf a, vf b)
     return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 }
 
+static inline vf vf_zip_low(vf a, vf b)
+{
+    return (vf)_mm512_unpacklo_ps((__m512)a, (__m512)b);
+}
+
+static inline vf vf_zip_high(vf a, vf b)
+{
+    return (vf)_mm512_unpackhi_ps((__m512)a, (__m512)b);
+}
+
+static inline vf vf_quads(const float *from, int64_t stride)
+{
+    __m512 all = _mm512_castps128_ps512(_mm_loadu_ps(from));
+    all = _mm512_insertf32x4(all, _mm_loadu_ps(from + stride), 1);
+    all = _mm512_insertf32x4(all, _mm_loadu_ps(from + 2 * stride), 2);
+    return (vf)_mm512_insertf32x4(all, _mm_loadu_ps(from + 3 * stride), 3);
+}
+
+static inline vf vf_quads_bf16(const uint16_t *from, int64_t stride)
+{
+    const __m128i low = _mm_unpacklo_epi64(_mm_loadu_si64(from), _mm_loadu_si64(from + stride));
+    const __m128i high =
+        _mm_unpacklo_epi64(_mm_loadu_si64(from + 2 * stride), _mm_loadu_si64(from + 3 * stride));
+    const __m256i halves = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+}
+
 static inline vw vw_set(uint64_t value)
 {
     return (vw)_mm512_set1_epi64((long long)value);

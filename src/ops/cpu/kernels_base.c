@@ -72,6 +72,28 @@ static inline vf vf_min(vf a, vf b)
     return (vf)(((vi)a & first) | ((vi)b & ~first));
 }
 
+static inline vf vf_zip_low(vf a, vf b)
+{
+    return (vf){a[0], b[0], a[1], b[1]};
+}
+
+static inline vf vf_zip_high(vf a, vf b)
+{
+    return (vf){a[2], b[2], a[3], b[3]};
+}
+
+static inline vf vf_quads(const float *from, int64_t stride)
+{
+    (void)stride;
+    return (vf){from[0], from[1], from[2], from[3]};
+}
+
+static inline vf vf_quads_bf16(const uint16_t *from, int64_t stride)
+{
+    (void)stride;
+    return (vf)((vu){from[0], from[1], from[2], from[3]} << 16);
+}
+
 static inline vw vw_set(uint64_t value)
 {
     return (vw){value, value};

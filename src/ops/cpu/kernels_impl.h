@@ -4,7 +4,9 @@
  * (uint16_t) of half, ONES (LANES times -1), and vf_load_masked, vf_store_masked, vf_sum and
  * vf_largest (across lanes), vi_any, vf_set, vf_fma, vf_sqrt, vf_max and vf_min (NaN in either
  * gives the second), vw_set, vw_multiply_low (low halves to 64-bit products), vw_zip_even and _odd
- * (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..). No contraction, so what is fused is written.
+ * (lane pairs a0 b0 a2 b2 .., a1 b1 a3 b3 ..), vf_zip_low and _high (in each four lanes a0 b0 a1 b1
+ * and a2 b2 a3 b3), vf_quads and vf_quads_bf16 (four values from each of LANES / 4 places `stride`
+ * apart). No contraction, so what is fused is written.
  */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -391,7 +393,7 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
         .swiglu = swiglu, .swiglu_backward = swiglu_backward,                                   \
         .attention_gradient = attention_gradient, .cross_entropy = cross_entropy,               \
         .dropout = dropout, .sum_squares = sum_squares, .adamw = adamw,                         \
-        .expand_bf16 = expand_bf16, .dot_bf16 = dot_bf16, .block_rows = BLOCK_ROWS,             \
-        .block_cols = BLOCK_COLS, .lanes = LANES, .pack = pack,                                 \
-        .pack_transposed = pack_transposed, .multiply_block = multiply_block,                   \
+        .expand_bf16 = expand_bf16, .block_rows = BLOCK_ROWS, .block_cols = BLOCK_COLS,         \
+        .lanes = LANES, .pack = pack, .pack_transposed = pack_transposed,                       \
+        .multiply_block = multiply_block, .multiply_few = multiply_few,                         \
     }

@@ -242,18 +242,134 @@ static void pack_transposed(const lc_panel *panel, float *to)
     }
 }
 
-static float dot_bf16(const float *a, const uint16_t *b, int64_t count)
+/* ---- few rows: b as it lies, turned in registers ---- */
+
+#define LINE_FLOATS 16 /* of a cache line */
+
+/* Four vectors, each with a run of four in every four lanes: their columns, as rows. */
+INLINE void turn(vf w[4])
 {
-    vf sum[4] = {vf_set(0.0f), vf_set(0.0f), vf_set(0.0f), vf_set(0.0f)};
-    int64_t i = 0;
-    for (; i + 4 * LANES <= count; i += 4 * LANES) {
-        for (int j = 0; j < 4; j++) {
-            const int64_t at = i + j * LANES;
-            sum[j] = vf_fma(load(a + at, LANES), load_weights(b, true, at, LANES), sum[j]);
+    const vw low01 = (vw)vf_zip_low(w[0], w[1]), low23 = (vw)vf_zip_low(w[2], w[3]);
+    const vw high01 = (vw)vf_zip_high(w[0], w[1]), high23 = (vw)vf_zip_high(w[2], w[3]);
+    w[0] = (vf)vw_zip_even(low01, low23);
+    w[1] = (vf)vw_zip_odd(low01, low23);
+    w[2] = (vf)vw_zip_even(high01, high23);
+    w[3] = (vf)vw_zip_odd(high01, high23);
+}
+
+/* Rows p..p+3 of op(b), LANES columns of it from `col` on. */
+INLINE void load_turned(const lc_panel *panel, const bool is_bf16, int64_t col, int64_t p, vf w[4])
+{
+    const int64_t ldb = panel->ldb, at = col * ldb + p;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        w[i] = is_bf16 ? vf_quads_bf16((const uint16_t *)panel->b + at + i * ldb, 4 * ldb)
+                       : vf_quads((const float *)panel->b + at + i * ldb, 4 * ldb);
+    }
+    turn(w);
+}
+
+/* The same at an edge: columns and rows that are not there are 0. */
+static __attribute__((noinline)) void load_turned_edge(const lc_panel *panel, int64_t col,
+                                                       int64_t p, vf w[4])
+{
+    float quads[4 * LANES] = {0};
+    for (int64_t j = 0; j < LANES && col + j < panel->cols; j++) {
+        for (int64_t q = 0; q < 4 && p + q < panel->k; q++) {
+            quads[4 * j + q] = load_one(panel->b, panel->is_bf16, (col + j) * panel->ldb + p + q);
         }
     }
-    for (; i < count; i += LANES) {
-        sum[0] = vf_fma(load(a + i, count - i), load_weights(b, true, i, count - i), sum[0]);
+    for (int i = 0; i < 4; i++) {
+        w[i] = vf_quads(quads + 4 * i, 16);
     }
-    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    turn(w);
+}
+
+/* `vectors` vectors of columns from `col` on, whole ones with is_whole. A line of each column is
+ * used up before the next columns' are, for they may share a cache set. */
+INLINE void multiply_turned(const lc_block *block, const lc_panel *panel, const bool is_bf16,
+                            int64_t col, const int rows, const int vectors, const bool is_whole)
+{
+    lc_block part = *block;
+    part.c += col;
+    part.cols -= col;
+    vf sum[LC_FEW_ROWS * BLOCK_VECTORS], w[4];
+    int64_t p = 0;
+#pragma GCC unroll 24
+    for (int i = 0; i < rows * vectors; i++) {
+        sum[i] = begin_sum(&part, i / vectors, i % vectors);
+    }
+    for (; is_whole && p + LINE_FLOATS <= block->k; p += LINE_FLOATS) {
+        const float *a = block->a + p;
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 4
+            for (int at = 0; at < LINE_FLOATS; at += 4) {
+                load_turned(panel, is_bf16, col + v * LANES, p + at, w);
+#pragma GCC unroll 32
+                for (int i = 0; i < 4 * rows; i++) {
+                    const vf left = vf_set(a[i % rows * block->lda + at + i / rows]);
+                    vf *to = &sum[i % rows * vectors + v];
+                    *to = vf_fma(left, w[i / rows], *to);
+                }
+            }
+        }
+    }
+    for (; p < block->k; p += 4) {
+        const int64_t depth = block->k - p < 4 ? block->k - p : 4;
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            load_turned_edge(panel, col + v * LANES, p, w);
+            for (int64_t q = 0; q < depth; q++) {
+#pragma GCC unroll 8
+                for (int i = 0; i < rows; i++) {
+                    const vf left = vf_set(block->a[i * block->lda + p + q]);
+                    sum[i * vectors + v] = vf_fma(left, w[q], sum[i * vectors + v]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 24
+    for (int i = 0; i < rows * vectors; i++) {
+        put(&part, i / vectors, i % vectors, sum[i]);
+    }
+}
+
+/* As many vectors at once as leave registers for the sums of all rows. */
+INLINE void multiply_rows(const lc_block *block, const lc_panel *panel, const bool is_bf16,
+                          const int rows)
+{
+    int64_t col = 0;
+    for (; rows <= 2 && col + 3 * LANES <= panel->cols; col += 3 * LANES) {
+        multiply_turned(block, panel, is_bf16, col, rows, 3, true);
+    }
+    for (; col + LANES <= panel->cols; col += LANES) {
+        multiply_turned(block, panel, is_bf16, col, rows, 1, true);
+    }
+    if (col < panel->cols) {
+        multiply_turned(block, panel, is_bf16, col, rows, 1, false);
+    }
+}
+
+#define ROWS_CASE(rows)                                 \
+    case rows:                                          \
+        if (panel->is_bf16) {                           \
+            multiply_rows(block, panel, true, (rows));  \
+        } else {                                        \
+            multiply_rows(block, panel, false, (rows)); \
+        }                                               \
+        break;
+
+static void multiply_few(const lc_block *block, const lc_panel *panel)
+{
+    switch (block->rows) {
+        ROWS_CASE(1)
+        ROWS_CASE(2)
+        ROWS_CASE(3)
+        ROWS_CASE(4)
+        ROWS_CASE(5)
+        ROWS_CASE(6)
+        ROWS_CASE(7)
+        ROWS_CASE(8)
+    }
 }
