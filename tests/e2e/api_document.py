@@ -177,12 +177,15 @@ CHAT_REQUEST = request(
     temperature=nullable(number(0, 2)),
     top_p=nullable(number(0, 1)),
     max_tokens=nullable(integer(1, 2**31 - 1)),
-    max_completion_tokens=nullable(integer(1, 2**31 - 1)),
+    max_completion_tokens={**nullable(integer(1, 2**31 - 1)), "description": "The same; only one of them"},
     n=nullable(integer(1, 16)),
     seed=nullable(integer(-(2**53) + 1, 2**53 - 1)),
     stop={"anyOf": [{"type": "null"}, ref("Stop"), array(ref("Stop"), maxItems=4)]},
     stream=nullable({"type": "boolean"}),
-    stream_options=nullable(request((), True, include_usage=nullable({"type": "boolean"}))),
+    stream_options={
+        **nullable(request((), True, include_usage=nullable({"type": "boolean"}))),
+        "description": "With stream: true only",
+    },
     logprobs={"enum": [False, None], "description": "true is not supported yet"},
     presence_penalty=nullable(number(0, 0)),
     frequency_penalty=nullable(number(0, 0)),
@@ -463,7 +466,7 @@ PARAMETERS = {
     "account": "Any",
 }
 QUERY = {
-    "after": ("Id of the last item of the page before", text()),
+    "after": ("Id of the last item of the page before", text(minLength=1)),
     "limit": ("Items of a page", integer(1, 10000)),
     "order": ("By time", const("asc", "desc")),
     "purpose": ("Files with this purpose only", text()),

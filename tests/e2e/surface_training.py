@@ -138,6 +138,8 @@ def section_file_object():
         *unsaid("file", "status", "deleting deleted", "a deleted file is gone: 404"),
         proven("512 MB a file", "serve/files_test.c:test_largest_file"),
         proven("100 fine-tuning files", "serve/files_test.c:test_training_file_quota"),
+        proven("1 GB for all files", "serve/files_test.c:test_limits", "`--max-bytes`; no limit without it"),
+        proven("30 uploads a second", "serve/http_test.c:test_keys_and_rate", "`--rate`, of all requests; 1000 without it"),
         proven("files expire", "serve/files_test.c:test_expiry"),
         refuses(
             "`expires_after.seconds` of 14 to 30 days",
