@@ -60,7 +60,11 @@ class Record:
 
     def hold(self, what, schema, value):
         for error in self.validator(schema).iter_errors(value):
-            self.misfits.append(f"{what}: {error.json_path}: {error.message[:200]}")
+            self.complain(f"{what}: {error.json_path}: {error.message[:200]}")
+
+    def complain(self, misfit):
+        if misfit not in self.misfits:
+            self.misfits.append(misfit)
 
     def note(self, value):
         """Values of members, by the kind of object that has them."""
@@ -77,7 +81,7 @@ class Record:
     def answer(self, method, family, path, status, headers, body, sent):
         pattern = self.pattern(path)
         operation = self.document["paths"].get(pattern, {}).get(method.lower())
-        where = f"{method} {family}{path}"
+        where = f"{method} {family}{pattern}"
         self.headers.setdefault(status, set()).update(name.lower() for name in headers.keys())
         if status >= 400 and isinstance(body, dict):
             self.codes.add((status, body["error"]["code"]))
@@ -88,14 +92,14 @@ class Record:
             self.sent.setdefault((method, pattern), set()).update(sent)
         described = operation["responses"].get(str(status))
         if described is None:
-            self.misfits.append(f"{where}: status {status}")
+            self.complain(f"{where}: status {status}")
             return
         if "$ref" in described:
             described = self.document["components"]["responses"][described["$ref"].rsplit("/", 1)[1]]
         kind = (headers.get("Content-Type") or "").split(";")[0]
         content = described.get("content", {})
         if content and kind not in content:
-            self.misfits.append(f"{where}: {status} of type {kind}")
+            self.complain(f"{where}: {status} of type {kind}")
         elif "schema" in content.get(kind, ()):
             self.hold(f"{where}: {status}", content[kind]["schema"], body)
 
