@@ -211,8 +211,21 @@ static lc_code parse_positional(lc_parse *parse, const char *text)
                    text, parse->command->name);
 }
 
+static bool stands_alone(const lc_command *command)
+{
+    for (size_t i = 0; i < command->option_count; i++) {
+        if (command->options[i].is_alone && *command->options[i].flag) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static lc_code check_required(const lc_parse *parse)
 {
+    if (stands_alone(parse->command)) {
+        return LC_OK;
+    }
     for (size_t i = 0; i < parse->command->option_count; i++) {
         const lc_option *option = &parse->command->options[i];
         if (!option->is_required || parse->given[i]) {

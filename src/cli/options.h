@@ -24,6 +24,7 @@ typedef struct lc_option {
     const char *fallback; /* the default in words for --help; NULL: none worth telling */
     const char *help;
     bool is_required;
+    bool is_alone; /* a flag: with it nothing is required */
     bool *flag;
     const char **text;
     int64_t *integer;

@@ -52,6 +52,19 @@ static lc_code cut_names(char *text, lc_serve_options *options, lc_err *err)
     return LC_OK;
 }
 
+static lc_code print_routes(lc_err *err)
+{
+    lc_text text;
+    lc_text_init(&text);
+    lc_server_write_routes(&text);
+    const lc_code code = lc_text_finish(&text, "the routes", err);
+    if (code == LC_OK) {
+        (void)fputs(text.data, stdout);
+    }
+    lc_text_release(&text);
+    return code;
+}
+
 static lc_code serve(const lc_serve_options *options, lc_err *err)
 {
     lc_server *server = NULL;
@@ -81,7 +94,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     const char *host_names = NULL, *device = "auto";
     int64_t port = DEFAULT_PORT, threads = DEFAULT_THREADS, connections = DEFAULT_CONNECTIONS;
     int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED, max_owner_bytes = 0;
-    bool done = false;
+    bool done = false, wants_routes = false;
     lc_serve_options serving = {
         .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
     const lc_option options[] = {
@@ -171,6 +184,11 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
         {.name = "--import-http",
          .help = "from http URLs as well",
          .flag = &serving.files.import.allows_http},
+        {.name = "--routes",
+         .help = "print all that is served, a line each, and end: method, path, families of URLs, "
+                 "body, whether it asks for a key",
+         .flag = &wants_routes,
+         .is_alone = true},
     };
     const lc_command command = {
         .name = "serve",
@@ -188,6 +206,9 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     LC_TRY(lc_command_begin(&command, argc, argv, &done, err));
     if (done) {
         return LC_OK;
+    }
+    if (wants_routes) {
+        return print_routes(err);
     }
     if (host_names != NULL) {
         if (strlen(host_names) >= sizeof names) {

@@ -530,6 +530,16 @@ static lc_code note_shadowed(const cJSON *lorac, lc_job_spec *spec, lc_err *err)
     return used > 0 ? copy_string(names, spec, &spec->shadowed, err) : LC_OK;
 }
 
+/* Azure's bounds count characters, not bytes. */
+static size_t count_characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return count;
+}
+
 static lc_code read_metadata(const cJSON *root, lc_job_spec *spec, lc_err *err)
 {
     const cJSON *metadata = NULL, *item = NULL;
@@ -547,12 +557,13 @@ static lc_code read_metadata(const cJSON *root, lc_job_spec *spec, lc_err *err)
         if (!cJSON_IsString(item)) {
             return fail_value(item, "metadata", "strings as values", err);
         }
-        if (strlen(item->string) > LC_MAX_METADATA_KEY ||
-            strlen(item->valuestring) > LC_MAX_METADATA_VALUE) {
-            return lc_fail_param(err, LC_ERR_INVALID, "metadata",
-                                 "metadata: \"%.40s\" is too long (a key has at most %d bytes, a "
-                                 "value %d)",
-                                 item->string, LC_MAX_METADATA_KEY, LC_MAX_METADATA_VALUE);
+        if (count_characters(item->string) > LC_MAX_METADATA_KEY ||
+            count_characters(item->valuestring) > LC_MAX_METADATA_VALUE) {
+            return lc_fail_param(
+                err, LC_ERR_INVALID, "metadata",
+                "metadata: \"%.40s\" is too long (a key has at most %d characters, "
+                "a value %d)",
+                item->string, LC_MAX_METADATA_KEY, LC_MAX_METADATA_VALUE);
         }
     }
     spec->metadata = cJSON_Duplicate(metadata, true);

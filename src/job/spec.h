@@ -21,7 +21,7 @@
 #define LC_MAX_EPOCHS         50  /* OpenAI's bound */
 #define LC_MAX_BATCH_SIZE     256 /* OpenAI's bound */
 #define LC_MAX_SEED           2147483647
-#define LC_MAX_METADATA       16 /* pairs; key and value bounds as Azure's */
+#define LC_MAX_METADATA       16 /* pairs; bounds of Azure, in characters */
 #define LC_MAX_METADATA_KEY   64
 #define LC_MAX_METADATA_VALUE 512
 #define LC_AUTO               (-1) /* an integer or number field left to lorac */

@@ -96,25 +96,25 @@ static int family_of(char **segments, int count, lc_family *family)
     return at;
 }
 
-/* Whether segments are as the pattern says; the places of its parameters into params. */
-static bool is_match(const char *pattern, char **segments, int count, char **params)
+/* How many parameters the pattern has, their places into params; -1: the segments do not fit. */
+static int fit(const char *pattern, char **segments, int count, char **params)
 {
     int at = 0, param = 0;
     while (pattern[0] == '/' && pattern[1] != '\0') {
         pattern++;
         const size_t length = strcspn(pattern, "/");
         if (at == count) {
-            return false;
+            return -1;
         }
         if (pattern[0] == '{') {
             params[param++] = segments[at];
         } else if (strlen(segments[at]) != length || strncmp(segments[at], pattern, length) != 0) {
-            return false;
+            return -1;
         }
         pattern += length;
         at++;
     }
-    return at == count;
+    return at == count ? param : -1;
 }
 
 static void note_method(lc_route_match *match, const char *method)
@@ -126,16 +126,25 @@ static void note_method(lc_route_match *match, const char *method)
     }
 }
 
+/* A path that is itself some route's pattern is not also another's parameter. */
 static void look(const lc_route *route, const char *method, char **segments, int count,
                  lc_route_match *match)
 {
     char *params[LC_MAX_ROUTE_PARAMS] = {NULL};
     const bool is_root = (route->flags & LC_ROUTE_ROOT) != 0;
-    if (is_root != (match->family == LC_FAMILY_ROOT) ||
-        !is_match(route->pattern, segments, count, params)) {
+    if (is_root != (match->family == LC_FAMILY_ROOT)) {
         return;
     }
+    const int param_count = fit(route->pattern, segments, count, params);
+    if (param_count < 0 || (match->has_path && param_count > match->param_count)) {
+        return;
+    }
+    if (match->has_path && param_count < match->param_count) {
+        match->route = NULL;
+        match->allow[0] = '\0';
+    }
     match->has_path = true;
+    match->param_count = param_count;
     note_method(match, route->method);
     const bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
     if (match->route == NULL && (is_head || strcmp(method, route->method) == 0)) {

@@ -18,12 +18,37 @@
 #define LEAST_RATE      8192
 #define BURST_SECONDS   2
 
+static const lc_route_table *const tables[] = {
+    &lc_watch_routes,      &lc_file_routes, &lc_job_routes,    &lc_model_routes,
+    &lc_deployment_routes, &lc_chat_routes, &lc_upload_routes, &lc_portal_routes};
+#define TABLE_COUNT (sizeof tables / sizeof *tables)
+
 struct lc_server {
     lc_service service;
     char worker_logs[LC_MAX_PATH_BYTES];
     char *certificate, *key; /* owned; NULL: no TLS */
-    lc_route_table tables[8];
+    lc_route_table tables[TABLE_COUNT];
 };
+
+/* ---- what is served ---- */
+
+static void write_route(const lc_route *route, lc_text *out)
+{
+    static const char *const bodies[] = {
+        [LC_BODY_NONE] = "none", [LC_BODY_JSON] = "json", [LC_BODY_STREAM] = "form"};
+    lc_text_addf(out, "%-6s %s %s %s %s\n", route->method, route->pattern,
+                 (route->flags & LC_ROUTE_ROOT) != 0 ? "root" : "v1,classic", bodies[route->body],
+                 (route->flags & LC_ROUTE_PUBLIC) != 0 ? "anybody" : "key");
+}
+
+void lc_server_write_routes(lc_text *out)
+{
+    for (size_t t = 0; t < TABLE_COUNT; t++) {
+        for (int r = 0; r < tables[t]->count; r++) {
+            write_route(&tables[t]->routes[r], out);
+        }
+    }
+}
 
 /* ---- what HTTP asks ---- */
 
@@ -106,12 +131,10 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .authenticate = authenticate,
                             .note = note,
                             .service = &server->service};
-    const lc_route_table all[] = {lc_watch_routes,  lc_file_routes,       lc_job_routes,
-                                  lc_model_routes,  lc_deployment_routes, lc_chat_routes,
-                                  lc_upload_routes, lc_portal_routes};
-    _Static_assert(sizeof all <= sizeof server->tables, "a place for each table");
-    memcpy(server->tables, all, sizeof all);
-    http.table_count = (int)(sizeof all / sizeof *all);
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        server->tables[i] = *tables[i];
+    }
+    http.table_count = TABLE_COUNT;
     memcpy(http.host_names, options->host_names, sizeof http.host_names);
     return lc_http_start(&http, &server->service.http, err);
 }

@@ -24,6 +24,10 @@ typedef struct lc_serve_options {
 
 typedef struct lc_server lc_server;
 
+/* All that is served: a line a route with method, pattern, families ("root", or "v1,classic"),
+ * body ("none", "json" or "form") and whom it serves ("anybody", or who has a "key"). */
+void lc_server_write_routes(lc_text *out);
+
 /* Listens when it returns. Texts are borrowed. An address that others can reach while there is no
  * API key: LC_ERR_USAGE. A data directory that another server has: LC_ERR_BUSY. */
 LC_WARN_UNUSED lc_code lc_server_open(const lc_serve_options *options, lc_server **out,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -77,9 +78,10 @@ def rows(name, count):
 
 
 def ask(method, url, body=None, headers=None):
-    """(status, headers, parsed body or None) of one request; an object is sent as JSON."""
+    """(status, headers, parsed body or None) of one request; an object is sent as JSON, a header that is None is left out."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method, headers={"api-key": "test", **(headers or {})})
+    sent = {name: value for name, value in {"api-key": "test", **(headers or {})}.items() if value is not None}
+    request = urllib.request.Request(url, data=data, method=method, headers=sent)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             status, got, text = answer.status, answer.headers, answer.read()
@@ -89,6 +91,42 @@ def ask(method, url, body=None, headers=None):
         return status, got, json.loads(text) if text else None
     except ValueError:
         return status, got, text
+
+
+def make_key(server, name):
+    """A new API key; from the first one on, requests need one."""
+    command = [LORAC, "keys", "add", name, "--data", server.data]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def form(boundary, *parts, end=True):
+    """A multipart body."""
+    text = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return text + (b"--" + boundary + b"--\r\n" if end else b"")
+
+
+def part(name, value, filename=None):
+    """A part of one: its header, an empty line, what it holds."""
+    value = value if isinstance(value, bytes) else value.encode()
+    file = f'; filename="{filename}"' if filename else ""
+    return f'Content-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value
+
+
+def upload(server, data, headers=None):
+    """The id of a new training file, once it is processed."""
+    headers = headers or {}
+    body = form(b"b", part("purpose", "fine-tune"), part("file", data, "train.jsonl"))
+    status, _, file = ask("POST", server.url + "/openai/v1/files", body, {**FORM, **headers})
+    expect(status == 200, f"upload gave {status} {file}")
+    for _ in range(100):
+        file = ask("GET", f"{server.url}/openai/v1/files/{file['id']}", headers=headers)[2]
+        if file["status"] == "processed":
+            return file["id"]
+        time.sleep(0.1)
+    raise Failed(f"the file is not processed: {file}")
 
 
 def main(tests):

@@ -6,11 +6,10 @@ the error body that all of them read, and the server is none the worse for it.
 usage: test_negative.py      needs LORAC_BUILD_DIR
 """
 import json
-import subprocess
 import sys
 import time
 
-from serve_support import BASE, LORAC, Failed, Server, ask, expect, main, rows
+from serve_support import BASE, Server, ask, expect, form, main, make_key, rows, upload
 
 LEAST = 500
 RETRIED = (408, 409, 429)  # what OpenAI's SDK sends again
@@ -111,11 +110,6 @@ def attack_jobs(attack, file, pending_job):
     attack.send("DELETE", f"/openai/v1/fine_tuning/jobs/{pending_job}", statuses=(400,))
 
 
-def form(boundary, *parts, end=True):
-    text = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
-    return text + (b"--" + boundary + b"--\r\n" if end else b"")
-
-
 def attack_files(attack):
     purpose = b'Content-Disposition: form-data; name="purpose"\r\n\r\nfine-tune'
     data = b'Content-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}'
@@ -195,20 +189,6 @@ def attack_as_other(attack, file, job, keys):
             attack.send("GET", path, headers=headers, statuses=(401,))
 
 
-def upload(server, key):
-    body = form(b"b", b'Content-Disposition: form-data; name="purpose"\r\n\r\nfine-tune',
-                b'Content-Disposition: form-data; name="file"; filename="t.jsonl"\r\n\r\n' + rows("train.jsonl", 32))
-    headers = {"Content-Type": "multipart/form-data; boundary=b", "api-key": key}
-    status, _, file = ask("POST", server.url + "/openai/v1/files", body, headers)
-    expect(status == 200, f"upload gave {status} {file}")
-    for _ in range(100):
-        state = ask("GET", f"{server.url}/openai/v1/files/{file['id']}", headers={"api-key": key})[2]["status"]
-        if state == "processed":
-            return file["id"]
-        time.sleep(0.1)
-    raise Failed("the file is not processed")
-
-
 def waiting_jobs(server, file, key):
     """Jobs so long that the last of them waits for a place all the time; the waiting one, and all."""
     jobs = []
@@ -245,7 +225,7 @@ def report(server, attack):
 def test_negative():
     with Server(options=["--running-jobs", "1"]) as server:
         attack = Attack(server)
-        file = upload(server, "test")
+        file = upload(server, rows("train.jsonl", 32))
         waiting, jobs = waiting_jobs(server, file, "test")
         attack_paths(attack)
         attack_ids(attack)
@@ -260,10 +240,9 @@ def test_negative():
 
 def test_keys():
     with Server(options=["--running-jobs", "1"]) as server:
-        keys = [subprocess.run([LORAC, "keys", "add", name, "--data", server.data], capture_output=True, text=True, check=True).stdout.strip()
-                for name in ("ann", "bob")]
+        keys = [make_key(server, name) for name in ("ann", "bob")]
         attack = Attack(server)
-        file = upload(server, keys[0])
+        file = upload(server, rows("train.jsonl", 32), {"api-key": keys[0]})
         job, jobs = waiting_jobs(server, file, keys[0])
         attack_as_other(attack, file, job, keys)
         finish(server, attack, jobs, keys[0])

@@ -482,6 +482,30 @@ static void test_limits(void **state)
     }
 }
 
+/* Characters count, not bytes: these have two, three and four. */
+static void test_metadata_characters(void **state)
+{
+    (void)state;
+    static const char *const characters[] = {"\u00e9", "\u20ac", "\U0001f600"};
+    static char list[TEXT_BYTES];
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; i++) {
+        for (int extra = 0; extra <= 1; extra++) {
+            size_t used = (size_t)snprintf(list, sizeof list, "\"metadata\": {\"k\": \"");
+            for (int n = 0; n < LC_MAX_METADATA_VALUE + extra; n++) {
+                used += (size_t)snprintf(list + used, sizeof list - used, "%s", characters[i]);
+            }
+            (void)snprintf(list + used, sizeof list - used, "\"}");
+            const char *text = job_text(list, "", "");
+            if (extra > 0) {
+                refuse(text, LC_ERR_INVALID, "metadata", "is too long");
+            } else {
+                assert_ok(parse(text));
+                lc_job_spec_release(&spec);
+            }
+        }
+    }
+}
+
 static void test_metadata_lengths(void **state)
 {
     (void)state;
@@ -701,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_special_fields),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_metadata_lengths),
+        cmocka_unit_test(test_metadata_characters),
         cmocka_unit_test(test_not_a_job),
         cmocka_unit_test(test_file_size),
         cmocka_unit_test(test_same_job),

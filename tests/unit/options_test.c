@@ -5,7 +5,7 @@
 
 typedef struct values {
     const char *job, *extra, *out, *kind;
-    bool resume, json;
+    bool resume, json, list;
     int64_t threads;
     double rate;
 } values;
@@ -31,6 +31,7 @@ static lc_code parse(const char *const *words, values *v, bool *help, lc_err *er
         {.name = "--kind", .value = "KIND", .help = "which", .text = &v->kind, .choices = kinds},
         {.name = "--resume", .help = "go on", .flag = &v->resume},
         {.name = "--json", .help = "print JSON", .flag = &v->json},
+        {.name = "--list", .help = "print a list only", .flag = &v->list, .is_alone = true},
         {.name = "--threads",
          .value = "N",
          .help = "how many",
@@ -105,6 +106,16 @@ static void help_asks_for_nothing_else(void **state)
     assert_ok(parse(WORDS("--out", "b", "--", "--help"), &v, &help, &test_err));
     assert_false(help);
     assert_string_equal(v.job, "--help");
+}
+
+static void a_flag_may_stand_alone(void **state)
+{
+    (void)state;
+    values v;
+    bool help = true;
+    assert_ok(parse(WORDS("--list"), &v, &help, &test_err));
+    assert_true(v.list && !help);
+    assert_fails(parse(WORDS("--json"), &v, &help, &test_err), LC_ERR_USAGE, "JOB is missing");
 }
 
 static void wrong_calls_say_what_is_wrong(void **state)
@@ -290,13 +301,10 @@ static void as_many_options_as_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_in_its_place),
-        cmocka_unit_test(defaults_stay),
-        cmocka_unit_test(help_asks_for_nothing_else),
-        cmocka_unit_test(wrong_calls_say_what_is_wrong),
-        cmocka_unit_test(near_names_are_found),
-        cmocka_unit_test(help_tells_every_option),
-        cmocka_unit_test(as_many_options_as_fit),
+        cmocka_unit_test(everything_in_its_place),       cmocka_unit_test(defaults_stay),
+        cmocka_unit_test(help_asks_for_nothing_else),    cmocka_unit_test(a_flag_may_stand_alone),
+        cmocka_unit_test(wrong_calls_say_what_is_wrong), cmocka_unit_test(near_names_are_found),
+        cmocka_unit_test(help_tells_every_option),       cmocka_unit_test(as_many_options_as_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
