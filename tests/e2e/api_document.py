@@ -186,7 +186,7 @@ CHAT_REQUEST = request(
         **nullable(request((), True, include_usage=nullable({"type": "boolean"}))),
         "description": "With stream: true only",
     },
-    logprobs={"enum": [False, None], "description": "true is not supported yet"},
+    logprobs={**nullable({"type": "boolean"}), "description": "With it top_logprobs may be 0 to 20"},
     presence_penalty=nullable(number(0, 0)),
     frequency_penalty=nullable(number(0, 0)),
     logit_bias=nullable({"type": "object", "maxProperties": 0}),
@@ -231,6 +231,10 @@ def completion(kind, choice, **usage):
     )
 
 
+TOKEN = dict(token=text(), logprob=number(-9999, 0), bytes=array(integer(0, 255)))
+LOGPROBS = nullable(
+    answer(content=array(answer(**TOKEN, top_logprobs=array(answer(**TOKEN), maxItems=20))), refusal={"type": "null"})
+)
 DELTA = {
     "type": "object",
     "properties": {"role": const("assistant"), "content": text(), "tool_calls": array({"type": "object"})},
@@ -238,7 +242,7 @@ DELTA = {
 }
 CHUNK = completion(
     "chat.completion.chunk",
-    answer(index=integer(0), delta=DELTA, logprobs={"type": "null"}, finish_reason=nullable(FINISH)),
+    answer(index=integer(0), delta=DELTA, logprobs=LOGPROBS, finish_reason=nullable(FINISH)),
     usage=nullable(ref("Usage")),
 )
 CHUNK["required"].remove("usage")
@@ -387,7 +391,7 @@ SCHEMAS = {
     "ToolCall": TOOL_CALL,
     "ChatCompletion": completion(
         "chat.completion",
-        answer(index=integer(0), message=REPLY, logprobs={"type": "null"}, finish_reason=FINISH),
+        answer(index=integer(0), message=REPLY, logprobs=LOGPROBS, finish_reason=FINISH),
         usage=ref("Usage"),
     ),
     "ChatCompletionChunk": CHUNK,

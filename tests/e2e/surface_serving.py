@@ -137,13 +137,13 @@ def section_chat():
             "POST",
             chat,
             "model messages max_tokens max_completion_tokens temperature top_p n stop seed stream"
-            " stream_options.include_usage tools tool_choice response_format",
+            " stream_options.include_usage tools tool_choice response_format logprobs top_logprobs",
         ),
         *sends("POST", chat, "user metadata store service_tier parallel_tool_calls", "accepted, and change nothing"),
         *sends("POST", chat, "chat_template_kwargs", "our own: variables of the chat template"),
         *[
             refuses(f"`{name}`", "POST", chat, {**body, name: value}, name, sampling)
-            for name, value in (("logprobs", True), ("presence_penalty", 1), ("frequency_penalty", 1), ("logit_bias", {"1": 5}))
+            for name, value in (("presence_penalty", 1), ("frequency_penalty", 1), ("logit_bias", {"1": 5}))
         ],
         refuses(
             "`tool_choice: required` or a function",
@@ -174,10 +174,10 @@ def section_chat():
             "chat.completion",
             "id object created model system_fingerprint choices[].index choices[].message.role choices[].message.content"
             " choices[].finish_reason usage.prompt_tokens usage.completion_tokens usage.total_tokens"
-            " usage.prompt_tokens_details.cached_tokens",
+            " usage.prompt_tokens_details.cached_tokens choices[].logprobs.content[].token"
+            " choices[].logprobs.content[].logprob choices[].logprobs.content[].top_logprobs[].token",
         ),
         empty("chat.completion", "choices[].message.refusal", "nothing is refused by a filter"),
-        empty("chat.completion", "choices[].logprobs", "not offered yet"),
         *words("chat.completion", "choices[].finish_reason", "stop length"),
         fact(
             "`model` of the answer is the base model's name", lambda s: set(s.record.seen["chat.completion"]["model"]) == {BASE}
