@@ -338,14 +338,16 @@ typedef struct lc_swiglu_backward_args {
     const lc_lora_dropout_backward_args *dropped;
 } lc_swiglu_backward_args;
 
-/* y[m,:] = x[rows[m],:]. Rows are ascending and distinct, then perhaps some -1: zeros. */
+/* y[m,:] = x[rows[m],:], zeros for -1. Rows are ascending and distinct but for -1; y may be x where
+ * rows[m] is m or -1. */
 typedef struct lc_gather_rows_args {
     lc_mat x;            /* [in] N x C */
     const int32_t *rows; /* [in] M */
     lc_mat y;            /* [out] M x C */
 } lc_gather_rows_args;
 
-/* y[rows[m],:] = x[m,:], all other rows of y zero. Rows as for gather_rows; -1: nowhere. */
+/* y[rows[m],:] = x[m,:], all other rows of y zero. Rows are ascending and distinct, then perhaps
+ * some -1: nowhere. */
 typedef struct lc_scatter_rows_args {
     lc_mat x;            /* [in] M x C */
     const int32_t *rows; /* [in] M */

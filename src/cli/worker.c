@@ -12,7 +12,8 @@
 #include "infer/worker.h"
 #include "model/config.h"
 
-#define DEFAULT_ADAPTERS 16
+#define DEFAULT_ADAPTERS 8
+#define DEFAULT_RANK     64
 
 static volatile sig_atomic_t is_stopping;
 
@@ -38,10 +39,11 @@ static void catch_signals(void)
 lc_code lc_command_worker(int argc, char **argv, lc_err *err)
 {
     const char *device = "auto";
-    int64_t threads = 0, rank = 0;
+    int64_t threads = 0;
     bool done = false;
     lc_worker_run_options o = {.dtype = "auto",
                                .adapters = DEFAULT_ADAPTERS,
+                               .max_rank = DEFAULT_RANK,
                                .fd_in = STDIN_FILENO,
                                .fd_out = STDOUT_FILENO,
                                .is_stopping = &is_stopping};
@@ -67,15 +69,16 @@ lc_code lc_command_worker(int argc, char **argv, lc_err *err)
          .high = LC_MAX_POSITION},
         {.name = "--adapters",
          .value = "N",
-         .fallback = "16",
-         .help = "loaded at once",
+         .fallback = "8",
+         .help = "loaded at once; memory for all of them is taken at the start",
          .integer = &o.adapters,
          .low = 0,
          .high = LC_MAX_WORKER_LOADED},
         {.name = "--max-rank",
          .value = "N",
+         .fallback = "64",
          .help = "largest rank of an adapter",
-         .integer = &rank,
+         .integer = &o.max_rank,
          .low = 1,
          .high = 1024},
         {.name = "--dtype",

@@ -71,6 +71,13 @@ lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes, lc_err 
         .kind = sizes->device, .threads = threads, .attention = LC_ATTENTION_LORAC};
     LC_TRY(lc_device_open(&device, &engine->device, err));
     options.dtype = dtype_of(sizes->dtype, engine->device);
+    if (sizes->adapters > 0) {
+        if (engine->master != NULL) {
+            return lc_fail(err, LC_ERR_USAGE, "an engine with an adapter has no room for others");
+        }
+        LC_TRY(
+            lc_adapter_spec_room(&engine->config, sizes->rank, sizes->adapters, engine->spec, err));
+    }
     LC_TRY(lc_new(&memory, 1, sizeof *engine->model, "the model", err));
     const lc_code code = lc_model_open(&engine->config, engine->spec, engine->files, &options,
                                        engine->device, memory, err);
@@ -85,6 +92,25 @@ lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes, lc_err 
         engine->master = NULL;
     }
     return LC_OK;
+}
+
+lc_code lc_engine_load_adapter(lc_engine *engine, int32_t place, const char *adapter_dir,
+                               lc_err *err)
+{
+    lc_code code;
+    void *memory = NULL;
+    float *master = NULL;
+    LC_TRY(lc_new(&memory, 1, sizeof(lc_adapter_spec), "the adapter's table", err));
+    lc_adapter_spec *spec = memory;
+    LC_TRY_GOTO(lc_adapter_spec_load(adapter_dir, &engine->config, spec, err));
+    LC_TRY_GOTO(lc_new(&memory, (size_t)spec->master_count, sizeof(float), "the adapter", err));
+    master = memory;
+    LC_TRY_GOTO(lc_adapter_load(adapter_dir, spec, &engine->config, master, err));
+    code = lc_model_load_adapter(engine->model, place, spec, master, err);
+fail:
+    lc_free(master);
+    lc_free(spec);
+    return code;
 }
 
 void lc_engine_close(lc_engine *engine)

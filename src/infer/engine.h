@@ -25,6 +25,9 @@ typedef struct lc_engine_sizes {
     int threads;       /* 0: LORAC_THREADS, else all cores of this process */
     int64_t tokens;    /* rows of one pass at most */
     int64_t cache_slots, cache_rows; /* sequences at once, tokens of each; 0: no generation */
+    int32_t adapters, rank; /* room for so many adapters of so high a rank, which sequences choose
+                               among (lc_engine_load_adapter); 0: none but the one loaded at first,
+                               which all have */
 } lc_engine_sizes;
 
 /* Reads config.json, generation_config.json, the headers of the weights, and the adapter
@@ -35,6 +38,11 @@ LC_WARN_UNUSED lc_code lc_engine_load(const char *base_dir, const char *adapter_
 /* Opens the device, allocates, loads the weights. On failure the engine may still be closed. */
 LC_WARN_UNUSED lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes,
                                        lc_err *err);
+
+/* A PEFT directory into place 0..adapters-1, which no sequence uses, while others generate. An
+ * adapter of another base, damaged or of too high a rank is refused; the place is as before. */
+LC_WARN_UNUSED lc_code lc_engine_load_adapter(lc_engine *engine, int32_t place,
+                                              const char *adapter_dir, lc_err *err);
 
 /* Also for an engine that is zeroed or was closed before. */
 void lc_engine_close(lc_engine *engine);

@@ -6,6 +6,7 @@
  */
 #include "infer/generate.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "lorac/mem.h"
@@ -19,6 +20,10 @@ typedef struct lc_sequence {
                    are queued have run; stays for reuse after the end */
     int64_t limit; /* tokens at which the sequence ends */
     int64_t number;
+    int32_t adapter; /* -1: none */
+    int64_t reused;  /* of the prompt */
+    bool wants_logprobs;
+    int32_t top_count;
     lc_sample_row how;
     uint64_t serial; /* tells apart those that had the slot one after the other */
 } lc_sequence;
@@ -37,9 +42,11 @@ struct lc_generator {
     int64_t active;
     lc_sequence *sequences;                                     /* model->cache_slots */
     int32_t *row_ids, *row_positions, *row_slots, *row_lengths; /* model->tokens */
-    int32_t *want;                                              /* cache_slots */
+    int32_t *want, *adapters;                                   /* cache_slots */
     lc_sample_row *how;                                         /* cache_slots */
     lc_generated *tokens;                                       /* cache_slots */
+    lc_logprobs *logprobs;                                      /* cache_slots */
+    float *logits;                                              /* V */
     pass passes[LC_HOST_SLOTS];
     uint64_t queued, read; /* passes so far */
     uint64_t serial;       /* of the last sequence */
@@ -71,6 +78,9 @@ static lc_code allocate(lc_generator *g, lc_err *err)
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_slots, err));
     LC_TRY(new_array(&g->arena, rows, sizeof(int32_t), &g->row_lengths, err));
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->want, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->adapters, err));
+    LC_TRY(new_array(&g->arena, slots, sizeof *g->logprobs, &g->logprobs, err));
+    LC_TRY(new_array(&g->arena, g->model->config.vocab, sizeof(float), &g->logits, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->how, &g->how, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
     for (int i = 0; i < LC_HOST_SLOTS; i++) {
@@ -144,12 +154,33 @@ void lc_generator_cancel_one(lc_generator *generator, int64_t number)
     }
 }
 
+lc_code lc_generator_drop_adapter(lc_generator *generator, int32_t adapter, lc_err *err)
+{
+    for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
+        lc_sequence *sequence = &generator->sequences[slot];
+        if (sequence->adapter == adapter && sequence->is_active) {
+            return lc_fail(err, LC_ERR_BUSY, "adapter %d is in use", adapter);
+        }
+    }
+    for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
+        lc_sequence *sequence = &generator->sequences[slot];
+        sequence->cached = sequence->adapter == adapter ? 0 : sequence->cached;
+    }
+    return LC_OK;
+}
+
 void lc_generator_cancel(lc_generator *generator)
 {
     for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
         generator->sequences[slot].is_active = false;
     }
     generator->active = 0;
+}
+
+/* -1 too where the model has no choice. */
+static int32_t adapter_of(const lc_generator *g, const lc_generate_request *request)
+{
+    return g->model->spec.copies > 0 && request->adapter >= 0 ? request->adapter : -1;
 }
 
 static lc_code check_request(const lc_generator *g, const lc_generate_request *request, lc_err *err)
@@ -171,17 +202,28 @@ static lc_code check_request(const lc_generator *g, const lc_generate_request *r
                            request->prompt[i], (long long)i, g->model->config.vocab);
         }
     }
+    if (request->wants_logprobs &&
+        (request->top_count < 0 || request->top_count > LC_MAX_TOP_LOGPROBS)) {
+        return lc_fail_param(err, LC_ERR_USAGE, "top_logprobs",
+                             "top_logprobs is %d, expected 0 to %d", request->top_count,
+                             LC_MAX_TOP_LOGPROBS);
+    }
+    if (adapter_of(g, request) >= g->model->spec.copies) {
+        return lc_fail(err, LC_ERR_INTERNAL, "adapter %d, the model has room for %d",
+                       request->adapter, g->model->spec.copies);
+    }
     return lc_sampling_check(&request->sampling, err);
 }
 
-/* Tokens at the beginning of the prompt that the slot's cache holds already. At least one is
- * left to compute. With dynamic rotary scaling the cached keys belong to another length: nothing
- * is reused. */
+/* Tokens at the beginning of the prompt that the slot's cache holds already, as made with the same
+ * adapter. At least one is left to compute. With dynamic rotary scaling the cached keys belong to
+ * another length: nothing is reused. */
 static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
                              const lc_generate_request *request)
 {
     int64_t shared = 0;
-    if (g->model->config.rope.type == LC_ROPE_DYNAMIC) {
+    if (g->model->config.rope.type == LC_ROPE_DYNAMIC ||
+        sequence->adapter != adapter_of(g, request)) {
         return 0;
     }
     while (shared < sequence->cached && shared < sequence->count &&
@@ -193,14 +235,17 @@ static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
 
 lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *request, lc_err *err)
 {
-    lc_sequence *best = NULL;
-    int64_t best_shared = -1;
+    lc_sequence *best = NULL, *donor = NULL;
+    int64_t best_shared = -1, most_shared = -1;
     LC_TRY(check_request(generator, request, err));
     for (int64_t slot = 0; slot < generator->model->cache_slots; slot++) {
         lc_sequence *candidate = &generator->sequences[slot];
-        const int64_t shared =
-            candidate->is_active ? -1 : shared_prefix(generator, candidate, request);
-        if (shared > best_shared) {
+        const int64_t shared = shared_prefix(generator, candidate, request);
+        if (shared > most_shared) {
+            donor = candidate;
+            most_shared = shared;
+        }
+        if (!candidate->is_active && shared > best_shared) {
             best = candidate;
             best_shared = shared;
         }
@@ -209,6 +254,11 @@ lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *req
         return lc_fail(err, LC_ERR_BUSY, "all %lld sequences of the generator are in use",
                        (long long)generator->model->cache_slots);
     }
+    if (most_shared > best_shared) {
+        LC_TRY(lc_model_copy_cache(generator->model, donor - generator->sequences,
+                                   best - generator->sequences, most_shared, err));
+        best_shared = most_shared;
+    }
     memcpy(best->ids, request->prompt, (size_t)request->prompt_count * sizeof *request->prompt);
     best->count = request->prompt_count;
     best->cached = best_shared;
@@ -216,6 +266,10 @@ lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *req
                       ? request->prompt_count + request->max_tokens
                       : generator->model->cache_rows;
     best->number = request->number;
+    best->adapter = adapter_of(generator, request);
+    best->reused = best_shared;
+    best->wants_logprobs = request->wants_logprobs;
+    best->top_count = request->top_count;
     best->how = lc_sampling_row(&request->sampling, request->stream);
     best->serial = ++generator->serial;
     best->is_active = true;
@@ -240,6 +294,9 @@ static int32_t collect_rows(lc_generator *g, pass *next)
     int64_t room = g->model->tokens;
     int32_t rows = 0;
     next->count = 0;
+    for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
+        g->adapters[slot] = g->sequences[slot].adapter;
+    }
     for (int64_t slot = 0; slot < g->model->cache_slots; slot++) {
         room -= pending_of(&g->sequences[slot]) == 1;
     }
@@ -291,6 +348,8 @@ static lc_code take_token(lc_generator *g, lc_sequence *sequence, int32_t id, lc
     }
     token->id = id;
     token->number = sequence->number;
+    token->cached = sequence->reused;
+    token->logprobs = NULL;
     sequence->ids[sequence->count++] = id;
     token->finish = is_stop_id(g, id)                    ? LC_FINISH_STOP
                     : sequence->count >= sequence->limit ? LC_FINISH_LENGTH
@@ -343,6 +402,7 @@ static lc_code queue_rows(lc_generator *g, lc_err *err)
                                  .positions = g->row_positions,
                                  .slots = g->row_slots,
                                  .lengths = g->row_lengths,
+                                 .adapters = g->adapters,
                                  .want = g->want,
                                  .want_count = next->count,
                                  .how = g->how};
@@ -362,7 +422,8 @@ static bool can_run_ahead(lc_generator *g)
     }
     for (int32_t i = 0; i < last->count; i++) {
         const lc_sequence *sequence = sequence_of(g, last, i);
-        if (sequence == NULL || sequence->cached + 1 >= sequence->limit) {
+        if (sequence == NULL || sequence->wants_logprobs ||
+            sequence->cached + 1 >= sequence->limit) {
             return false;
         }
     }
@@ -384,6 +445,57 @@ static lc_code queue_next(lc_generator *g, lc_err *err)
     return LC_OK;
 }
 
+/* The place of a token among the most likely ones, from which on the others move back. */
+static void insert_likely(lc_logprobs *out, int32_t most, int32_t id, float logit)
+{
+    int32_t at = out->count;
+    while (at > 0 && out->values[at - 1] < logit) {
+        at--;
+    }
+    if (at == most) {
+        return;
+    }
+    out->count += out->count < most;
+    for (int32_t i = out->count - 1; i > at; i--) {
+        out->ids[i] = out->ids[i - 1];
+        out->values[i] = out->values[i - 1];
+    }
+    out->ids[at] = id;
+    out->values[at] = logit;
+}
+
+/* log p = logit - log sum exp, in double and in the order of ids. */
+static void fill_logprobs(const float *logits, int32_t vocab, int32_t chosen, int32_t most,
+                          lc_logprobs *out)
+{
+    float largest = logits[0];
+    double sum = 0.0;
+    out->count = 0;
+    for (int32_t id = 0; id < vocab; id++) {
+        insert_likely(out, most, id, logits[id]);
+        largest = logits[id] > largest ? logits[id] : largest;
+    }
+    for (int32_t id = 0; id < vocab; id++) {
+        sum += exp((double)logits[id] - (double)largest);
+    }
+    const double shift = (double)largest + log(sum);
+    out->chosen = (float)((double)logits[chosen] - shift);
+    for (int32_t i = 0; i < out->count; i++) {
+        out->values[i] = (float)((double)out->values[i] - shift);
+    }
+}
+
+/* Of the pass that was read last; no other one is queued. */
+static lc_code read_logprobs(lc_generator *g, const lc_sequence *sequence, int32_t index,
+                             lc_generated *token, lc_err *err)
+{
+    lc_logprobs *out = &g->logprobs[token - g->tokens];
+    LC_TRY(lc_model_read_logits(g->model, index, g->logits, err));
+    fill_logprobs(g->logits, g->model->config.vocab, token->id, sequence->top_count, out);
+    token->logprobs = out;
+    return LC_OK;
+}
+
 static lc_code read_pass(lc_generator *g, int32_t *count, lc_err *err)
 {
     const pass *oldest = pass_at(g, g->read);
@@ -393,7 +505,11 @@ static lc_code read_pass(lc_generator *g, int32_t *count, lc_err *err)
     for (int32_t i = 0; i < oldest->count; i++) {
         lc_sequence *sequence = sequence_of(g, oldest, i);
         if (sequence != NULL) {
-            LC_TRY(take_token(g, sequence, ids[i], &g->tokens[(*count)++], err));
+            lc_generated *token = &g->tokens[(*count)++];
+            LC_TRY(take_token(g, sequence, ids[i], token, err));
+            if (sequence->wants_logprobs) {
+                LC_TRY(read_logprobs(g, sequence, i, token, err));
+            }
         }
     }
     return LC_OK;

@@ -24,13 +24,29 @@ typedef struct lc_generate_request {
     int64_t max_tokens;    /* new tokens at most, >= 1; the context may end earlier */
     lc_sampling sampling;
     uint32_t stream; /* of random numbers: requests with the same seed and stream draw alike */
+    int32_t adapter; /* its place in a model with room for several, -1: none; else not read */
+    bool wants_logprobs;
+    int32_t top_count; /* most likely tokens whose log probability is wanted too: 0 to
+                          LC_MAX_TOP_LOGPROBS */
 } lc_generate_request;
+
+#define LC_MAX_TOP_LOGPROBS 20
+
+/* Natural logarithms of what the model gives a token, whatever temperature and top-p are. */
+typedef struct lc_logprobs {
+    float chosen;
+    int32_t count; /* the most likely ones, in this order; of equal ones the lower id first */
+    int32_t ids[LC_MAX_TOP_LOGPROBS];
+    float values[LC_MAX_TOP_LOGPROBS];
+} lc_logprobs;
 
 /* One new token of a sequence. */
 typedef struct lc_generated {
     int64_t number;
     int32_t id;
     lc_finish finish;
+    int64_t cached;              /* tokens of the prompt that had not to be computed */
+    const lc_logprobs *logprobs; /* borrowed as the token is; NULL: not wanted */
 } lc_generated;
 
 typedef struct lc_generator lc_generator;
@@ -45,8 +61,10 @@ int64_t lc_generator_free_slots(const lc_generator *generator);
 int64_t lc_generator_active(const lc_generator *generator);
 
 /* Puts a request into a free slot: the one whose cache shares the longest beginning with the
- * prompt, which is then not computed again. No free slot: LC_ERR_BUSY. Empty, too long, or an id
- * outside the vocabulary: LC_ERR_INVALID. */
+ * prompt, which is then not computed again. Where another sequence with the same adapter, active or
+ * not, shares more, that is copied: so of several answers to one prompt all but the first, added
+ * once that has a token, compute one row of it. No free slot: LC_ERR_BUSY. Empty, too long, or an
+ * id outside the vocabulary: LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *request,
                                         lc_err *err);
 
@@ -57,6 +75,11 @@ LC_WARN_UNUSED lc_code lc_generator_step(lc_generator *generator, const lc_gener
 
 /* Gives up one sequence: its slot is free again. No such number: nothing. */
 void lc_generator_cancel_one(lc_generator *generator, int64_t number);
+
+/* Before another adapter is loaded into a place: nothing of the one before is reused. LC_ERR_BUSY
+ * while a sequence has it. */
+LC_WARN_UNUSED lc_code lc_generator_drop_adapter(lc_generator *generator, int32_t adapter,
+                                                 lc_err *err);
 
 /* Gives up all active sequences; their slots are free again. */
 void lc_generator_cancel(lc_generator *generator);

@@ -22,13 +22,14 @@
 #define DEFAULT_CONTEXT 4096
 #define IDLE_SECONDS    0.2 /* between two looks at is_stopping */
 
-/* What generates for one adapter, or for the base alone (name ""). */
-typedef struct lane {
+/* A place of the model, and the adapter in it. */
+typedef struct place {
     char name[LC_MAX_WORKER_NAME_BYTES];
-    lc_engine engine;
-    lc_generator *generator; /* owned; NULL: the place is free */
-    bool is_dropped;         /* takes no more chats; closed when those that use it have ended */
-} lane;
+    bool is_taken;
+    bool is_dropped; /* takes no more chats; free when those that use it have ended */
+} place;
+
+#define NO_PLACE (-1) /* the base alone */
 
 /* A sequence that is being generated: whose choice it is. */
 typedef struct sequence {
@@ -43,7 +44,9 @@ typedef struct worker {
     lc_tokenizer *tokenizer;
     lc_chat_template *chat_template;
     int64_t slots, context;
-    lane lanes[LC_MAX_WORKER_LOADED + 1]; /* the first is the base's */
+    lc_engine engine;
+    lc_generator *generator; /* owned */
+    place places[LC_MAX_WORKER_LOADED];
     sequence sequences[LC_MAX_WORKER_SLOTS];
     int64_t active, next_number;
     lc_worker_chat *first, **last; /* chats that have not ended, as they came */
@@ -52,19 +55,17 @@ typedef struct worker {
     lc_text out; /* lines of this round */
 } worker;
 
-/* ---- lanes ---- */
+/* ---- the model ---- */
 
-/* One that is dropped too: its chats go on. An adapter of that name is loaded again only when it is
- * closed. */
-static lane *find_lane(worker *w, const char *name)
+/* One that is dropped too: its chats go on. */
+static int32_t find_place(const worker *w, const char *name)
 {
-    for (int i = 0; i <= LC_MAX_WORKER_LOADED; i++) {
-        lane *one = &w->lanes[i];
-        if (one->generator != NULL && strcmp(one->name, name) == 0) {
-            return one;
+    for (int32_t i = 0; i < LC_MAX_WORKER_LOADED && name[0] != '\0'; i++) {
+        if (w->places[i].is_taken && strcmp(w->places[i].name, name) == 0) {
+            return i;
         }
     }
-    return NULL;
+    return NO_PLACE;
 }
 
 static void add_stop_id(int32_t *ids, int32_t *count, int32_t id)
@@ -79,32 +80,23 @@ static void add_stop_id(int32_t *ids, int32_t *count, int32_t id)
     }
 }
 
-static lc_code open_generator(const worker *w, lane *to, lc_err *err)
+static lc_code open_generator(worker *w, lc_err *err)
 {
     int32_t ids[LC_MAX_STOP_IDS], count = 0;
-    const lc_model_config *config = &to->engine.config;
+    const lc_model_config *config = &w->engine.config;
     for (int32_t i = 0; i < config->eos_count; i++) {
         add_stop_id(ids, &count, config->eos[i]);
     }
     add_stop_id(ids, &count, lc_tokenizer_id(w->tokenizer, "<|im_end|>"));
-    return lc_generator_open(to->engine.model, ids, count, &to->generator, err);
+    return lc_generator_open(w->engine.model, ids, count, &w->generator, err);
 }
 
-static void close_lane(lane *one)
+static lc_code open_model(worker *w, lc_err *err)
 {
-    lc_generator_close(one->generator);
-    lc_engine_close(&one->engine);
-    memset(one, 0, sizeof *one);
-}
-
-static lc_code open_lane(worker *w, lane *to, const char *name, const char *dir, lc_err *err)
-{
-    lc_code code;
     const lc_worker_run_options *o = w->options;
-    (void)snprintf(to->name, sizeof to->name, "%s", name);
-    LC_TRY_GOTO(lc_engine_load(o->model_dir, dir, &to->engine, err));
-    if (w->context == 0 || w->context > to->engine.config.max_position) {
-        w->context = to->engine.config.max_position;
+    LC_TRY(lc_engine_load(o->model_dir, NULL, &w->engine, err));
+    if (w->context > w->engine.config.max_position) {
+        w->context = w->engine.config.max_position;
     }
     const int64_t rows = w->slots > PREFILL_ROWS ? w->slots : PREFILL_ROWS;
     const lc_engine_sizes sizes = {.device = o->device,
@@ -112,17 +104,13 @@ static lc_code open_lane(worker *w, lane *to, const char *name, const char *dir,
                                    .threads = o->threads,
                                    .tokens = rows < w->context ? rows : w->context,
                                    .cache_slots = w->slots,
-                                   .cache_rows = w->context};
-    LC_TRY_GOTO(lc_engine_start(&to->engine, &sizes, err));
-    if (w->tokenizer == NULL) {
-        LC_TRY_GOTO(
-            lc_tokenizer_load_for(o->model_dir, to->engine.config.vocab, &w->tokenizer, err));
-    }
-    LC_TRY_GOTO(open_generator(w, to, err));
-    return LC_OK;
-fail:
-    close_lane(to);
-    return code;
+                                   .cache_rows = w->context,
+                                   .adapters = (int32_t)o->adapters,
+                                   .rank = (int32_t)o->max_rank};
+    LC_TRY(lc_engine_start(&w->engine, &sizes, err));
+    LC_TRY(lc_tokenizer_load_for(o->model_dir, w->engine.config.vocab, &w->tokenizer, err));
+    LC_TRY(lc_chat_template_load(o->model_dir, &w->chat_template, err));
+    return open_generator(w, err);
 }
 
 /* ---- ends of chats ---- */
@@ -146,10 +134,7 @@ static void stop_sequences(worker *w, const lc_worker_chat *chat, int index)
     for (int64_t i = 0; i < w->slots; i++) {
         sequence *one = &w->sequences[i];
         if (one->chat == chat && (index < 0 || one->index == index)) {
-            lane *in = find_lane(w, chat->adapter);
-            if (in != NULL) {
-                lc_generator_cancel_one(in->generator, one->number);
-            }
+            lc_generator_cancel_one(w->generator, one->number);
             one->chat = NULL;
             w->active--;
         }
@@ -170,36 +155,7 @@ static void end_chat(worker *w, lc_worker_chat *chat, const lc_err *err)
 
 /* ---- lines ---- */
 
-static lc_code take_load(worker *w, const cJSON *line, lc_err *err)
-{
-    const char *name = NULL, *dir = NULL;
-    lane *to = NULL;
-    LC_TRY(lc_json_string(line, "adapter", true, &name, err));
-    LC_TRY(lc_json_string(line, "dir", true, &dir, err));
-    if (name[0] == '\0' || strlen(name) >= LC_MAX_WORKER_NAME_BYTES) {
-        return lc_fail_param(err, LC_ERR_INVALID, "adapter", "an adapter's name has 1 to %d bytes",
-                             LC_MAX_WORKER_NAME_BYTES - 1);
-    }
-    lane *found = find_lane(w, name);
-    if (found != NULL) {
-        found->is_dropped = false; /* asked for again before it was closed */
-    } else {
-        for (int64_t i = 1; i <= w->options->adapters && to == NULL; i++) {
-            to = w->lanes[i].generator == NULL ? &w->lanes[i] : NULL;
-        }
-        if (to == NULL) {
-            return lc_fail_param(err, LC_ERR_BUSY, "adapter",
-                                 "%" PRId64 " adapters are loaded already", w->options->adapters);
-        }
-        LC_TRY(open_lane(w, to, name, dir, err));
-    }
-    lc_text_addf(&w->out, "{\"event\": \"loaded\", \"adapter\": ");
-    lc_text_add_json_string(&w->out, name, strlen(name));
-    lc_text_addf(&w->out, "}\n");
-    return LC_OK;
-}
-
-static bool is_used(const worker *w, const lane *one)
+static bool is_used(const worker *w, const place *one)
 {
     for (const lc_worker_chat *chat = w->first; chat != NULL; chat = chat->next) {
         if (strcmp(chat->adapter, one->name) == 0) {
@@ -209,26 +165,65 @@ static bool is_used(const worker *w, const lane *one)
     return false;
 }
 
-static void close_dropped(worker *w)
+static void free_dropped(worker *w)
 {
-    for (int i = 1; i <= LC_MAX_WORKER_LOADED; i++) {
-        lane *one = &w->lanes[i];
+    for (int i = 0; i < LC_MAX_WORKER_LOADED; i++) {
+        place *one = &w->places[i];
         if (one->is_dropped && !is_used(w, one)) {
             lc_text_addf(&w->out, "{\"event\": \"dropped\", \"adapter\": ");
             lc_text_add_json_string(&w->out, one->name, strlen(one->name));
             lc_text_addf(&w->out, "}\n");
-            close_lane(one);
+            memset(one, 0, sizeof *one);
         }
     }
+}
+
+static lc_code load_into_free(worker *w, const char *name, const char *dir, lc_err *err)
+{
+    int32_t at = 0;
+    free_dropped(w);
+    while (at < w->options->adapters && w->places[at].is_taken) {
+        at++;
+    }
+    if (at == w->options->adapters) {
+        return lc_fail_param(err, LC_ERR_BUSY, "adapter", "%d adapters are loaded already",
+                             (int)at);
+    }
+    LC_TRY(lc_generator_drop_adapter(w->generator, at, err)); /* caches of the one before */
+    LC_TRY(lc_engine_load_adapter(&w->engine, at, dir, err));
+    w->places[at].is_taken = true;
+    (void)snprintf(w->places[at].name, sizeof w->places[at].name, "%s", name);
+    return LC_OK;
+}
+
+static lc_code take_load(worker *w, const cJSON *line, lc_err *err)
+{
+    const char *name = NULL, *dir = NULL;
+    LC_TRY(lc_json_string(line, "adapter", true, &name, err));
+    LC_TRY(lc_json_string(line, "dir", true, &dir, err));
+    if (name[0] == '\0' || strlen(name) >= LC_MAX_WORKER_NAME_BYTES) {
+        return lc_fail_param(err, LC_ERR_INVALID, "adapter", "an adapter's name has 1 to %d bytes",
+                             LC_MAX_WORKER_NAME_BYTES - 1);
+    }
+    const int32_t found = find_place(w, name);
+    if (found != NO_PLACE) {
+        w->places[found].is_dropped = false; /* asked for again before it was free */
+    } else {
+        LC_TRY(load_into_free(w, name, dir, err));
+    }
+    lc_text_addf(&w->out, "{\"event\": \"loaded\", \"adapter\": ");
+    lc_text_add_json_string(&w->out, name, strlen(name));
+    lc_text_addf(&w->out, "}\n");
+    return LC_OK;
 }
 
 static lc_code take_drop(worker *w, const cJSON *line, lc_err *err)
 {
     const char *name = NULL;
     LC_TRY(lc_json_string(line, "adapter", true, &name, err));
-    lane *found = name[0] != '\0' ? find_lane(w, name) : NULL;
-    if (found != NULL) {
-        found->is_dropped = true;
+    const int32_t found = find_place(w, name);
+    if (found != NO_PLACE) {
+        w->places[found].is_dropped = true;
     }
     return LC_OK;
 }
@@ -246,8 +241,8 @@ static lc_code add_chat(worker *w, const cJSON *line, lc_worker_chat *chat, lc_e
             return lc_fail_param(err, LC_ERR_INVALID, "id", "there is a chat of this id");
         }
     }
-    const lane *in = find_lane(w, chat->adapter);
-    if (in == NULL || in->is_dropped) {
+    const int32_t in = find_place(w, chat->adapter);
+    if (chat->adapter[0] != '\0' && (in == NO_PLACE || w->places[in].is_dropped)) {
         return lc_fail_param(err, LC_ERR_NOT_FOUND, "adapter", "no adapter \"%.200s\" is loaded",
                              chat->adapter);
     }
@@ -290,10 +285,10 @@ static void take_ping(worker *w)
                  "{\"event\": \"pong\", \"active\": %" PRId64 ", \"queued\": %" PRId64
                  ", \"prompt_tokens\": %" PRId64 ", \"tokens\": %" PRId64 ", \"adapters\": [",
                  w->active, w->chat_count, w->prompt_tokens, w->tokens);
-    for (int i = 1; i <= LC_MAX_WORKER_LOADED; i++) {
-        if (w->lanes[i].generator != NULL) {
+    for (int i = 0; i < LC_MAX_WORKER_LOADED; i++) {
+        if (w->places[i].is_taken) {
             lc_text_addf(&w->out, "%s", comma);
-            lc_text_add_json_string(&w->out, w->lanes[i].name, strlen(w->lanes[i].name));
+            lc_text_add_json_string(&w->out, w->places[i].name, strlen(w->places[i].name));
             comma = ", ";
         }
     }
@@ -336,12 +331,20 @@ static int64_t active_of(const worker *w, const char *owner)
     return count;
 }
 
+/* Whether a chat has a choice to begin. Its others wait for the first one's first token: then they
+ * take the prompt over from its cache. */
+static bool is_ready(const lc_worker_chat *chat)
+{
+    return chat->begun == 0 || (chat->begun < chat->count &&
+                                (chat->choices[0].tokens > 0 || chat->choices[0].has_ended));
+}
+
 static lc_worker_chat *next_chat(worker *w)
 {
     lc_worker_chat *best = NULL;
     int64_t fewest = INT64_MAX;
     for (lc_worker_chat *chat = w->first; chat != NULL; chat = chat->next) {
-        const int64_t active = chat->begun < chat->count ? active_of(w, chat->owner) : INT64_MAX;
+        const int64_t active = is_ready(chat) ? active_of(w, chat->owner) : INT64_MAX;
         if (active < fewest) {
             best = chat;
             fewest = active;
@@ -352,20 +355,22 @@ static lc_worker_chat *next_chat(worker *w)
 
 static lc_code begin_choice(worker *w, lc_worker_chat *chat, lc_err *err)
 {
-    sequence *place = w->sequences;
-    while (place->chat != NULL) {
-        place++;
+    sequence *to = w->sequences;
+    while (to->chat != NULL) {
+        to++;
     }
-    const lane *in = find_lane(w, chat->adapter);
     const lc_generate_request request = {.number = w->next_number,
                                          .prompt = chat->prompt.ids,
                                          .prompt_count = (int64_t)chat->prompt.count,
                                          .max_tokens = chat->max_tokens,
                                          .sampling = chat->sampling,
-                                         .stream = (uint32_t)chat->begun};
-    LC_TRY(lc_generator_add(in->generator, &request, err));
+                                         .stream = (uint32_t)chat->begun,
+                                         .adapter = find_place(w, chat->adapter),
+                                         .wants_logprobs = chat->has_logprobs,
+                                         .top_count = chat->top_logprobs};
+    LC_TRY(lc_generator_add(w->generator, &request, err));
     chat->choices[chat->begun].is_active = true;
-    *place = (sequence){.chat = chat, .index = chat->begun++, .number = w->next_number++};
+    *to = (sequence){.chat = chat, .index = chat->begun++, .number = w->next_number++};
     w->active++;
     return LC_OK;
 }
@@ -413,35 +418,29 @@ static void take_token(worker *w, const lc_generated *token)
     }
 }
 
-/* A step that fails ends the chats of its lane: their caches are not to be trusted. */
-static void fail_lane(worker *w, const lane *failed, const lc_err *err)
+/* After a step that failed no cache is to be trusted: all chats that have begun end. */
+static void fail_all(worker *w, const lc_err *err)
 {
     for (lc_worker_chat *chat = w->first, *next; chat != NULL; chat = next) {
         next = chat->next;
-        if (chat->begun > 0 && strcmp(chat->adapter, failed->name) == 0) {
+        if (chat->begun > 0) {
             end_chat(w, chat, err);
         }
     }
-    lc_generator_cancel(failed->generator);
+    lc_generator_cancel(w->generator);
 }
 
 static void step(worker *w)
 {
-    for (int i = 0; i <= LC_MAX_WORKER_LOADED; i++) {
-        const lane *one = &w->lanes[i];
-        const lc_generated *tokens = NULL;
-        int32_t count = 0;
-        lc_err err = {.code = LC_OK};
-        if (one->generator == NULL || lc_generator_active(one->generator) == 0) {
-            continue;
-        }
-        if (lc_generator_step(one->generator, &tokens, &count, &err) != LC_OK) {
-            fail_lane(w, one, &err);
-            continue;
-        }
-        for (int32_t t = 0; t < count; t++) {
-            take_token(w, &tokens[t]);
-        }
+    const lc_generated *tokens = NULL;
+    int32_t count = 0;
+    lc_err err = {.code = LC_OK};
+    if (lc_generator_step(w->generator, &tokens, &count, &err) != LC_OK) {
+        fail_all(w, &err);
+        return;
+    }
+    for (int32_t t = 0; t < count; t++) {
+        take_token(w, &tokens[t]);
     }
 }
 
@@ -492,7 +491,7 @@ static lc_code work(worker *w, lc_err *err)
         if (*w->options->is_stopping && w->chat_count == 0) {
             return send_lines(w, err);
         }
-        close_dropped(w);
+        free_dropped(w);
         admit(w);
         step(w);
     }
@@ -505,8 +504,7 @@ static lc_code open_worker(worker *w, lc_err *err)
     w->context = o->context > 0 ? o->context : DEFAULT_CONTEXT;
     w->last = &w->first;
     lc_text_init(&w->out);
-    LC_TRY(open_lane(w, &w->lanes[0], "", NULL, err));
-    LC_TRY(lc_chat_template_load(o->model_dir, &w->chat_template, err));
+    LC_TRY(open_model(w, err));
     return lc_worker_input_open(o->fd_in, &w->input, err);
 }
 
@@ -525,9 +523,8 @@ lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
         lc_worker_chat_free(w->first);
         w->first = next;
     }
-    for (int i = 0; i <= LC_MAX_WORKER_LOADED; i++) {
-        close_lane(&w->lanes[i]);
-    }
+    lc_generator_close(w->generator);
+    lc_engine_close(&w->engine);
     if (w->tokenizer != NULL) {
         lc_tokenizer_free(w->tokenizer);
     }

@@ -46,9 +46,9 @@ typedef struct lc_worker_run_options {
     const char *model_dir;
     lc_device_kind device;
     const char *dtype;
-    int threads;            /* 0: lc_engine_threads' */
-    int64_t slots, context; /* 0: 8 sequences; 4096 tokens or the model's context */
-    int64_t adapters;       /* at once */
+    int threads;                /* 0: lc_engine_threads' */
+    int64_t slots, context;     /* 0: 8 sequences; 4096 tokens or the model's context */
+    int64_t adapters, max_rank; /* at once, and of one; memory for all is taken at the start */
     int fd_in, fd_out;
     const volatile sig_atomic_t *is_stopping; /* set: takes no more chats, ends those it has */
 } lc_worker_run_options;

@@ -11,6 +11,8 @@
 
 #include "lorac/mem.h"
 
+#define LEAST_LOGPROB (-9999.0) /* JSON has no infinity; what OpenAI sends for one */
+
 /* ---- a line ---- */
 
 static lc_code read_name(const cJSON *line, const char *key, bool required, char *out, lc_err *err)
@@ -62,16 +64,20 @@ static lc_code read_sampling(const cJSON *line, lc_worker_chat *chat, lc_err *er
     return LC_OK;
 }
 
-static lc_code refuse_unsupported(const cJSON *line, lc_err *err)
+static lc_code read_logprobs(const cJSON *line, lc_worker_chat *chat, lc_err *err)
 {
-    static const char *const names[] = {"logprobs", "presence_penalty", "frequency_penalty",
-                                        "logit_bias"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (lc_json_get(line, names[i]) != NULL) {
-            return lc_fail_param(err, LC_ERR_UNSUPPORTED, names[i], "%s is not supported",
-                                 names[i]);
+    static const char *const unsupported[] = {"presence_penalty", "frequency_penalty",
+                                              "logit_bias"};
+    int64_t count = 0;
+    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
+        if (lc_json_get(line, unsupported[i]) != NULL) {
+            return lc_fail_param(err, LC_ERR_UNSUPPORTED, unsupported[i], "%s is not supported",
+                                 unsupported[i]);
         }
     }
+    LC_TRY(lc_json_bool(line, "logprobs", false, &chat->has_logprobs, err));
+    LC_TRY(lc_json_int(line, "top_logprobs", false, 0, LC_MAX_TOP_LOGPROBS, &count, err));
+    chat->top_logprobs = (int)count;
     return LC_OK;
 }
 
@@ -87,10 +93,11 @@ lc_code lc_worker_chat_read(const cJSON *line, lc_worker_chat **out, lc_err *err
     LC_TRY_GOTO(read_name(line, "adapter", false, chat->adapter, err));
     LC_TRY_GOTO(read_stops(line, chat, err));
     LC_TRY_GOTO(read_sampling(line, chat, err));
-    LC_TRY_GOTO(refuse_unsupported(line, err));
+    LC_TRY_GOTO(read_logprobs(line, chat, err));
     LC_TRY_GOTO(lc_sampling_check(&chat->sampling, err));
     for (int i = 0; i < LC_MAX_WORKER_CHOICES; i++) {
         lc_text_init(&chat->choices[i].text);
+        lc_text_init(&chat->choices[i].logprobs);
     }
     *out = chat;
     return LC_OK;
@@ -106,6 +113,7 @@ void lc_worker_chat_free(lc_worker_chat *chat)
     }
     for (int i = 0; i < LC_MAX_WORKER_CHOICES; i++) {
         lc_text_release(&chat->choices[i].text);
+        lc_text_release(&chat->choices[i].logprobs);
         lc_decode_stream_release(&chat->choices[i].stream);
     }
     lc_tokens_release(&chat->prompt);
@@ -174,16 +182,76 @@ static void add_member(lc_text *out, const char *key, const char *text)
     lc_text_add_json_string(out, text, strlen(text));
 }
 
-static void add_delta(const lc_worker_chat *chat, int index, const char *text, size_t bytes,
-                      lc_text *out)
+/* Nothing when there is neither text nor a token's log probability to tell. */
+static void add_delta(lc_worker_chat *chat, int index, const char *text, size_t bytes, lc_text *out)
 {
-    if (bytes > 0) {
-        lc_text_addf(out, "{\"event\": \"delta\"");
-        add_member(out, "id", chat->id);
-        lc_text_addf(out, ", \"index\": %d, \"content\": ", index);
-        lc_text_add_json_string(out, text, bytes);
-        lc_text_addf(out, "}\n");
+    lc_text *logprobs = &chat->choices[index].logprobs;
+    if (bytes == 0 && logprobs->length == 0) {
+        return;
     }
+    lc_text_addf(out, "{\"event\": \"delta\"");
+    add_member(out, "id", chat->id);
+    lc_text_addf(out, ", \"index\": %d, \"content\": ", index);
+    lc_text_add_json_string(out, text != NULL ? text : "", bytes);
+    if (logprobs->length > 0) {
+        lc_text_addf(out, ", \"logprobs\": [");
+        lc_text_add(out, logprobs->data, logprobs->length);
+        lc_text_addf(out, "]");
+        logprobs->length = 0;
+    }
+    lc_text_addf(out, "}\n");
+}
+
+/* The bytes of one token by itself: its text, and what waits for the rest of a character. */
+static lc_code add_bytes(const lc_tokenizer *tokenizer, int32_t id, lc_text *out, lc_err *err)
+{
+    lc_decode_stream stream;
+    lc_text text;
+    memset(&stream, 0, sizeof stream);
+    lc_text_init(&text);
+    const lc_code code = lc_decode_stream_push(&stream, tokenizer, id, false, &text, err);
+    lc_text_add(&text, stream.held, stream.held_bytes);
+    lc_text_add(&text, stream.run != NULL ? stream.run : "", stream.run_bytes);
+    for (size_t i = 0; i < text.length; i++) {
+        lc_text_addf(out, "%s%d", i > 0 ? ", " : "", (unsigned char)text.data[i]);
+    }
+    lc_text_release(&text);
+    lc_decode_stream_release(&stream);
+    return code;
+}
+
+/* The members of a token in OpenAI's list, without the closing brace. */
+static lc_code add_token(const lc_tokenizer *tokenizer, int32_t id, float value, lc_text *out,
+                         lc_err *err)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    LC_TRY(lc_tokenizer_decode(tokenizer, &id, 1, false, &text, &bytes, err));
+    lc_text_addf(out, "{\"token\": ");
+    lc_text_add_json_string(out, text, bytes);
+    lc_free(text);
+    lc_text_addf(out, ", \"logprob\": ");
+    lc_text_add_double(out, (double)value < LEAST_LOGPROB ? LEAST_LOGPROB : (double)value);
+    lc_text_addf(out, ", \"bytes\": [");
+    LC_TRY(add_bytes(tokenizer, id, out, err));
+    lc_text_addf(out, "]");
+    return LC_OK;
+}
+
+static lc_code add_logprobs(const lc_generated *token, const lc_tokenizer *tokenizer, lc_text *out,
+                            lc_err *err)
+{
+    const lc_logprobs *from = token->logprobs;
+    lc_text_addf(out, out->length > 0 ? ", " : "");
+    LC_TRY(add_token(tokenizer, token->id, from->chosen, out, err));
+    lc_text_addf(out, ", \"top_logprobs\": [");
+    for (int32_t i = 0; i < from->count; i++) {
+        lc_text_addf(out, i > 0 ? ", " : "");
+        LC_TRY(add_token(tokenizer, from->ids[i], from->values[i], out, err));
+        lc_text_addf(out, "}");
+    }
+    lc_text_addf(out, "]}");
+    return LC_OK;
 }
 
 /* The first byte of the first stop string in the text; NULL: none is in it. */
@@ -214,8 +282,7 @@ static size_t held_back(const lc_worker_chat *chat, const lc_text *text)
     return held;
 }
 
-static void send_text(const lc_worker_chat *chat, int index, lc_text *text, size_t bytes,
-                      lc_text *out)
+static void send_text(lc_worker_chat *chat, int index, lc_text *text, size_t bytes, lc_text *out)
 {
     add_delta(chat, index, text->data, bytes, out);
     if (bytes > 0) {
@@ -243,13 +310,19 @@ lc_code lc_worker_chat_token(lc_worker_chat *chat, int index, const lc_generated
     lc_text *text = &choice->text;
     choice->tokens++;
     *is_stopped = false;
+    if (index == 0 && choice->tokens == 1) {
+        chat->cached_tokens = token->cached;
+    }
     if (token->finish != LC_FINISH_STOP) {
         LC_TRY(lc_decode_stream_push(&choice->stream, tokenizer, token->id, true, text, err));
+        if (token->logprobs != NULL) {
+            LC_TRY(add_logprobs(token, tokenizer, &choice->logprobs, err));
+        }
     }
     if (token->finish != LC_FINISH_NONE) {
         LC_TRY(lc_decode_stream_finish(&choice->stream, tokenizer, text, err));
     }
-    if (text->failed) {
+    if (text->failed || choice->logprobs.failed) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory for an answer");
     }
     const char *stop = text->length > 0 ? find_stop(chat, text) : NULL;

@@ -12,7 +12,8 @@
 
 typedef struct lc_worker_choice {
     lc_decode_stream stream;
-    lc_text text; /* decoded and not sent: it could be the beginning of a stop string */
+    lc_text text;     /* decoded and not sent: it could be the beginning of a stop string */
+    lc_text logprobs; /* of tokens whose text was not sent: elements of a JSON list */
     int64_t tokens;
     bool is_active, has_ended;
 } lc_worker_choice;
@@ -24,8 +25,10 @@ typedef struct lc_worker_chat {
     lc_tokens prompt;
     lc_sampling sampling;
     int64_t max_tokens; /* of a choice */
-    int count;          /* of choices */
-    int begun, ended;   /* of them: given to the generator so far, through */
+    bool has_logprobs;
+    int top_logprobs;
+    int count;        /* of choices */
+    int begun, ended; /* of them: given to the generator so far, through */
     char stops[LC_MAX_WORKER_STOPS][LC_MAX_WORKER_STOP_BYTES + 1];
     int stop_count;
     int64_t cached_tokens; /* of the prompt, that were in a cache */

@@ -4,6 +4,7 @@
 #include "infer/worker_input.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #include "lorac/mem.h"
 
 #define READ_BYTES  65536
+#define LOOK_MS     100  /* between two looks at is_closing */
 #define MAX_WAITING 1024 /* lines parsed and not taken; then nothing more is read */
 
 struct lc_worker_input {
@@ -88,6 +90,24 @@ static bool take_bytes(lc_worker_input *input, lc_text *line, const char *bytes,
     return true;
 }
 
+/* False: the input is being closed. */
+static bool wait_readable(lc_worker_input *input)
+{
+    struct pollfd wanted = {.fd = input->fd, .events = POLLIN};
+    for (;;) {
+        (void)pthread_mutex_lock(&input->mutex);
+        const bool is_closing = input->is_closing;
+        (void)pthread_mutex_unlock(&input->mutex);
+        if (is_closing) {
+            return false;
+        }
+        const int count = poll(&wanted, 1, LOOK_MS);
+        if (count > 0 || (count < 0 && errno != EINTR)) {
+            return true;
+        }
+    }
+}
+
 static void *read_lines(void *argument)
 {
     lc_worker_input *input = argument;
@@ -95,6 +115,9 @@ static void *read_lines(void *argument)
     char *block = lc_malloc(READ_BYTES);
     lc_text_init(&line);
     for (;;) {
+        if (!wait_readable(input)) {
+            break;
+        }
         const ssize_t got = block != NULL ? read(input->fd, block, READ_BYTES) : 0;
         if (got < 0 && errno == EINTR) {
             continue;

@@ -16,7 +16,7 @@ typedef struct lc_worker_line {
 } lc_worker_line;
 
 LC_WARN_UNUSED lc_code lc_worker_input_open(int fd, lc_worker_input **out, lc_err *err);
-void lc_worker_input_close(lc_worker_input *input); /* its reading must have ended or fd be shut */
+void lc_worker_input_close(lc_worker_input *input); /* NULL: nothing. The fd stays the caller's */
 
 /* The next line, the caller's (lc_worker_line_free); NULL: none yet after `seconds`. *has_ended:
  * there will be none. */

@@ -106,10 +106,43 @@ static void put_sequences(lc_model *model, const lc_decode_args *args)
     model->sequence_count = count;
 }
 
+/* The lists of one row, all -1 but that of its adapter. */
+static void put_adapter(lc_model *model, int32_t *lists, int64_t row, int32_t adapter)
+{
+    for (int32_t copy = 0; copy < model->spec.copies; copy++) {
+        lists[copy * model->tokens + row] = copy == adapter ? (int32_t)row : -1;
+    }
+    model->active_adapters |= adapter >= 0 ? 1u << adapter : 0;
+}
+
+static int32_t adapter_of(const lc_decode_args *args, int32_t row)
+{
+    return args->adapters != NULL ? args->adapters[args->slots[row]] : -1;
+}
+
+static void put_adapters(lc_model *model, const lc_decode_args *args)
+{
+    model->active_adapters = 0;
+    if (model->spec.copies == 0) {
+        return;
+    }
+    int32_t *rows = lc_host_of(model, model->adapter_rows);
+    int32_t *read_rows = lc_host_of(model, model->adapter_read_rows);
+    for (int32_t i = 0; i < args->token_count; i++) {
+        put_adapter(model, rows, i, adapter_of(args, i));
+    }
+    /* The next step may have rows of nobody behind those that are read. */
+    const int64_t count = args->want_count, rounded = round_sequences(model, args->want_count);
+    for (int32_t i = 0; i < (count > rounded ? count : rounded); i++) {
+        put_adapter(model, read_rows, i, i < count ? adapter_of(args, args->want[i]) : -1);
+    }
+}
+
 static lc_code upload(lc_model *model, const lc_decode_args *args, lc_err *err)
 {
     const int32_t n = args->token_count, count = args->want_count;
     const bool is_step = args->how != NULL && n == count; /* a row of each sequence */
+    model->is_step = is_step;
     model->rows = is_step ? round_sequences(model, n) : n;
     model->read_count = is_step ? model->rows : count;
     LC_TRY(lc_begin_upload(model, err));
@@ -125,6 +158,7 @@ static lc_code upload(lc_model *model, const lc_decode_args *args, lc_err *err)
     if (args->how != NULL) {
         put_sequences(model, args);
     }
+    put_adapters(model, args);
     return lc_end_upload(model, err);
 }
 
@@ -251,6 +285,7 @@ lc_code lc_model_decode_next(lc_model *model, lc_err *err)
     if (!lc_model_can_run_ahead(model)) {
         return lc_fail(err, LC_ERR_INTERNAL, "this model's passes do not run ahead");
     }
+    model->is_step = true;
     model->rows = model->read_count = round_sequences(model, model->sequence_count);
     LC_TRY(check_pass(model, model->rows, model->rows, true, err));
     LC_TRY(run_step(model, err));
@@ -272,4 +307,24 @@ lc_code lc_model_read_chosen(lc_model *model, const int32_t **ids, lc_err *err)
 void lc_model_skip_chosen(lc_model *model)
 {
     model->passes_read += model->passes_read < model->passes_chosen;
+}
+
+lc_code lc_model_read_logits(lc_model *model, int32_t index, float *logits, lc_err *err)
+{
+    return download_logits(model, index, logits, err);
+}
+
+lc_code lc_model_copy_cache(lc_model *model, int64_t from_slot, int64_t to_slot, int64_t count,
+                            lc_err *err)
+{
+    const int64_t from = from_slot * model->cache_rows, to = to_slot * model->cache_rows;
+    for (int32_t layer = 0; count > 0 && layer < model->config.layers; layer++) {
+        const lc_mat caches[] = {model->k_cache[layer], model->v_cache[layer]};
+        for (int i = 0; i < 2; i++) {
+            const lc_mat all = caches[i];
+            LC_TRY(model->device->ops->copy(model->device, lc_mat_view(all, to, 0, count, all.cols),
+                                            lc_mat_view(all, from, 0, count, all.cols), err));
+        }
+    }
+    return LC_OK;
 }

@@ -8,7 +8,9 @@
  * a trained token, or those whose logits a generation step wants.
  *
  * Each adapted GEMM is one bordered product: S = X A^T is written into the tail of X's buffer, then
- * [X|S] [W|sB]^T gives base and adapter together (ops.h).
+ * [X|S] [W|sB]^T gives base and adapter together (ops.h). Where rows have adapters of their own,
+ * the base's product comes first; then each adapter that some row has adds its own, with S of
+ * other rows zero. So a row's bytes do not hang on the others' adapters.
  */
 #include "model/passes.h"
 
@@ -36,6 +38,9 @@ lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
     lc_module_kind first;
     int32_t count;
     lc_group_modules(kind, &first, &count);
+    group.adapter_rows = model->is_step || (lc_is_last_layer(model, layer) && kind != LC_GROUP_QKV)
+                             ? model->adapter_read_rows
+                             : model->adapter_rows;
     for (int32_t i = 0; i < count; i++) {
         const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
         const lc_lora_slot *slot = &model->spec.slots[layer][module];
@@ -91,26 +96,66 @@ static lc_lora_forward_args lora_of(const lc_model *model, const lc_group *group
             dropout->p > 0.0f ? lc_mat_view(model->dropped, 0, 0, x.rows, shape->in) : none};
 }
 
+/* One adapter of several: y += S (sB)^T for the rows that have it, S = x A^T. */
+static lc_code add_adapter(lc_model *model, const lc_group *group, int32_t copy, lc_mat x, lc_mat y,
+                           lc_err *err)
+{
+    const int32_t *rows = group->adapter_rows + copy * model->tokens;
+    const lc_group_shape *shape = &group->shape;
+    const int64_t first = (int64_t)copy * shape->tail;
+    const lc_dropout none = {.p = 0.0f};
+    lc_lora_forward_args lora = lora_of(model, group, x, (lc_mat){.data = NULL}, &none);
+    lora.a = lc_mat_view(group->g, shape->out + first, 0, shape->tail, shape->in);
+    LC_TRY(model->device->ops->lora_forward(model->device, &lora, err));
+    LC_TRY(LC_OP(model->device, gather_rows, {.x = lora.s, .rows = rows, .y = lora.s}, err));
+    return LC_OP(model->device, linear,
+                 {.x = lora.s,
+                  .w = lc_mat_view(group->g, 0, shape->in + first, shape->out, shape->tail),
+                  .addend = y,
+                  .y = y},
+                 err);
+}
+
+static lc_code add_adapters(lc_model *model, const lc_group *group, lc_mat x, lc_mat y, lc_err *err)
+{
+    for (int32_t copy = 0; copy < model->spec.copies; copy++) {
+        if (model->active_adapters >> copy & 1) {
+            LC_TRY(add_adapter(model, group, copy, x, y, err));
+        }
+    }
+    return LC_OK;
+}
+
 /* y = [x|S] [W|sB]^T + bias + addend, S being there already. */
 static lc_code bordered_product(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
                                 lc_mat y, lc_err *err)
 {
     const lc_group_shape *shape = &group->shape;
-    x.cols = shape->in + shape->tail;
-    return LC_OP(model->device, linear,
-                 {.x = x,
-                  .w = lc_mat_view(group->g, 0, 0, shape->out, x.cols),
-                  .tail = shape->tail,
+    const bool is_apart = model->spec.copies > 0;
+    const int32_t tail = is_apart ? 0 : shape->tail;
+    lc_mat whole = x;
+    whole.cols = shape->in + tail;
+    LC_TRY(LC_OP(model->device, linear,
+                 {.x = whole,
+                  .w = lc_mat_view(group->g, 0, 0, shape->out, whole.cols),
+                  .tail = tail,
                   .bias = group->bias,
                   .addend = addend,
                   .y = y},
-                 err);
+                 err));
+    return is_apart ? add_adapters(model, group, x, y, err) : LC_OK;
+}
+
+/* All rows have the same one. */
+static bool has_one_adapter(const lc_model *model, const lc_group *group)
+{
+    return group->shape.tail > 0 && model->spec.copies == 0;
 }
 
 static lc_code bordered_linear(lc_model *model, const lc_group *group, lc_mat x, lc_mat addend,
                                lc_mat y, lc_mat saved, const lc_dropout *dropout, lc_err *err)
 {
-    if (group->shape.tail > 0) {
+    if (has_one_adapter(model, group)) {
         const lc_lora_forward_args lora = lora_of(model, group, x, saved, dropout);
         LC_TRY(model->device->ops->lora_forward(model->device, &lora, err));
     }
@@ -122,13 +167,13 @@ static lc_code swiglu_down(lc_model *model, const lc_group *group, lc_mat gate_u
                            lc_mat y, lc_mat saved, const lc_dropout *dropout, lc_err *err)
 {
     const lc_mat product = lc_rows(model->product, gate_up.rows);
+    const bool is_bordered = has_one_adapter(model, group);
     lc_lora_forward_args lora;
-    if (group->shape.tail > 0) {
+    if (is_bordered) {
         lora = lora_of(model, group, product, saved, dropout);
     }
     LC_TRY(LC_OP(model->device, swiglu,
-                 {.gate_up = gate_up, .y = product, .lora = group->shape.tail > 0 ? &lora : NULL},
-                 err));
+                 {.gate_up = gate_up, .y = product, .lora = is_bordered ? &lora : NULL}, err));
     return bordered_product(model, group, product, addend, y, err);
 }
 

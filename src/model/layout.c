@@ -375,6 +375,11 @@ static lc_code place_batch(layout *walk)
     LC_TRY(place_ints(walk, "target rows", n, &model->target_rows));
     LC_TRY(place_ints(walk, "targets", n, &model->targets));
     LC_TRY(place_ints(walk, "slots", n, &model->slots));
+    if (model->spec.copies > 0) {
+        const int64_t rows = model->spec.copies * n;
+        LC_TRY(place_ints(walk, "rows of adapters", rows, &model->adapter_rows));
+        LC_TRY(place_ints(walk, "read rows of adapters", rows, &model->adapter_read_rows));
+    }
     LC_TRY(place_floats(walk, LC_PLAN_DATA, n, 1, "target weights", -1, &model->target_weights));
     LC_TRY(place_floats(walk, LC_PLAN_DATA, n, half, "cos", -1, &model->cos));
     LC_TRY(place_floats(walk, LC_PLAN_DATA, n, half, "sin", -1, &model->sin));

@@ -100,7 +100,14 @@ typedef struct lc_model {
     float *cos_by_position, *sin_by_position; /* cache_rows x D/2; NULL: cannot run ahead */
     int32_t *host_chosen[LC_HOST_SLOTS];      /* owned: tokens on their way to the host */
     int32_t sequence_count;                   /* of the last pass */
-    uint64_t passes_chosen, passes_read;      /* how many */
+
+    /* Adapters of rows, where the spec has copies; of each copy, its rows of a pass as a list for
+     * gather_rows: n where row n has it, else -1. Those of all rows, and of the rows that are read;
+     * a step, whose rows are all read, has only the second */
+    int32_t *adapter_rows, *adapter_read_rows; /* copies x tokens */
+    uint32_t active_adapters;                  /* bits: copies that a row of the pass has */
+    bool is_step;                              /* the pass has a row of each sequence */
+    uint64_t passes_chosen, passes_read;       /* how many */
 
     lc_publish_slot *host_slots; /* the adapter's way into the borders */
     int32_t publish_count, publish_elements;
@@ -145,6 +152,11 @@ void lc_model_close(lc_model *model);
 
 /* Copies host masters (spec.master_count floats) to the device and into the borders. */
 LC_WARN_UNUSED lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err);
+/* An adapter of any targets, ranks and scales into a copy that no sequence uses: queued behind the
+ * passes so far. Only where the spec has copies. Limits: lc_adapter_fit. */
+LC_WARN_UNUSED lc_code lc_model_load_adapter(lc_model *model, int32_t copy,
+                                             const lc_adapter_spec *spec, const float *master,
+                                             lc_err *err);
 /* Device masters to host. */
 LC_WARN_UNUSED lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err);
 /* Forward pass and loss of a packed micro-batch, added to the sums; with `backward` also the
@@ -190,6 +202,9 @@ typedef struct lc_decode_args {
     const int32_t *ids, *positions, *slots; /* host */
     const int32_t *lengths; /* host; of each row's sequence with all of its prompt, which dynamic
                                rotary scaling goes by; NULL: as long as these rows make it */
+    const int32_t
+        *adapters; /* host, cache_slots: the copy of the adapter that each sequence has, -1
+                                none; NULL: no sequence has one, or the spec has no copies */
     const int32_t *want;
     int32_t want_count;       /* <= head_rows */
     float *logits;            /* [out] host, want_count x V; NULL: `how` is given */
@@ -210,6 +225,12 @@ LC_WARN_UNUSED lc_code lc_model_decode_next(lc_model *model, lc_err *err);
 LC_WARN_UNUSED lc_code lc_model_read_chosen(lc_model *model, const int32_t **ids, lc_err *err);
 /* The same without waiting, for a pass that nobody wants to know of. */
 void lc_model_skip_chosen(lc_model *model);
+/* Logits of row `index` of `want`, V floats, of the last pass that chose: before another one. */
+LC_WARN_UNUSED lc_code lc_model_read_logits(lc_model *model, int32_t index, float *logits,
+                                            lc_err *err);
+/* Keys and values of positions 0..count-1 of one sequence become those of another, too. */
+LC_WARN_UNUSED lc_code lc_model_copy_cache(lc_model *model, int64_t from_slot, int64_t to_slot,
+                                           int64_t count, lc_err *err);
 
 /* ---- parts, one file each, shared by the functions above ---- */
 

@@ -36,6 +36,7 @@ typedef struct lc_group {
     lc_mat g;            /* (out + tail) x (in + tail) */
     const void *bias;    /* out, or NULL */
     float *da;           /* tail x in: gradient of A of all parts, one below the other */
+    const int32_t *adapter_rows; /* lists of the copies' rows among those that the group has */
 } lc_group;
 
 lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);

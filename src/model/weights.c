@@ -36,9 +36,9 @@ lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter
         shape.out += lc_module_out(config, module);
         shape.tail += spec->slots[layer][module].r16;
     }
-    const int64_t border = (int64_t)(shape.tail + 63) / 64 * 64;
-    shape.ld = (shape.in + border + 15) / 16 * 16;
-    shape.rows = (int64_t)shape.out + shape.tail;
+    shape.border = shape.tail * (spec->copies > 0 ? spec->copies : 1);
+    shape.ld = (shape.in + (int64_t)(shape.border + 63) / 64 * 64 + 15) / 16 * 16;
+    shape.rows = (int64_t)shape.out + shape.border;
     return shape;
 }
 
@@ -88,7 +88,7 @@ static void carve_layer(block_walker *walker, const lc_model_config *config,
     for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
         const lc_group_shape shape = lc_group_shape_of(config, spec, layer, (lc_group_kind)kind);
         out->group[kind] =
-            carve_mat(walker, shape.rows, (int64_t)shape.in + shape.tail, shape.ld, dtype);
+            carve_mat(walker, shape.rows, (int64_t)shape.in + shape.border, shape.ld, dtype);
         if (lc_group_has_bias(config, (lc_group_kind)kind)) {
             out->bias[kind] = carve(walker, 1, shape.out, activation);
         }
@@ -150,10 +150,10 @@ lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *s
 /* One module of a group: A below W, scale*B beside it. */
 static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora_slot *slot,
                                     const lc_group_shape *shape, lc_module_kind module,
-                                    lc_mat group, const float *master)
+                                    lc_mat group, const float *master, int32_t copy)
 {
     const int32_t in = shape->in, out = lc_module_out(config, module);
-    const int64_t column = shape->slot_first[module];
+    const int64_t column = (int64_t)copy * shape->tail + shape->slot_first[module];
     return (lc_publish_slot){
         .a = master + slot->a_offset,
         .b = master + slot->b_offset,
@@ -167,7 +167,7 @@ static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora
 }
 
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
-                                 const float *master, const lc_weights *weights,
+                                 const float *master, const lc_weights *weights, int32_t copy,
                                  lc_publish_slot *slots)
 {
     int32_t count = 0;
@@ -183,7 +183,7 @@ int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter
                 }
                 if (slots != NULL) {
                     slots[count] = publish_slot(config, slot, &shape, module,
-                                                weights->layers[layer].group[kind], master);
+                                                weights->layers[layer].group[kind], master, copy);
                 }
                 count++;
             }

@@ -25,9 +25,10 @@ void lc_group_modules(lc_group_kind kind, lc_module_kind *first, int32_t *count)
 /* G of one group: rows out + tail, extent in + tail, stride ld. */
 typedef struct lc_group_shape {
     int32_t in, out;
-    int32_t tail;                        /* R: sum of r16 over adapted modules; 0: not adapted */
-    int64_t ld;                          /* in + 64*ceil(tail/64), rounded up to 16 floats */
-    int64_t rows;                        /* out + tail */
+    int32_t tail;   /* R: sum of r16 over adapted modules; 0: not adapted */
+    int32_t border; /* R times the spec's copies, which lie one behind the other */
+    int64_t ld;     /* in + 64*ceil(border/64), rounded up to 16 floats */
+    int64_t rows;   /* out + border */
     int32_t row_first[LC_MODULE_COUNT];  /* first output row of each module of the group (index:
                                             module kind) */
     int32_t slot_first[LC_MODULE_COUNT]; /* first column of each adapted module, counted from the
@@ -38,7 +39,7 @@ lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter
                                  int32_t layer, lc_group_kind kind);
 
 typedef struct lc_layer_weights {
-    lc_mat group[LC_GROUP_COUNT]; /* rows x ld window: rows = out+tail, cols = in+tail */
+    lc_mat group[LC_GROUP_COUNT]; /* rows x ld window: rows = out+border, cols = in+border */
     void *bias[LC_GROUP_COUNT];   /* out, of the activations' type; or NULL */
     float *norm1, *norm2;         /* C */
     float *q_norm, *k_norm;       /* D, or NULL */
@@ -72,10 +73,11 @@ LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_a
                                        const lc_weight_files *files, lc_device *device,
                                        lc_weights *weights, lc_err *err);
 
-/* Where every adapted module's masters (of device memory `master`) go in the borders: fills `slots`
- * (spec's module count of them, or NULL: only counts) and returns how many. */
+/* Where every adapted module's masters (of device memory `master`) go in the borders, as the given
+ * copy of the spec: fills `slots` (spec's module count of them, or NULL: only counts) and returns
+ * how many. */
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
-                                 const float *master, const lc_weights *weights,
+                                 const float *master, const lc_weights *weights, int32_t copy,
                                  lc_publish_slot *slots);
 
 #endif

@@ -13,6 +13,7 @@
 #include "job/directory.h"
 #include "job/spec.h"
 #include "lorac/log.h"
+#include "serve/files.h"
 #include "serve/jobs.h"
 #include "serve/model_ref.h"
 #include "serve/transitions.h"
@@ -159,43 +160,6 @@ static lc_code find_model(creation *job, lc_err *err)
     return code;
 }
 
-typedef struct source {
-    char path[LC_MAX_PATH_BYTES];
-    char purpose[40], status[24];
-} source;
-
-static lc_code find_file(const creation *job, const char *field, const char *id, source *out,
-                         lc_err *err)
-{
-    lc_rows rows;
-    LC_TRY(lc_db_query(job->db,
-                       "SELECT path, purpose, status FROM files WHERE owner = ?1 AND id = ?2",
-                       LC_BIND(lc_sql_text(job->owner), lc_sql_text(id)), &rows, err));
-    const bool is_found = lc_rows_next(&rows);
-    if (is_found) {
-        lc_rows_copy(&rows, 0, out->path, sizeof out->path);
-        lc_rows_copy(&rows, 1, out->purpose, sizeof out->purpose);
-        lc_rows_copy(&rows, 2, out->status, sizeof out->status);
-    }
-    LC_TRY(lc_rows_end(&rows, err));
-    if (!is_found) {
-        return lc_fail_param(err, LC_ERR_INVALID, field, "%s: there is no file \"%.80s\"", field,
-                             id);
-    }
-    if (strcmp(out->purpose, "fine-tune") != 0) {
-        return lc_fail_param(err, LC_ERR_INVALID, field,
-                             "%s: %s has the purpose %s, expected fine-tune", field, id,
-                             out->purpose);
-    }
-    if (strcmp(out->status, "processed") != 0) {
-        return lc_fail_param(err, LC_ERR_STATE, field,
-                             "%s: %s is %s, expected processed; wait for its check, or upload a "
-                             "file that passes it",
-                             field, id, out->status);
-    }
-    return LC_OK;
-}
-
 /* ---- the directory ---- */
 
 static lc_code link_file(const char *from, const char *dir, const char *name, lc_err *err)
@@ -208,10 +172,9 @@ static lc_code link_file(const char *from, const char *dir, const char *name, lc
 static lc_code link_data(const creation *job, const char *field, const char *id, const char *name,
                          lc_err *err)
 {
-    source found;
     char from[LC_MAX_PATH_BYTES];
-    LC_TRY(find_file(job, field, id, &found, err));
-    LC_TRY(lc_path_join(lc_store_dir(job->store), found.path, from, err));
+    LC_TRY(lc_files_find(job->db, lc_store_dir(job->store), job->owner, id,
+                         LC_FILE_PURPOSE_TRAINING, field, from, err));
     return link_file(from, job->dir, name, err);
 }
 

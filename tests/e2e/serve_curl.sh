@@ -118,4 +118,25 @@ done
 kill -TERM "$server"
 wait "$server" || fail "it ended with $?"
 server=
-echo "both families"
+
+# ---- HTTPS, on an address that others could reach: with a key only ----
+command -v openssl >/dev/null || { echo "both families; no openssl for HTTPS"; exit 0; }
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+    -keyout "$scratch/key.pem" -out "$scratch/cert.pem" 2>/dev/null
+options=(--data "$scratch/secure" --models "$root/models" --address 0.0.0.0 --port 0)
+"$lorac" serve "${options[@]}" >/dev/null 2>"$scratch/log" && fail "it listens for others without a key"
+grep -q 'lorac keys add' "$scratch/log" || fail "no hint at keys: $(cat "$scratch/log")"
+key=$("$lorac" keys add ann --data "$scratch/secure" 2>/dev/null)
+"$lorac" serve "${options[@]}" --tls-certificate "$scratch/key.pem" --tls-key "$scratch/cert.pem" >/dev/null 2>"$scratch/log" &&
+    fail "it takes a key for a certificate"
+: >"$scratch/url"
+"$lorac" serve "${options[@]}" --tls-certificate "$scratch/cert.pem" --tls-key "$scratch/key.pem" >"$scratch/url" 2>"$scratch/log" &
+server=$!
+for _ in $(seq 50); do [ -s "$scratch/url" ] && break; sleep 0.1; done
+url=https://localhost:$(sed 's/.*://' "$scratch/url")
+secure() { curl -sS --cacert "$scratch/cert.pem" -o "$scratch/body" -w '%{http_code}' "$url/openai/v1/models" "$@"; }
+[ "$(secure -H "Authorization: Bearer $key")" = 200 ] || fail "with a key: $(cat "$scratch/body")"
+[ "$(secure)" = 401 ] || fail "without a key: $(cat "$scratch/body")"
+"$lorac" keys revoke ann --data "$scratch/secure"
+[ "$(secure -H "api-key: $key")" = 401 ] || fail "with a revoked key: $(cat "$scratch/body")"
+echo "both families, HTTPS"

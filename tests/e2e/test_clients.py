@@ -117,11 +117,14 @@ async def check_job(client, job, training, validation):
 async def check_chat(client, model):
     """Answers of the tuned model, as a whole and streamed; with a seed they are the same."""
     options = {"model": model, "messages": PROMPT, "max_tokens": 40, "temperature": 0.7, "seed": 5}
-    whole = await Waiting(client.chat.completions.create(**options))
+    whole = await Waiting(client.chat.completions.create(**options, logprobs=True, top_logprobs=2))
     choice = whole.choices[0]
     expect(choice.message.role == "assistant" and choice.finish_reason in ("stop", "length"), f"chat gave {whole}")
     usage = whole.usage
     expect(usage.total_tokens == usage.prompt_tokens + usage.completion_tokens and usage.completion_tokens > 0, f"{usage}")
+    expect(all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in choice.logprobs.content), "logprobs")
+    spelled = b"".join(bytes(token.bytes) for token in choice.logprobs.content).decode()
+    expect(choice.message.content in spelled, f"tokens spell {spelled!r}, the answer is {choice.message.content!r}")
     stream = await Waiting(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
     chunks = await everything(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)

@@ -106,6 +106,40 @@ static void a_row_does_not_see_the_others(void **state)
     }
 }
 
+static void an_adapter_does_not_see_the_others(void **state)
+{
+    (void)state;
+    check_adapters_are_alone("llama-llama3", device_kind(), "bf16");
+    check_adapters_are_alone("qwen2", device_kind(), "fp32");
+}
+
+/* Steps that run ahead, and such as cannot: sequences of several adapters, some with log
+ * probabilities, beside those of the CPU. */
+static void adapters_tokens_are_the_cpus(void **state)
+{
+    (void)state;
+    lc_engine cpu, device;
+    answers expected, found;
+    int32_t prompts[REQUESTS][LONGEST];
+    lc_generate_request requests[REQUESTS];
+    open_with_room("smollm3", LC_DEVICE_CPU, "fp32", 9, 5, SLOT_ROWS, OTHER_ADAPTERS, &cpu);
+    open_with_room("smollm3", device_kind(), "fp32", 9, 5, SLOT_ROWS, OTHER_ADAPTERS, &device);
+    for (int32_t i = 0; i < OTHER_ADAPTERS; i++) {
+        load_other_adapter(&cpu, i, i);
+        load_other_adapter(&device, i, i);
+    }
+    fill_requests(requests, prompts, cpu.config.vocab);
+    for (int32_t r = 0; r < REQUESTS; r++) {
+        requests[r].adapter = r % (OTHER_ADAPTERS + 1) - 1;
+        requests[r].wants_logprobs = r == 6;
+    }
+    generate(&cpu, requests, REQUESTS, NULL, 0, &expected);
+    generate(&device, requests, REQUESTS, NULL, 0, &found);
+    compare("adapters", &found, &expected);
+    lc_engine_close(&cpu);
+    lc_engine_close(&device);
+}
+
 /* What was queued ahead is dropped, and the next answers are as if it had not been. */
 static void the_listener_can_end_it(void **state)
 {
@@ -252,6 +286,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_the_cpus),
         cmocka_unit_test(a_row_does_not_see_the_others),
+        cmocka_unit_test(an_adapter_does_not_see_the_others),
+        cmocka_unit_test(adapters_tokens_are_the_cpus),
         cmocka_unit_test(the_listener_can_end_it),
         cmocka_unit_test(damaged_weights_are_noticed),
         cmocka_unit_test(a_row_of_attention_sees_no_other),

@@ -588,7 +588,7 @@ static void test_rows(void **state)
         REFUSES_MAT(gather_rows, y);
         REFUSES_NULL(gather_rows, rows);
         REFUSES(gather_rows, bad.y.cols = 3, "y", "y.cols is 3, expected 4");
-        REFUSES(gather_rows, bad.x.rows = 4, "rows", "rows[1] is 4, expected 0..3");
+        REFUSES(gather_rows, bad.x.rows = 4, "rows", "rows[1] is 4, expected -1..3");
     }
     const lc_scatter_rows_args good = {.x = mat(0, 2, 4), .rows = rows, .y = mat(1, 5, 4)};
     ACCEPTS(scatter_rows, (void)other);

@@ -655,6 +655,33 @@ static void test_slow(void **state)
     stop();
 }
 
+/* One more than there is room for waits until one of the others goes. */
+static void test_connections(void **state)
+{
+    (void)state;
+    static const char head[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    enum { ROOM = 3 };
+    int fds[ROOM + 1];
+    lc_http_options options = usual();
+    options.threads = 1;
+    options.connections = ROOM;
+    start(&options);
+    for (int i = 0; i <= ROOM; i++) {
+        fds[i] = http_connect();
+        assert_true(http_put(fds[i], head, sizeof head - 1));
+        if (i < ROOM) {
+            assert_true(http_read_until(fds[i], "\"family\""));
+        }
+    }
+    assert_int_equal(lc_http_connections(server), ROOM);
+    (void)close(fds[0]);
+    assert_true(http_read_until(fds[ROOM], "\"family\""));
+    for (int i = 1; i <= ROOM; i++) {
+        (void)close(fds[i]);
+    }
+    stop();
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -700,7 +727,8 @@ int main(void)
         cmocka_unit_test(test_keys_and_rate), cmocka_unit_test(test_origins),
         cmocka_unit_test(test_headers),       cmocka_unit_test(test_late),
         cmocka_unit_test(test_streams),       cmocka_unit_test(test_slow),
-        cmocka_unit_test(test_files),         cmocka_unit_test(test_start_errors),
+        cmocka_unit_test(test_connections),   cmocka_unit_test(test_files),
+        cmocka_unit_test(test_start_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,16 @@
  */
 #include "jobs_fixture.h"
 
-#define FILE_A  "file-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define FILE_B  "file-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define MINIMAL "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A "\"}"
+#include <errno.h>
+
+#include "base/fault.h"
+
+#define FILE_A       "file-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FILE_PENDING "file-99999999999999999999999999999999"
+#define FILE_B       "file-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define MINIMAL      "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A "\"}"
+
+static size_t count_dirs(void);
 
 static int setup(void **state)
 {
@@ -184,13 +191,7 @@ static void test_refused(void **state)
     refuse(LC_ERR_INVALID, "model is missing", lc_jobs_create, &options, "", body);
     cJSON_Delete(body);
 
-    char **names = NULL; /* nothing was left behind */
-    size_t count = 0;
-    if (lc_path_exists(in_data("jobs"))) {
-        assert_ok(lc_list_dir(in_data("jobs"), &names, &count, &test_err));
-        lc_list_free(names, count);
-    }
-    assert_int_equal(count, 0);
+    assert_int_equal(count_dirs(), 0); /* nothing was left behind */
 }
 
 static void test_models_and_files(void **state)
@@ -211,8 +212,7 @@ static void test_models_and_files(void **state)
         lc_code code;
     } files[] = {{"", "assistants", "processed", "purpose assistants", LC_ERR_INVALID},
                  {"", "fine-tune-results", "processed", "purpose", LC_ERR_INVALID},
-                 {"", "fine-tune", "pending", "is pending", LC_ERR_STATE},
-                 {"", "fine-tune", "error", "is error", LC_ERR_STATE},
+                 {"", "fine-tune", "error", "has errors", LC_ERR_INVALID},
                  {"key-1", "fine-tune", "processed", "there is no file", LC_ERR_INVALID}};
     char text[512], id[LC_ID_BYTES];
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
@@ -233,6 +233,14 @@ static void test_models_and_files(void **state)
         assert_string_equal(test_err.param, "training_file");
         cJSON_Delete(body);
     }
+    /* one whose check has not ended is taken: the trainer checks it too */
+    add_file("", FILE_PENDING, "fine-tune", "pending", "{}\n");
+    cJSON *pending = body_of("{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_PENDING "\"}");
+    lc_text out;
+    lc_text_init(&out);
+    assert_ok(lc_jobs_create(store, &options, "", pending, &out, &test_err));
+    lc_text_release(&out);
+    cJSON_Delete(pending);
 }
 
 /* A fine-tuned model, a checkpoint by name and by id; another owner's is none. */
@@ -308,6 +316,51 @@ static void test_queue_limits(void **state)
     refuse(LC_ERR_BUSY, "2 jobs of this key", lc_jobs_create, &options, "", body);
     options.queued_limit_per_key = 3;
     (void)create_id("", MINIMAL);
+    cJSON_Delete(body);
+}
+
+static size_t count_dirs(void)
+{
+    char **names = NULL;
+    size_t count = 0;
+    if (lc_path_exists(in_data("jobs"))) {
+        assert_ok(lc_list_dir(in_data("jobs"), &names, &count, &test_err));
+        lc_list_free(names, count);
+    }
+    return count;
+}
+
+/* Every allocation, then every call on files fails in turn: nothing of the job is left, until it
+ * succeeds. */
+static void test_faults(void **state)
+{
+    (void)state;
+    static const lc_fault_kind kinds[] = {LC_FAULT_ALLOC, LC_FAULT_IO};
+    const lc_page page = {.limit = 100};
+    cJSON *body = body_of("{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A
+                          "\", \"validation_file\": \"" FILE_B "\", \"metadata\": {\"a\": \"b\"}}");
+    for (size_t i = 0; i < 2; i++) {
+        lc_code code = LC_ERR_INTERNAL;
+        int at = 0;
+        while (code != LC_OK) {
+            lc_text out;
+            lc_err err = {.code = LC_OK};
+            lc_text_init(&out);
+            lc_fault_set(kinds[i], ++at, ENOSPC, false);
+            code = lc_jobs_create(store, &options, "", body, &out, &err);
+            lc_fault_set(LC_FAULT_NONE, 0, 0, false);
+            lc_text_release(&out);
+            if (code != LC_OK && code != LC_ERR_MEMORY && code != LC_ERR_DISK_FULL) {
+                fail_msg("call %d: %s: %s", at, lc_code_name(code), err.message);
+            }
+            assert_int_equal(count_dirs(), (code == LC_OK) + i);
+        }
+        assert_true(at > 3);
+        print_message("%d calls failed\n", at - 1);
+        cJSON *list = answer(lc_jobs_list, "", &page, NULL);
+        assert_int_equal(cJSON_GetArraySize(lc_json_get(list, "data")), i + 1);
+        cJSON_Delete(list);
+    }
     cJSON_Delete(body);
 }
 
@@ -562,6 +615,7 @@ int main(void)
         CASE(test_continue),
         CASE(test_data_outlives_its_file),
         CASE(test_queue_limits),
+        CASE(test_faults),
         CASE(test_table),
         CASE(test_verbs),
         CASE(test_reasons),

@@ -4,8 +4,11 @@
 #include "lorac/mem.h"
 #include "testing.h"
 
+#define ROOM_RANK 32
+
 static void open_as(const char *name, lc_device_kind device, const char *dtype, bool adapted,
-                    int64_t tokens, int64_t slots, int64_t rows, lc_engine *engine)
+                    int64_t tokens, int64_t slots, int64_t rows, int32_t adapters,
+                    lc_engine *engine)
 {
     char model[LC_MAX_PATH_BYTES], adapter[LC_MAX_PATH_BYTES];
     (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
@@ -16,7 +19,9 @@ static void open_as(const char *name, lc_device_kind device, const char *dtype, 
                                    .threads = 2,
                                    .tokens = tokens,
                                    .cache_slots = slots,
-                                   .cache_rows = rows};
+                                   .cache_rows = rows,
+                                   .adapters = adapters,
+                                   .rank = ROOM_RANK};
     assert_ok(lc_engine_load(model, adapted ? adapter : NULL, engine, &test_err));
     assert_ok(lc_engine_start(engine, &sizes, &test_err));
 }
@@ -24,7 +29,49 @@ static void open_as(const char *name, lc_device_kind device, const char *dtype, 
 void open_case(const char *name, lc_device_kind device, bool adapted, int64_t tokens, int64_t slots,
                int64_t rows, lc_engine *engine)
 {
-    open_as(name, device, "fp32", adapted, tokens, slots, rows, engine);
+    open_as(name, device, "fp32", adapted, tokens, slots, rows, 0, engine);
+}
+
+void open_with_room(const char *name, lc_device_kind device, const char *dtype, int64_t tokens,
+                    int64_t slots, int64_t rows, int32_t adapters, lc_engine *engine)
+{
+    open_as(name, device, dtype, false, tokens, slots, rows, adapters, engine);
+}
+
+void load_other_adapter(lc_engine *engine, int32_t place, int32_t which)
+{
+    static const char *const some[] = {"q_proj", "down_proj", "up_proj"};
+    static const char *const others[] = {"v_proj", "o_proj", "gate_proj", "k_proj"};
+    static const int32_t layers[] = {0};
+    const lc_lora_options options[OTHER_ADAPTERS] = {
+        {.rank = 4, .alpha = 8.0, .all_linear = true},
+        {.rank = 32, .alpha = 16.0, .use_rslora = true, .targets = some, .target_count = 3},
+        {.rank = 17,
+         .alpha = 40.0,
+         .targets = others,
+         .target_count = 4,
+         .layers = layers,
+         .layer_count = 1}};
+    lc_adapter_spec *spec = lc_calloc(1, sizeof *spec);
+    assert_non_null(spec);
+    assert_ok(lc_adapter_spec_build(&engine->config, &options[which], spec, &test_err));
+    float *master = lc_calloc((size_t)spec->master_count, sizeof *master);
+    assert_non_null(master);
+    lc_adapter_init(spec, &engine->config, (uint32_t)which, master);
+    for (int32_t layer = 0; layer < engine->config.layers; layer++) {
+        for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
+            const lc_lora_slot *slot = &spec->slots[layer][kind];
+            const int64_t out = lc_module_out(&engine->config, (lc_module_kind)kind);
+            for (int64_t i = 0; slot->rank > 0 && i < out * slot->r16; i++) {
+                const bool is_there = i % slot->r16 < slot->rank;
+                master[slot->b_offset + i] =
+                    is_there ? (float)((i * 7 + which * 13 + kind) % 11 - 5) * 0.02f : 0.0f;
+            }
+        }
+    }
+    assert_ok(lc_model_load_adapter(engine->model, place, spec, master, &test_err));
+    lc_free(master);
+    lc_free(spec);
 }
 
 /* ---- rows beside each other ---- */
@@ -33,17 +80,19 @@ enum { SEQUENCES = 9, LONGEST = 90, PASS_ROWS = 40 };
 
 typedef struct sequences {
     int32_t ids[SEQUENCES][LONGEST], counts[SEQUENCES], read[SEQUENCES];
-    float *logits[SEQUENCES]; /* owned: LONGEST x V of what was read */
+    int32_t adapters[SEQUENCES]; /* places */
+    float *logits[SEQUENCES];    /* owned: LONGEST x V of what was read */
 } sequences;
 
 static void decode(lc_engine *engine, sequences *all, const int32_t *takes, int32_t first_slot)
 {
     int32_t ids[LONGEST], positions[LONGEST], slots[LONGEST], lengths[LONGEST], want[LONGEST];
     const size_t vocab = (size_t)engine->config.vocab;
-    int32_t rows = 0, wanted = 0;
+    int32_t rows = 0, wanted = 0, adapters[SEQUENCES];
     float *logits = lc_calloc(LONGEST * vocab, sizeof *logits);
     assert_non_null(logits);
     for (int32_t s = 0; s < SEQUENCES; s++) {
+        adapters[(first_slot + s) % SEQUENCES] = all->adapters[s];
         for (int32_t i = 0; i < takes[s]; i++, rows++) {
             const int32_t at = all->read[s] + i;
             ids[rows] = all->ids[s][at];
@@ -58,6 +107,7 @@ static void decode(lc_engine *engine, sequences *all, const int32_t *takes, int3
                                  .positions = positions,
                                  .slots = slots,
                                  .lengths = lengths,
+                                 .adapters = adapters,
                                  .want = want,
                                  .want_count = wanted,
                                  .logits = logits};
@@ -96,6 +146,7 @@ static void new_sequences(sequences *all, int32_t vocab)
     for (int32_t s = 0; s < SEQUENCES; s++) {
         all->counts[s] = (int32_t)test_int(1, LONGEST);
         all->read[s] = 0;
+        all->adapters[s] = s % (OTHER_ADAPTERS + 1) - 1;
         all->logits[s] = lc_calloc((size_t)LONGEST * (size_t)vocab, sizeof(float));
         assert_non_null(all->logits[s]);
         for (int32_t i = 0; i < all->counts[s]; i++) {
@@ -119,18 +170,26 @@ static void expect_same_logits(const char *name, const sequences *found, const s
     }
 }
 
-void check_rows_are_alone(const char *name, lc_device_kind device, const char *dtype)
+static void check_alone(const char *name, lc_device_kind device, const char *dtype, bool has_others)
 {
     lc_engine together, alone;
     sequences found, expected;
-    open_as(name, device, dtype, true, PASS_ROWS, SEQUENCES, LONGEST, &together);
-    open_as(name, device, dtype, true, LONGEST, SEQUENCES, LONGEST, &alone);
+    const int32_t places = has_others ? OTHER_ADAPTERS : 0;
+    open_as(name, device, dtype, !has_others, PASS_ROWS, SEQUENCES, LONGEST, places, &together);
+    open_as(name, device, dtype, !has_others, LONGEST, SEQUENCES, LONGEST, 2 * places, &alone);
+    for (int32_t i = 0; i < places; i++) {
+        load_other_adapter(&together, i, i);
+        load_other_adapter(&alone, 2 * places - 1 - i, i);
+    }
     const int32_t vocab = together.config.vocab;
     new_sequences(&found, vocab);
     expected = found;
     for (int32_t s = 0; s < SEQUENCES; s++) {
         int32_t takes[SEQUENCES] = {0};
         takes[s] = expected.counts[s];
+        if (expected.adapters[s] >= 0) {
+            expected.adapters[s] = 2 * places - 1 - expected.adapters[s];
+        }
         expected.logits[s] = lc_calloc((size_t)LONGEST * (size_t)vocab, sizeof(float));
         assert_non_null(expected.logits[s]);
         decode(&alone, &expected, takes, 0);
@@ -146,6 +205,16 @@ void check_rows_are_alone(const char *name, lc_device_kind device, const char *d
     }
     lc_engine_close(&together);
     lc_engine_close(&alone);
+}
+
+void check_rows_are_alone(const char *name, lc_device_kind device, const char *dtype)
+{
+    check_alone(name, device, dtype, false);
+}
+
+void check_adapters_are_alone(const char *name, lc_device_kind device, const char *dtype)
+{
+    check_alone(name, device, dtype, true);
 }
 
 lc_code keep_token(void *context, const lc_generated *token, lc_err *err)

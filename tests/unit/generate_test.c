@@ -115,6 +115,237 @@ static void a_row_does_not_see_the_others(void **state)
     }
 }
 
+static void an_adapter_does_not_see_the_others(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama-default", "qwen2", "qwen3", "smollm3"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        check_adapters_are_alone(names[n], LC_DEVICE_CPU, n % 2 == 0 ? "fp32" : "bf16");
+    }
+}
+
+/* Of a prompt, with the adapter at `place`. */
+static float *last_logits(lc_engine *engine, const int32_t *ids, int32_t count, int32_t place)
+{
+    int32_t positions[MAX_LENGTH], slots[MAX_LENGTH];
+    const int32_t last = count - 1;
+    float *logits = lc_calloc((size_t)engine->config.vocab, sizeof *logits);
+    assert_non_null(logits);
+    for (int32_t i = 0; i < count; i++) {
+        positions[i] = i;
+        slots[i] = 0;
+    }
+    const lc_decode_args args = {.token_count = count,
+                                 .ids = ids,
+                                 .positions = positions,
+                                 .slots = slots,
+                                 .adapters = &place,
+                                 .want = &last,
+                                 .want_count = 1,
+                                 .logits = logits};
+    assert_ok(lc_model_decode(engine->model, &args, &test_err));
+    return logits;
+}
+
+/* On the CPU to the last bit: in the only place of the border, beside others, and not at all. */
+static void an_adapter_is_the_same_beside_others(void **state)
+{
+    (void)state;
+    char adapter[LC_MAX_PATH_BYTES];
+    lc_engine one, several, none;
+    int32_t prompt[9];
+    (void)snprintf(adapter, sizeof adapter, "%s/tests/golden/cases/llama-patterns/adapter",
+                   LC_SOURCE_DIR);
+    open_case("llama-patterns", LC_DEVICE_CPU, true, 16, 1, 16, &one);
+    open_case("llama-patterns", LC_DEVICE_CPU, false, 16, 1, 16, &none);
+    open_with_room("llama-patterns", LC_DEVICE_CPU, "fp32", 16, 1, 16, 3, &several);
+    load_other_adapter(&several, 0, 1);
+    load_other_adapter(&several, 2, 0);
+    assert_ok(lc_engine_load_adapter(&several, 2, adapter, &test_err)); /* over another one */
+    fill_prompt(prompt, 9, one.config.vocab);
+    float *logits[] = {last_logits(&one, prompt, 9, 0), last_logits(&several, prompt, 9, 2),
+                       last_logits(&none, prompt, 9, -1), last_logits(&several, prompt, 9, -1),
+                       last_logits(&several, prompt, 9, 0)};
+    const size_t bytes = (size_t)one.config.vocab * sizeof(float);
+    assert_memory_equal(logits[0], logits[1], bytes);
+    assert_memory_equal(logits[2], logits[3], bytes);
+    assert_memory_not_equal(logits[1], logits[3], bytes);
+    assert_memory_not_equal(logits[1], logits[4], bytes);
+    for (size_t i = 0; i < sizeof logits / sizeof *logits; i++) {
+        lc_free(logits[i]);
+    }
+    lc_engine_close(&one);
+    lc_engine_close(&several);
+    lc_engine_close(&none);
+}
+
+static void adapters_come_and_go(void **state)
+{
+    (void)state;
+    enum { TOKENS = 20, SWITCH = 7 };
+    char big[LC_MAX_PATH_BYTES];
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    answers alone = {.seen = 0}, kept = {.seen = 0};
+    int32_t prompt[6];
+    open_with_room("llama-default", LC_DEVICE_CPU, "fp32", 16, 3, 48, 2, &engine);
+    load_other_adapter(&engine, 0, 0);
+    fill_prompt(prompt, 6, engine.config.vocab);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    lc_generate_request request = {.number = 0,
+                                   .prompt = prompt,
+                                   .prompt_count = 6,
+                                   .max_tokens = TOKENS,
+                                   .sampling = {.temperature = 1.0, .top_p = 1.0, .seed = 5}};
+    assert_ok(lc_generate_all(generator, &request, 1, keep_token, &alone, &test_err));
+    assert_ok(lc_generator_drop_adapter(generator, 0, &test_err)); /* nothing is reused */
+    assert_ok(lc_generator_add(generator, &request, &test_err));
+    for (int step = 0; step < TOKENS; step++) {
+        const lc_generated *tokens = NULL;
+        int32_t count = 0;
+        if (step == SWITCH) {
+            load_other_adapter(&engine, 1, 2);
+            request.number = 1;
+            request.adapter = 1;
+            assert_ok(lc_generator_add(generator, &request, &test_err));
+            assert_fails(lc_generator_drop_adapter(generator, 0, &test_err), LC_ERR_BUSY, "in use");
+        }
+        assert_ok(lc_generator_step(generator, &tokens, &count, &test_err));
+        for (int32_t i = 0; i < count; i++) {
+            assert_int_equal(tokens[i].cached, 0); /* of another adapter */
+            assert_ok(keep_token(&kept, &tokens[i], &test_err));
+        }
+    }
+    assert_memory_equal(kept.ids[0], alone.ids[0], TOKENS * sizeof(int32_t));
+    assert_memory_not_equal(kept.ids[1], alone.ids[0], (TOKENS - SWITCH) * sizeof(int32_t));
+    lc_generator_cancel(generator);
+    request.adapter = 2;
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_INTERNAL, "room for 2");
+    (void)snprintf(big, sizeof big, "%s/adapter", test_dir());
+    assert_fails(lc_engine_load_adapter(&engine, 0, big, &test_err), LC_ERR_NOT_FOUND, "adapter");
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void too_high_a_rank_is_refused(void **state)
+{
+    (void)state;
+    lc_engine engine;
+    const lc_lora_options options = {.rank = 33, .alpha = 8.0, .all_linear = true};
+    lc_adapter_spec *spec = lc_calloc(1, sizeof *spec);
+    assert_non_null(spec);
+    open_with_room("llama-default", LC_DEVICE_CPU, "fp32", 4, 1, 8, 1, &engine);
+    assert_ok(lc_adapter_spec_build(&engine.config, &options, spec, &test_err));
+    float *master = lc_calloc((size_t)spec->master_count, sizeof *master);
+    assert_non_null(master);
+    assert_fails(lc_model_load_adapter(engine.model, 0, spec, master, &test_err),
+                 LC_ERR_UNSUPPORTED,
+                 "q_proj has rank 33, the model was opened for adapters of rank 32");
+    assert_string_equal(test_err.param, "r");
+    assert_fails(lc_model_load_adapter(engine.model, 1, spec, master, &test_err), LC_ERR_INTERNAL,
+                 "room for 1");
+    lc_free(master);
+    assert_fails(
+        lc_adapter_spec_room(&engine.config, 1, LC_MAX_ADAPTER_COPIES + 1, spec, &test_err),
+        LC_ERR_USAGE, "room for 17 adapters");
+    assert_ok(
+        lc_adapter_spec_room(&engine.config, LC_MAX_RANK, LC_MAX_ADAPTER_COPIES, spec, &test_err));
+    lc_free(spec);
+    lc_engine_close(&engine);
+}
+
+/* The second answer to a prompt takes over its cache, and is what it would be alone. */
+static void answers_to_one_prompt_share_it(void **state)
+{
+    (void)state;
+    enum { TOKENS = 12, PROMPT = 30 };
+    lc_engine engine;
+    lc_generator *generator = NULL;
+    answers alone = {.seen = 0}, kept = {.seen = 0};
+    int32_t prompt[PROMPT];
+    open_case("llama-default", LC_DEVICE_CPU, true, 64, 2, 64, &engine);
+    fill_prompt(prompt, PROMPT, engine.config.vocab);
+    lc_generate_request request = {.prompt = prompt,
+                                   .prompt_count = PROMPT,
+                                   .max_tokens = TOKENS,
+                                   .sampling = {.temperature = 1.0, .top_p = 1.0, .seed = 9},
+                                   .stream = 1};
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    assert_ok(lc_generate_all(generator, &request, 1, keep_token, &alone, &test_err));
+    lc_generator_close(generator);
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    for (int step = 0; step <= TOKENS; step++) {
+        const lc_generated *tokens = NULL;
+        int32_t count = 0;
+        if (step < 2) {
+            request.number = 1 - step;
+            request.stream = (uint32_t)step;
+            assert_ok(lc_generator_add(generator, &request, &test_err));
+        }
+        assert_ok(lc_generator_step(generator, &tokens, &count, &test_err));
+        for (int32_t i = 0; i < count; i++) {
+            assert_int_equal(tokens[i].cached, tokens[i].number == 0 ? PROMPT - 1 : 0);
+            assert_ok(keep_token(&kept, &tokens[i], &test_err));
+        }
+    }
+    assert_memory_equal(kept.ids[0], alone.ids[0], TOKENS * sizeof(int32_t));
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+}
+
+static void logprobs_are_those_of_the_logits(void **state)
+{
+    (void)state;
+    enum { TOP = 5 };
+    lc_engine engine, reference;
+    lc_generator *generator = NULL;
+    int32_t ids[24];
+    int32_t known = 4;
+    open_case("qwen2", LC_DEVICE_CPU, true, 16, 2, 32, &engine);
+    open_case("qwen2", LC_DEVICE_CPU, true, 32, 1, 32, &reference);
+    fill_prompt(ids, 4, engine.config.vocab);
+    lc_generate_request request = {.prompt = ids,
+                                   .prompt_count = 4,
+                                   .max_tokens = 20,
+                                   .sampling = {.temperature = 0.8, .top_p = 0.9, .seed = 3},
+                                   .wants_logprobs = true,
+                                   .top_count = LC_MAX_TOP_LOGPROBS + 1};
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    assert_fails(lc_generator_add(generator, &request, &test_err), LC_ERR_USAGE,
+                 "top_logprobs is 21");
+    request.top_count = TOP;
+    assert_ok(lc_generator_add(generator, &request, &test_err));
+    while (known < 24) {
+        const lc_generated *token = NULL;
+        int32_t count = 0;
+        assert_ok(lc_generator_step(generator, &token, &count, &test_err));
+        assert_int_equal(count, 1);
+        assert_int_equal(token->logprobs->count, TOP);
+        float *logits = logits_after(&reference, ids, known);
+        double sum = 0.0;
+        for (int32_t v = 0; v < engine.config.vocab; v++) {
+            sum += exp((double)logits[v]);
+        }
+        assert_true(fabs((double)logits[token->id] - log(sum) - (double)token->logprobs->chosen) <
+                    1e-5);
+        for (int32_t i = 0; i < TOP; i++) {
+            const int32_t id = token->logprobs->ids[i];
+            int32_t before = 0;
+            for (int32_t v = 0; v < engine.config.vocab; v++) {
+                before += logits[v] > logits[id];
+            }
+            assert_int_equal(before, i);
+            assert_true(fabs((double)logits[id] - log(sum) - (double)token->logprobs->values[i]) <
+                        1e-5);
+        }
+        lc_free(logits);
+        ids[known++] = token->id;
+    }
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+    lc_engine_close(&reference);
+}
+
 /* A conversation: each prompt continues the one before, partly or wholly, and other prompts come
  * between. */
 static void a_cache_is_reused_only_where_it_holds(void **state)
@@ -333,6 +564,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batched_answers_are_those_of_whole_passes),
         cmocka_unit_test(a_row_does_not_see_the_others),
+        cmocka_unit_test(an_adapter_does_not_see_the_others),
+        cmocka_unit_test(an_adapter_is_the_same_beside_others),
+        cmocka_unit_test(adapters_come_and_go),
+        cmocka_unit_test(too_high_a_rank_is_refused),
+        cmocka_unit_test(answers_to_one_prompt_share_it),
+        cmocka_unit_test(logprobs_are_those_of_the_logits),
         cmocka_unit_test(a_cache_is_reused_only_where_it_holds),
         cmocka_unit_test(stop_ids_end_a_sequence),
         cmocka_unit_test(the_context_ends_a_sequence),

@@ -60,7 +60,7 @@ static void gather(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
     for (int64_t i = first; i < end; i++) {
         if (args->rows[i] < 0) {
             memset(lc_row_f32(args->y, i), 0, bytes);
-        } else {
+        } else if (lc_row_f32(args->y, i) != lc_row_f32(args->x, args->rows[i])) {
             memcpy(lc_row_f32(args->y, i), lc_row_f32(args->x, args->rows[i]), bytes);
         }
     }
@@ -69,8 +69,7 @@ static void gather(lc_cpu *cpu, const void *context, int64_t first, int64_t end,
 lc_code lc_cpu_gather_rows(lc_device *device, const lc_gather_rows_args *args, lc_err *err)
 {
     LC_TRY(lc_gather_rows_check(args, &lc_cpu_rules, err));
-    LC_TRY(check_indices("gather_rows", "rows", args->rows,
-                         selected_count(args->rows, args->y.rows), args->x.rows, err));
+    LC_TRY(check_range("gather_rows", "rows", args->rows, args->y.rows, -1, args->x.rows, err));
     lc_cpu_rows(lc_cpu_of(device), args->y.rows, 2 * args->y.cols, gather, args);
     return LC_OK;
 }

@@ -75,7 +75,7 @@ export function lineChart({ title, series, digits, limits, onCursor }) {
     }));
     const empty = h("p", { class: "plot-empty" }, "No values yet.");
     const node = h("figure", { class: "chart" },
-        h("figcaption", null, h("h3", null, title), legend), svg, empty);
+        h("figcaption", null, h("h2", null, title), legend), svg, empty);
     let rows = [], width = 0, cursor = null;
     let toX = () => 0, toY = () => 0;
 

@@ -3,8 +3,8 @@
  */
 import { api, poll } from "./api.js";
 import {
-    announce, badge, confirmLoss, h, newId, openDialog, reconcile, setBadge, setText, setTime,
-    timeNode,
+    announce, badge, confirmLoss, h, newId, openDialog, reconcile, saidIn, setBadge, setText,
+    setTime, timeNode,
 } from "./dom.js";
 
 const READY = ["succeeded", "ready", "running"];
@@ -170,7 +170,7 @@ export function deploymentsPage(main) {
         reconcile(body, data, (one) => one.id ?? one.name,
             (one) => makeRow(one, () => poller.now()), updateRow);
         return data.every(isReady) ? 10000 : 1500;
-    }, (error) => setText(loading, error.message));
+    }, saidIn(loading));
     onDeploy(() => poller.now());
     return () => {
         onDeploy(() => {});

@@ -16,7 +16,7 @@ function fill(node, attributes, children) {
             node.setAttribute(name, value);
         }
     }
-    node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    node.append(...children.flat(Infinity).filter((child) => (child ?? null) !== null));
     return node;
 }
 
@@ -121,6 +121,14 @@ export async function busy(button, task) {
         button.disabled = false;
         button.removeAttribute("aria-busy");
     }
+}
+
+/* What to do with a failure where it is said in a paragraph of its own. */
+export function saidIn(node) {
+    return (error) => {
+        node.hidden = false;
+        setText(node, error.message);
+    };
 }
 
 // ---- dialogs ----

@@ -3,8 +3,8 @@
  */
 import { api, download, poll, upload } from "./api.js";
 import {
-    announce, badge, busy, bytes, confirmLoss, dateText, h, reconcile, setBadge, setText, setTime,
-    timeNode, toast,
+    announce, badge, busy, bytes, confirmLoss, dateText, h, reconcile, saidIn, setBadge,
+    setText, setTime, timeNode, toast,
 } from "./dom.js";
 import { acceptDrops, isChecking, problemList, uploadBar } from "./filefield.js";
 
@@ -130,6 +130,6 @@ export function filesPage(main) {
         reconcile(body, data, (file) => file.id, (file) => makeRow(file, () => poller.now()),
             updateRow);
         return data.some(isChecking) ? 1000 : 15000;
-    }, (error) => setText(loading, error.message));
+    }, saidIn(loading));
     return poller.stop;
 }

@@ -7,7 +7,7 @@ import { openCreate } from "./create.js";
 import { deploymentName, openDeploy } from "./deployments.js";
 import {
     agoText, announce, badge, busy, bytes, clockText, confirmLoss, copyable, dateText, fixed, h,
-    number, reconcile, setAttribute, setBadge, setText,
+    number, reconcile, saidIn, setAttribute, setBadge, setText,
 } from "./dom.js";
 import { isActive, jobTitle, methodText, progressBar, progressOf, setProgress } from "./jobs.js";
 import { METRICS, Metrics } from "./metrics.js";
@@ -292,13 +292,6 @@ function filePanel(names) {
     };
 }
 
-/* The step that ended the first epoch, if the checkpoints are those of epochs; else 0. */
-function firstEpochEnd(checkpoints) {
-    const steps = checkpoints.map((checkpoint) => checkpoint.step_number);
-    const first = Math.min(...steps);
-    return steps.length > 0 && steps.every((step) => step % first === 0) ? first : 0;
-}
-
 // ---- the page ----
 
 export function jobPage(main, id) {
@@ -342,7 +335,7 @@ export function jobPage(main, id) {
             h("span", { "aria-hidden": "true" }, "/"), h("code", null, id)),
         h("div", { class: "page-head job-head" },
             h("div", { class: "job-title" }, title, status),
-            h("div", { class: "toolbar", role: "toolbar", "aria-label": "Job" },
+            h("div", { class: "toolbar", role: "group", "aria-label": "Job actions" },
                 [...buttons.values()])),
         h("div", { class: "job-progress-line" }, bar, progressText), loading, content);
     let job = null, csvOf = "", stepsAnEpoch = 0, deployed = [];
@@ -360,7 +353,8 @@ export function jobPage(main, id) {
         }),
         delete: () => confirmLoss({
             title: "Delete this job?",
-            text: "Its events, metrics and checkpoints are removed. This cannot be undone.",
+            text: "Its events, metrics and checkpoints are removed for good. The model, if it " +
+                "made one, stays.",
             verb: "Delete the job",
             task: async () => {
                 await api.deleteJob(id);
@@ -396,7 +390,8 @@ export function jobPage(main, id) {
         buttons.get("pause").hidden = !buttons.get("resume").hidden;
     }
 
-    /* Steps are exact where they can be known: an epoch's end tells how many an epoch has. */
+    /* With validation data the first epoch's end shows how many steps an epoch has. (Checkpoints do
+     * not: a pause makes one too, and old ones go.) */
     function showProgress() {
         const progress = progressOf(job);
         const epochs = Number(hyperparameter(job, "n_epochs"));
@@ -499,14 +494,11 @@ export function jobPage(main, id) {
         await loadResults(abort);
         metrics.addEvents(fresh ?? page.data);
         checkpoints.update(points.data);
-        stepsAnEpoch = metrics.firstEpochEnd() ?? firstEpochEnd(points.data);
+        stepsAnEpoch = metrics.firstEpochEnd() ?? 0;
         charts.forEach((chart) => chart.update(metrics.rows()));
         table.update(metrics);
         show(job);
         return isActive(job) ? (job.status === "pending" ? 2000 : 1200) : 15000;
-    }, (error) => {
-        setText(loading, error.message);
-        loading.hidden = false;
-    });
+    }, saidIn(loading));
     return poller.stop;
 }

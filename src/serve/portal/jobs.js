@@ -4,7 +4,7 @@
 import { api, poll } from "./api.js";
 import { openCreate } from "./create.js";
 import {
-    badge, busy, duration, h, reconcile, setAttribute, setBadge, setText, setTime, timeNode,
+    badge, busy, duration, h, reconcile, saidIn, setAttribute, setBadge, setText, setTime, timeNode,
 } from "./dom.js";
 
 const PAGE = 50;
@@ -159,6 +159,6 @@ export function jobsPage(main) {
         }
         show();
         return page.data.some(isActive) ? 1500 : 10000;
-    }, (error) => setText(loading, error.message));
+    }, saidIn(loading));
     return poller.stop;
 }

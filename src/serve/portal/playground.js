@@ -4,7 +4,7 @@
  */
 import { api, poll, serverEvents } from "./api.js";
 import { deploymentName, onDeploy, openDeploy } from "./deployments.js";
-import { announce, duration, h, newId, setAttribute, setText } from "./dom.js";
+import { announce, duration, h, newId, setAttribute, setText, toast } from "./dom.js";
 
 /* The answer to what a pane's turns say, streamed into `turn`. settings: members of the request. */
 async function answer(pane, turn, settings, abort, show) {
@@ -285,7 +285,7 @@ export function playgroundPage(main, target) {
         playground.setDeployments(deployments.data, bases, wanted);
         wanted = null;
         return 15000;
-    });
+    }, (error) => toast(error.message, "error"));
     onDeploy(() => poller.now());
     return () => {
         onDeploy(() => {});
