@@ -136,14 +136,14 @@ def section_chat():
         *sends(
             "POST",
             chat,
-            "model messages max_tokens max_completion_tokens temperature top_p n stop seed stream"
+            "model messages max_tokens max_completion_tokens temperature top_p n stop seed stream logprobs top_logprobs"
             " stream_options.include_usage tools tool_choice response_format",
         ),
         *sends("POST", chat, "user metadata store service_tier parallel_tool_calls", "accepted, and change nothing"),
         *sends("POST", chat, "chat_template_kwargs", "our own: variables of the chat template"),
         *[
             refuses(f"`{name}`", "POST", chat, {**body, name: value}, name, sampling)
-            for name, value in (("logprobs", True), ("presence_penalty", 1), ("frequency_penalty", 1), ("logit_bias", {"1": 5}))
+            for name, value in (("presence_penalty", 1), ("frequency_penalty", 1), ("logit_bias", {"1": 5}))
         ],
         refuses(
             "`tool_choice: required` or a function",
@@ -177,7 +177,11 @@ def section_chat():
             " usage.prompt_tokens_details.cached_tokens",
         ),
         empty("chat.completion", "choices[].message.refusal", "nothing is refused by a filter"),
-        empty("chat.completion", "choices[].logprobs", "not offered yet"),
+        *fields(
+            "chat.completion",
+            "choices[].logprobs.content[].token choices[].logprobs.content[].logprob choices[].logprobs.content[].bytes"
+            " choices[].logprobs.content[].top_logprobs[].token",
+        ),
         *words("chat.completion", "choices[].finish_reason", "stop length"),
         fact(
             "`model` of the answer is the base model's name", lambda s: set(s.record.seen["chat.completion"]["model"]) == {BASE}
@@ -191,7 +195,7 @@ def section_chat():
         *fields(
             "chat.completion.chunk",
             "id object created model choices[].index choices[].delta.role choices[].delta.content choices[].finish_reason"
-            " usage.total_tokens",
+            " choices[].logprobs.content[].token choices[].logprobs.content[].logprob usage.total_tokens",
         ),
         fact("streams end in `data: [DONE]`", lambda s: s.record.seen["chat.completion.chunk"]),
         fact("the first chunk has a choice", lambda s: s.facts["the first chunk has a choice"]),
