@@ -28,7 +28,18 @@ static bool is_boundary(const char *text, size_t bytes, int32_t at)
 
 /* ---- encoding ---- */
 
-/* Unicode's forms may put one mark in front of another: then places go to and fro. */
+static bool has_stripping(const lc_added_set *set)
+{
+    for (int32_t i = 0; i < set->count; i++) {
+        if (set->tokens[i].rstrip) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Unicode's forms may put one mark in front of another: then places go to and fro. And an added
+ * token may lie within the blanks that the one before it strips. */
 static bool keeps_order(const lc_tokenizer *t)
 {
     for (int i = 0; i < t->normalizer.count; i++) {
@@ -36,7 +47,7 @@ static bool keeps_order(const lc_tokenizer *t)
             return false;
         }
     }
-    return true;
+    return !has_stripping(&t->added[0]) && !has_stripping(&t->added[1]);
 }
 
 static void check_ids(const lc_tokenizer *t, const lc_tokens *tokens)

@@ -114,18 +114,18 @@ static void patterns_that_are_large(void **state)
     }
 }
 
-/* Steps of "a" to ten times "b", "b" to ten times "a" and so on, as a Sequence. */
-static char *laughs(const char *begin, int steps, const char *more)
+/* A Sequence of steps, "a" to `count` times "b", "b" to as many "a" and so on, and `more`. */
+static char *laughs(const char *begin, int steps, int count, const char *more)
 {
     lc_text text;
     lc_text_init(&text);
     lc_text_add(&text, begin, strlen(begin));
     for (int i = 0; i < steps; i++) {
         const char from = i % 2 == 0 ? 'a' : 'b', to = i % 2 == 0 ? 'b' : 'a';
-        lc_text_addf(&text, "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"%c\"},",
+        lc_text_addf(&text,
+                     "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"%c\"},\"content\":\"",
                      i > 0 ? "," : "", from);
-        lc_text_add(&text, "\"content\":\"", 11);
-        for (int k = 0; k < 100; k++) {
+        for (int k = 0; k < count; k++) {
             lc_text_add(&text, &to, 1);
         }
         lc_text_add(&text, "\"}", 2);
@@ -140,19 +140,15 @@ static void normalizers_that_feed_each_other(void **state)
     (void)state;
     lc_tokenizer *tokenizer = NULL;
     lc_tokens tokens = {0};
-    char *normalizer = laughs("{\"type\":\"Sequence\",\"normalizers\":[", 8, "]}");
+    char *normalizer = laughs("{\"type\":\"Sequence\",\"normalizers\":[", 3, 30000, "]}");
     write_parts((parts){.normalizer = normalizer});
+    lc_free(normalizer);
     assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
     assert_fails(lc_tokenizer_encode(tokenizer, "a", 1, false, &tokens, &test_err), LC_ERR_INVALID,
                  "a text above the limit of 536870912 bytes once normalized");
     assert_int_equal(tokens.count, 0);
     lc_tokens_release(&tokens);
     lc_tokenizer_free(tokenizer);
-    write_parts((parts){.normalizer = normalizer,
-                        .added = "[{\"id\":257,\"content\":\"a!\",\"normalized\":true}]"});
-    assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID,
-                 "bytes once normalized");
-    lc_free(normalizer);
 }
 
 static void decoders_that_feed_each_other(void **state)
@@ -161,7 +157,7 @@ static void decoders_that_feed_each_other(void **state)
     lc_tokenizer *tokenizer = NULL;
     char *text = NULL;
     size_t bytes = 0;
-    char *decoder = laughs("{\"type\":\"Sequence\",\"decoders\":[", 7, "," BYTE_LEVEL "]}");
+    char *decoder = laughs("{\"type\":\"Sequence\",\"decoders\":[", 7, 100, "," BYTE_LEVEL "]}");
     write_parts((parts){.decoder = decoder});
     lc_free(decoder);
     assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
@@ -186,7 +182,7 @@ static void decoded_texts_are_limited(void **state)
     char *text = NULL;
     size_t bytes = 0;
     static int32_t ids[600];
-    char *decoder = laughs("{\"type\":\"Sequence\",\"decoders\":[", 3, "," BYTE_LEVEL "]}");
+    char *decoder = laughs("{\"type\":\"Sequence\",\"decoders\":[", 3, 100, "," BYTE_LEVEL "]}");
     write_parts((parts){.decoder = decoder});
     lc_free(decoder);
     assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));

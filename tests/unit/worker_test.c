@@ -261,7 +261,7 @@ static void test_company(void **state)
 {
     (void)state;
     answer alone[6], beside[6];
-    char text[6][128], more[6][128], id[6][8];
+    char text[6][128], more[6][128], id[6][16];
     start(3, 256);
     for (int i = 0; i < 6; i++) {
         (void)snprintf(text[i], sizeof text[i], "%.*s", (int)test_int(5, 60), PROMPT);
@@ -327,7 +327,7 @@ static void test_turns(void **state)
 {
     (void)state;
     bool has_ended[9] = {false};
-    char id[8];
+    char id[16];
     start(2, 256);
     for (int i = 0; i < 8; i++) {
         (void)snprintf(id, sizeof id, "c%d", i);
