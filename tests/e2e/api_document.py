@@ -214,7 +214,7 @@ USAGE = answer(
     total_tokens=integer(0),
     prompt_tokens_details=answer(cached_tokens=integer(0)),
 )
-LOGPROB = answer(token=text(), logprob={"type": "number"}, bytes=array(integer(0, 255)))
+LOGPROB = answer(token=text(), logprob=number(-9999, 0), bytes=array(integer(0, 255)))
 LOGPROBS = answer(
     content=array(answer(**LOGPROB["properties"], top_logprobs=array(LOGPROB, maxItems=20))), refusal={"type": "null"}
 )
