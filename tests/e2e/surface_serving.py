@@ -136,8 +136,8 @@ def section_chat():
         *sends(
             "POST",
             chat,
-            "model messages max_tokens max_completion_tokens temperature top_p n stop seed stream"
-            " stream_options.include_usage tools tool_choice response_format logprobs top_logprobs",
+            "model messages max_tokens max_completion_tokens temperature top_p n stop seed stream logprobs top_logprobs"
+            " stream_options.include_usage tools tool_choice response_format",
         ),
         *sends("POST", chat, "user metadata store service_tier parallel_tool_calls", "accepted, and change nothing"),
         *sends("POST", chat, "chat_template_kwargs", "our own: variables of the chat template"),
@@ -174,10 +174,14 @@ def section_chat():
             "chat.completion",
             "id object created model system_fingerprint choices[].index choices[].message.role choices[].message.content"
             " choices[].finish_reason usage.prompt_tokens usage.completion_tokens usage.total_tokens"
-            " usage.prompt_tokens_details.cached_tokens choices[].logprobs.content[].token"
-            " choices[].logprobs.content[].logprob choices[].logprobs.content[].top_logprobs[].token",
+            " usage.prompt_tokens_details.cached_tokens",
         ),
         empty("chat.completion", "choices[].message.refusal", "nothing is refused by a filter"),
+        *fields(
+            "chat.completion",
+            "choices[].logprobs.content[].token choices[].logprobs.content[].logprob choices[].logprobs.content[].bytes"
+            " choices[].logprobs.content[].top_logprobs[].token",
+        ),
         *words("chat.completion", "choices[].finish_reason", "stop length"),
         fact(
             "`model` of the answer is the base model's name", lambda s: set(s.record.seen["chat.completion"]["model"]) == {BASE}
@@ -191,7 +195,7 @@ def section_chat():
         *fields(
             "chat.completion.chunk",
             "id object created model choices[].index choices[].delta.role choices[].delta.content choices[].finish_reason"
-            " usage.total_tokens",
+            " choices[].logprobs.content[].token choices[].logprobs.content[].logprob usage.total_tokens",
         ),
         fact("streams end in `data: [DONE]`", lambda s: s.record.seen["chat.completion.chunk"]),
         fact("the first chunk has a choice", lambda s: s.facts["the first chunk has a choice"]),

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # ctest: release
 """Requests made by schemathesis from the description of what is served (api_document.py), right ones and wrong ones: no answer
-is a 5xx, none has a status, a type, a header or a body that is not described, what a schema forbids is refused, methods and Allow
-agree, and nothing is served without a key.
+is a 5xx, none has a status, a type, a header or a body that is not described, what a schema forbids is refused, methods and
+Allow agree, and nothing is served without a key.
 
 usage: test_schemathesis.py [--examples N] [--seed N]      needs LORAC_BUILD_DIR
 With --examples all phases run in both families, N requests an operation in each; without, less, in under a minute.
