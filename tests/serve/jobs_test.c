@@ -122,8 +122,8 @@ static void test_accepted(void **state)
 {
     (void)state;
     static const char *const rest[] = {
-        "\"validation_file\": null, \"suffix\": null, \"seed\": null, \"method\": null, "
-        "\"hyperparameters\": null, \"integrations\": null, \"metadata\": null, \"lorac\": null",
+        ("\"validation_file\": null, \"suffix\": null, \"seed\": null, \"method\": null, "
+         "\"hyperparameters\": null, \"integrations\": null, \"metadata\": null, \"lorac\": null"),
         "\"hyperparameters\": {\"n_epochs\": -1, \"batch_size\": null}",
         "\"hyperparameters\": {\"n_epochs\": \"auto\", \"prompt_loss_weight\": 0.1}",
         "\"method\": {\"type\": \"supervised\"}, \"integrations\": [], \"metadata\": {}",
