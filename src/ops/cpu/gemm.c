@@ -10,6 +10,8 @@
 
 /* Tiles of a product for each thread, while they are not small. */
 #define TILES_A_THREAD 4
+/* Multiplications of a tile at least: a microsecond, about what another thread takes to begin. */
+#define LEAST_TILE_WORK 32768
 /* A tile packs its columns of b for its rows alone: taller ones pack less often. */
 #define TALLEST_TILE  512
 #define SHORTEST_TILE 64
@@ -200,15 +202,15 @@ typedef struct gemm_job {
  */
 static void choose_tiles(gemm_job *job)
 {
-    const int64_t threads = lc_pool_threads(job->cpu->pool);
-    const int64_t m = job->gemm->m, n = job->gemm->n;
+    const int64_t m = job->gemm->m, n = job->gemm->n, work = m * n * job->gemm->k;
     const int64_t step = job->gemm->b.strip > 0 ? LC_STRIP : job->cpu->kernels->block_cols;
-    int64_t tile_m = TALLEST_TILE, tile_n = LC_PANEL_COLS;
-    while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
+    const int64_t wanted = minimum(TILES_A_THREAD * lc_pool_threads(job->cpu->pool),
+                                   (work + LEAST_TILE_WORK - 1) / LEAST_TILE_WORK);
+    int64_t tile_m = TALLEST_TILE, tile_n = wanted == 1 ? n : LC_PANEL_COLS;
+    while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_n -= step;
     }
-    while (tile_m > SHORTEST_TILE &&
-           2 * tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
+    while (tile_m > SHORTEST_TILE && 2 * tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_m /= 2;
     }
     job->tile_m = even_tile(m, tile_m, job->cpu->kernels->block_rows);
