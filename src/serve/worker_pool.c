@@ -145,20 +145,60 @@ static lc_code code_of(const char *name)
     return LC_ERR_INTERNAL;
 }
 
+/* No room: no more are loaded at once from now on, so that the next try takes the place of one. */
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
 {
     adapter *about = find_adapter(of, text_of(event, "adapter"));
+    const bool is_error = strcmp(kind, "error") == 0;
     if (about == NULL) {
         return;
     }
     if (strcmp(kind, "loaded") == 0) {
         about->state = LC_ADAPTER_LOADED;
-    } else if (strcmp(kind, "error") == 0) {
+    } else if (is_error && code_of(text_of(event, "code")) == LC_ERR_BUSY) {
+        *about = of->adapters[--of->adapter_count];
+        of->adapter_limit = of->adapter_count > 0 ? of->adapter_count : 1;
+    } else if (is_error) {
         about->state = LC_ADAPTER_FAILED;
         about->why = (lc_err){.code = LC_OK};
         (void)lc_fail(&about->why, code_of(text_of(event, "code")), "%s",
                       text_of(event, "message"));
     }
+}
+
+static void tell_last(chat *chats, const cJSON *event)
+{
+    while (chats != NULL) {
+        chat *next = chats->next;
+        chats->on_event(chats->context, "error", event);
+        lc_free(chats);
+        chats = next;
+    }
+}
+
+/* An adapter that could not be loaded: its chats, which wait for it, end with the reason. What the
+ * worker has to say of them is of nobody's then. */
+static void end_chats_of(worker *of, const char *name, const cJSON *event)
+{
+    chat *ended = NULL;
+    (void)pthread_mutex_lock(&of->pool->mutex);
+    adapter *failed = find_adapter(of, name);
+    if (failed != NULL) {
+        failed->chats = 0;
+    }
+    for (chat **at = &of->chats; *at != NULL;) {
+        chat *one = *at;
+        if (strcmp(one->adapter, name) != 0) {
+            at = &one->next;
+            continue;
+        }
+        *at = one->next;
+        of->chat_count--;
+        one->next = ended;
+        ended = one;
+    }
+    (void)pthread_mutex_unlock(&of->pool->mutex);
+    tell_last(ended, event);
 }
 
 /* One line. Chats' event functions are called without the mutex; a chat is this thread's to end. */
@@ -179,6 +219,9 @@ static void take_event(worker *of, const cJSON *event)
     of->completion_tokens += is_last ? number_of(event, "completion_tokens") : 0;
     chat *about = is_last ? take_chat(of, id) : find_chat(of, id);
     (void)pthread_mutex_unlock(&of->pool->mutex);
+    if (id[0] == '\0' && is_last && text_of(event, "adapter")[0] != '\0') {
+        end_chats_of(of, text_of(event, "adapter"), event);
+    }
     if (about != NULL) {
         about->on_event(about->context, kind, event);
         if (is_last) {
@@ -224,12 +267,7 @@ static void end_chats(worker *of)
     of->chat_count = 0;
     of->adapter_count = 0;
     (void)pthread_mutex_unlock(&of->pool->mutex);
-    while (left != NULL) {
-        chat *next = left->next;
-        left->on_event(left->context, "error", event);
-        lc_free(left);
-        left = next;
-    }
+    tell_last(left, event);
     cJSON_Delete(event);
 }
 

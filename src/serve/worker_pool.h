@@ -28,7 +28,7 @@ typedef struct lc_worker_options {
     const char *program; /* path of lorac */
     const char *log_dir; /* a worker's errors go to LOG_DIR/BASE.log */
     const char *device;  /* "auto" */
-    int64_t slots, context, adapters, max_rank, threads; /* 0: the worker's own default */
+    int64_t slots, context, adapters, threads; /* 0: the worker's own default */
     int nice;
 } lc_worker_options;
 

@@ -122,8 +122,7 @@ static void start(lc_device_kind device, const char *dtype, int64_t adapters)
                                           .threads = 1,
                                           .slots = SLOTS,
                                           .context = CONTEXT,
-                                          .adapters = adapters,
-                                          .max_rank = 32});
+                                          .adapters = adapters});
     worker_expect("ready");
 }
 

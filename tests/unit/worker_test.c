@@ -13,8 +13,7 @@ static void start(int64_t slots, int64_t context)
                                           .threads = 1,
                                           .slots = slots,
                                           .context = context,
-                                          .adapters = 2,
-                                          .max_rank = 16});
+                                          .adapters = 2});
 }
 
 typedef struct answer {
