@@ -433,18 +433,21 @@ static void fail_all(worker *w, const lc_err *err)
     lc_generator_cancel(w->generator);
 }
 
-static void step(worker *w)
+/* LC_ERR_DEVICE alone is the worker's end: a GPU that has failed once serves this process no more,
+ * the next one perhaps. */
+static lc_code step(worker *w, lc_err *err)
 {
     const lc_generated *tokens = NULL;
     int32_t count = 0;
-    lc_err err = {.code = LC_OK};
-    if (lc_generator_step(w->generator, &tokens, &count, &err) != LC_OK) {
-        fail_all(w, &err);
-        return;
+    const lc_code code = lc_generator_step(w->generator, &tokens, &count, err);
+    if (code != LC_OK) {
+        fail_all(w, err);
+        return code == LC_ERR_DEVICE ? code : LC_OK;
     }
     for (int32_t t = 0; t < count; t++) {
         take_token(w, &tokens[t]);
     }
+    return LC_OK;
 }
 
 /* ---- the loop ---- */
@@ -496,7 +499,12 @@ static lc_code work(worker *w, lc_err *err)
         }
         free_dropped(w);
         admit(w);
-        step(w);
+        lc_err step_err = {.code = LC_OK};
+        if (step(w, &step_err) != LC_OK) {
+            LC_TRY(send_lines(w, err));
+            *err = step_err;
+            return err->code;
+        }
     }
 }
 

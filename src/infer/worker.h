@@ -55,7 +55,7 @@ typedef struct lc_worker_run_options {
     const volatile sig_atomic_t *is_stopping; /* set: takes no more chats, ends those it has */
 } lc_worker_run_options;
 
-/* Works until its input ends. */
+/* Works until its input ends, or its device fails. */
 LC_WARN_UNUSED lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err);
 
 #endif

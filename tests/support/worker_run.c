@@ -21,7 +21,7 @@ static void *run(void *context)
     (void)context;
     worker_err = (lc_err){.code = LC_OK};
     if (lc_worker_run(&options, &worker_err) != LC_OK) {
-        print_error("the worker failed: %s\n", worker_err.message);
+        print_message("the worker ended: %s\n", worker_err.message);
     }
     (void)close(options.fd_out);
     return NULL;
@@ -83,8 +83,13 @@ void worker_ask_to_end(void)
 
 void worker_wait(void)
 {
+    worker_wait_for(LC_OK);
+}
+
+void worker_wait_for(lc_code code)
+{
     assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(worker_err.code, LC_OK);
+    assert_int_equal(worker_err.code, code);
     (void)fclose(answers);
     (void)close(options.fd_in);
     if (to_worker >= 0) {

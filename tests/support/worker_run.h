@@ -20,7 +20,9 @@ int worker_number_of(const cJSON *event, const char *key);
 void worker_ask_to_end(void);
 /* Waits for its end, which must be a good one. */
 void worker_wait(void);
-/* The same once its input is closed, which ends it whatever it is doing. */
+/* The same of an end that is this error. */
+void worker_wait_for(lc_code code);
+/* worker_wait once its input is closed, which ends it whatever it is doing. */
 void worker_stop(void);
 
 #endif
