@@ -52,7 +52,7 @@ void lc_server_write_routes(lc_text *out)
 
 /* ---- what HTTP asks ---- */
 
-/* Without keys anybody is the local user; that is possible on a loopback address only. */
+/* Until there is a key anybody is the local user; that is possible on a loopback address only. */
 static lc_code authenticate(lc_service *service, const char *key, char owner[LC_OWNER_BYTES],
                             bool *is_known, lc_err *err)
 {
