@@ -222,6 +222,74 @@ static void test_whole(void **state)
     stop();
 }
 
+static void run_sql(const char *sql, const char *text)
+{
+    lc_db *db = NULL;
+    lc_store *store = NULL;
+    assert_ok(lc_store_open(data_dir, &store, &test_err));
+    assert_ok(lc_store_begin(store, &db, &test_err));
+    assert_ok(lc_db_run(db, sql, LC_BIND(lc_sql_text(text)), &test_err));
+    assert_ok(lc_store_commit(&db, &test_err));
+    lc_store_close(store);
+}
+
+/* A job and its two checkpoints: the last is the model itself. */
+static void add_checkpoints(const char *model)
+{
+    char dir[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(data_dir, "adapters/first", dir, &test_err));
+    assert_ok(lc_mkdir_parents(dir, &test_err));
+    run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " VALUES ('ftjob-1', '', 'succeeded', 1, 'small', 'small', ?1, 'f', 1, 1, 1, 1.0)",
+            model);
+    run_sql("INSERT INTO checkpoints (id, job_id, created_at, step_number, name, metrics, path)"
+            " VALUES ('ftchkpt-1', 'ftjob-1', 1, 1, ?1 || ':ckpt-step-1', '{}', 'adapters/first')",
+            model);
+    run_sql("INSERT INTO checkpoints (id, job_id, created_at, step_number, name, metrics, path)"
+            " VALUES ('ftchkpt-2', 'ftjob-1', 1, 2, ?1, '{}', 'adapters/' || ?1)",
+            model);
+}
+
+/* The same names wherever a model is named: a base's in any case, a checkpoint's or its id. */
+static void test_names(void **state)
+{
+    (void)state;
+    start();
+    make_base("Two words+1");
+    add_model("small.ft-0", true);
+    add_checkpoints("small.ft-0");
+    assert_int_equal(http_ask("GET", "/openai/v1/models", NULL, NULL), 200);
+    http_has("\"id\": \"Two words+1\"");
+    assert_int_equal(chat(V1, "two Words+1", "hi", ""), 200);
+    http_has("\"model\": \"Two words+1\"");
+    assert_int_equal(http_ask("GET", "/openai/v1/models/SMALL", NULL, NULL), 200);
+    http_has("\"id\": \"small\"");
+    assert_int_equal(chat(V1, "ftchkpt-1", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-0:ckpt-step-1:hi\"");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"ftchkpt-1\", \"name\": \"first\"}"),
+                     201);
+    http_has("\"model\": \"small.ft-0:ckpt-step-1\"");
+    assert_int_equal(chat(V1, "first", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-0:ckpt-step-1:hi\"");
+    /* deployed by the id of its last checkpoint, it is the model that is deployed */
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"ftchkpt-2\", \"name\": \"last\"}"),
+                     201);
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-0", NULL, NULL), 400);
+    assert_int_equal(http_ask("DELETE", "/openai/deployments/last", NULL, NULL), 204);
+    /* one that is deleted answers no more, by whatever name */
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-0", NULL, NULL), 200);
+    assert_int_equal(chat(V1, "small.ft-0", "hi", ""), 404);
+    assert_int_equal(chat(V1, "ftchkpt-2", "hi", ""), 404);
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-0\", \"name\": \"gone\"}"),
+                     404);
+    assert_int_equal(chat(V1, "first", "hi", ""), 200);
+    stop();
+}
+
 static void test_streamed(void **state)
 {
     (void)state;
@@ -456,6 +524,24 @@ static void test_workers_that_die(void **state)
     stop();
 }
 
+/* Waiting would not help: 400, and one that is there can still be changed. */
+static void test_most_deployments(void **state)
+{
+    (void)state;
+    static const char first[] = "{\"model\": \"small\", \"name\": \"first\"}";
+    static const char last[] = "{\"model\": \"small\", \"name\": \"last\"}";
+    start();
+    run_sql("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 + 0)"
+            " INSERT INTO deployments (owner, name, model, created_at, updated_at)"
+            " SELECT '', 'd' || i, 'small', 1, 1 FROM n",
+            "99");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, first), 201);
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, last), 400);
+    http_has("\"param\": \"deployment\"");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, first), 201);
+    stop();
+}
+
 static void test_clients_that_leave(void **state)
 {
     (void)state;
@@ -518,10 +604,12 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_streamed),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_deployments),
         cmocka_unit_test(test_workers_that_die),
+        cmocka_unit_test(test_most_deployments),
         cmocka_unit_test(test_clients_that_leave),
         cmocka_unit_test(test_open_errors),
     };

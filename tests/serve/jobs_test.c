@@ -229,6 +229,8 @@ static void test_models_and_files(void **state)
         (void)snprintf(text, sizeof text, "{\"model\": \"sprout-3m\", \"training_file\": \"%s\"}",
                        id);
         cJSON *body = body_of(text);
+                                         "sprout-3m:1",
+                                         ".sprout-3m",
         refuse(files[i].code, files[i].text, lc_jobs_create, &options, "", body);
         assert_string_equal(test_err.param, "training_file");
         cJSON_Delete(body);
