@@ -545,6 +545,35 @@ static void test_most_deployments(void **state)
     stop();
 }
 
+/* /metrics has the last step of the asker's running jobs. */
+static void test_training_metrics(void **state)
+{
+    (void)state;
+    static const char *const events[] = {"{\"step\": 1, \"train_loss\": 3}",
+                                         "{\"step\": 20, \"train_loss\": 0.25}"};
+    start();
+    for (int i = 0; i < 2; i++) {
+        run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+                " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+                " VALUES ('ftjob-1' || ?1, ?1, 'running', 1, 'm', 'm', 'm', 'f', 1, 1, 1, 1.0)",
+                i == 0 ? "" : "else");
+        run_sql("INSERT INTO events (id, job_id, created_at, level, message, type, data)"
+                " VALUES ('e' || ?1, 'ftjob-1', 1, 'info', 'm', 'metrics', ?1)",
+                events[i]);
+        run_sql("INSERT INTO events (id, job_id, created_at, level, message, type)"
+                " VALUES (?1, 'ftjob-1', 1, 'info', 'm', 'message')",
+                i == 0 ? "a" : "b");
+    }
+    run_sql("INSERT INTO events (id, job_id, created_at, level, message, type, data)"
+            " VALUES ('f', 'ftjob-1else', 1, 'info', 'm', 'metrics', ?1)",
+            events[0]);
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_step{job=\"ftjob-1\"} 20\n");
+    http_has("lorac_train_loss{job=\"ftjob-1\"} 0.25\n");
+    http_lacks("ftjob-1else");
+    stop();
+}
+
 static void test_clients_that_leave(void **state)
 {
     (void)state;
@@ -612,6 +641,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_deployments),
         cmocka_unit_test(test_workers_that_die),
+        cmocka_unit_test(test_training_metrics),
         cmocka_unit_test(test_most_deployments),
         cmocka_unit_test(test_clients_that_leave),
         cmocka_unit_test(test_open_errors),
