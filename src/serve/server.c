@@ -141,6 +141,7 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
 
 static lc_code start_supervisor(const lc_serve_options *options, lc_service *service, lc_err *err)
 {
+                            .connections_per_address = options->connections_per_address,
     lc_supervisor_options supervisor = options->supervisor;
     supervisor.program = options->program;
     supervisor.models_dir = options->models_dir;
