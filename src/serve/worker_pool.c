@@ -48,8 +48,10 @@ typedef struct adapter {
 typedef struct worker {
     lc_worker_pool *pool;
     char base[LC_MODEL_NAME_BYTES];
+    char base_dir[LC_MAX_PATH_BYTES];
     enum stage stage;
     bool has_answered;
+    lc_err why;      /* it could not even begin; else LC_OK */
     bool has_thread; /* to be joined; with STAGE_OFF it has nothing left to do */
     pid_t process;
     int fd;
@@ -161,14 +163,37 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
     }
 }
 
+/* Why the worker cannot begin: what is wrong with the model is for clients, with its folder's name
+ * for its path; anything else is for the log. */
+static void take_refusal(worker *of, const cJSON *event)
+{
+    const lc_code code = code_of(text_of(event, "code"));
+    const char *message = text_of(event, "message");
+    const size_t length = strlen(of->base_dir);
+    of->why = (lc_err){.code = LC_OK};
+    lc_log(LC_LOG_ERROR, "worker base=%s: %s", of->base, message);
+    if (code != LC_ERR_INVALID && code != LC_ERR_UNSUPPORTED && code != LC_ERR_NOT_FOUND) {
+        (void)lc_fail(&of->why, LC_ERR_DEVICE,
+                      "The model '%s' cannot be loaded. The log of the server says why.", of->base);
+        return;
+    }
+    const bool is_path = strncmp(message, of->base_dir, length) == 0;
+    (void)lc_fail_param(&of->why, LC_ERR_INVALID, "model", "The model cannot be loaded: %s%s",
+                        is_path ? of->base : "", message + (is_path ? length : 0));
+}
+
 /* One line. Chats' event functions are called without the mutex; a chat is this thread's to end. */
 static void take_event(worker *of, const cJSON *event)
 {
     const char *kind = text_of(event, "event"), *id = text_of(event, "id");
     const bool is_last = strcmp(kind, "done") == 0 || strcmp(kind, "error") == 0;
     (void)pthread_mutex_lock(&of->pool->mutex);
-    of->has_answered = true;
-    of->deaths = 0;
+    if (!of->has_answered && strcmp(kind, "error") == 0) {
+        take_refusal(of, event); /* the first line is "ready" or this */
+    } else {
+        of->has_answered = true;
+        of->deaths = 0;
+    }
     if (id[0] == '\0') {
         take_adapter_event(of, kind, event);
     }
@@ -214,16 +239,22 @@ static bool take_lines(worker *of, lc_text *text)
 /* The worker is gone: everything that waits for it ends. */
 static void end_chats(worker *of)
 {
-    static const char gone[] = "{\"event\": \"error\", \"code\": \"device\", \"message\": "
-                               "\"The worker of this model has ended; ask again.\"}";
-    cJSON *event = cJSON_Parse(gone);
+    lc_err why = {.code = LC_OK};
     (void)pthread_mutex_lock(&of->pool->mutex);
+    why = of->why;
     chat *left = of->chats;
     of->stage = STAGE_ENDS;
     of->chats = NULL;
     of->chat_count = 0;
     of->adapter_count = 0;
     (void)pthread_mutex_unlock(&of->pool->mutex);
+    if (why.code == LC_OK) {
+        (void)lc_fail(&why, LC_ERR_DEVICE, "The worker of this model has ended; ask again.");
+    }
+    cJSON *event = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(event, "code", lc_code_name(why.code));
+    (void)cJSON_AddStringToObject(event, "message", why.message);
+    (void)cJSON_AddStringToObject(event, "param", why.param);
     while (left != NULL) {
         chat *next = left->next;
         left->on_event(left->context, "error", event);
@@ -242,7 +273,7 @@ static void end_process(worker *of)
            of->base, (int)of->process, WIFSIGNALED(status) ? "signal" : "exit",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     of->deaths += !is_wanted;
-    if (of->deaths >= LC_MAX_WORKER_DEATHS) {
+    if (of->deaths >= LC_MAX_WORKER_DEATHS || of->why.code != LC_OK) {
         of->rests_until = lc_monotonic_seconds() + LC_WORKER_REST_SECONDS;
     }
     (void)close(of->fd);
@@ -314,7 +345,12 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     if (of->pool->is_stopping || of->stage == STAGE_ENDS) {
         return lc_fail(err, LC_ERR_BUSY, "the worker of %s is being stopped; ask again", of->base);
     }
-    if (lc_monotonic_seconds() < of->rests_until) {
+    const bool rests = lc_monotonic_seconds() < of->rests_until;
+    if (rests && of->why.code != LC_OK) {
+        *err = of->why;
+        return err->code;
+    }
+    if (rests) {
         return lc_fail(err, LC_ERR_BUSY,
                        "the worker of %s has ended %d times in a row; its log says why", of->base,
                        of->deaths);
@@ -328,6 +364,8 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     const struct timeval patience = {.tv_sec = SEND_SECONDS};
     (void)setsockopt(of->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     of->stage = STAGE_RUNS;
+    (void)snprintf(of->base_dir, sizeof of->base_dir, "%s", target->base_dir);
+    of->why = (lc_err){.code = LC_OK};
     of->has_answered = false;
     of->adapter_count = 0;
     of->adapter_limit =
@@ -554,7 +592,9 @@ lc_adapter_state lc_worker_peek(lc_worker_pool *pool, const lc_worker_target *ta
     lc_adapter_state state = LC_ADAPTER_LOADED;
     (void)pthread_mutex_lock(&pool->mutex);
     worker *of = find_worker(pool, target->base);
-    if (of != NULL && of->stage == STAGE_RUNS) {
+    if (of != NULL && of->why.code != LC_OK) {
+        state = LC_ADAPTER_FAILED;
+    } else if (of != NULL && of->stage == STAGE_RUNS) {
         const adapter *found = find_adapter(of, target->adapter);
         if (found != NULL) {
             state = found->state;

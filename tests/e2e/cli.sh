@@ -203,6 +203,12 @@ refused 3 'no valid key has the name or id "ann"' keys revoke ann --data "$scrat
 refused 2 'keys add needs a NAME' keys add --data "$scratch/service/data"
 refused 2 'keys list takes no NAME' keys list ann --data "$scratch/service/data"
 
+# ---- worker: who started it learns why it cannot begin ----
+mkdir "$scratch/strange"
+echo '{"model_type": "strange"}' >"$scratch/strange/config.json"
+refused 3 'model_type "strange" is not supported' worker --model "$scratch/strange"
+grep -q '^{"event": "error", "code": "[a-z]*", "message": ".*model_type' "$scratch/out" || fail "worker tells nothing"
+
 # ---- validate and tokenize, by form alone and with the shipped tokenizer; more in validate.sh ----
 for i in $(seq 12); do
     echo "{\"messages\": [{\"role\": \"user\", \"content\": \"Say $i\"}, {\"role\": \"assistant\", \"content\": \"$i\"}]}"

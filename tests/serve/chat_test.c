@@ -89,10 +89,17 @@ static void play(const cJSON *line)
     (void)fflush(stdout);
 }
 
-static int run_worker(void)
+/* One of the model "bad" cannot begin. */
+static int run_worker(const char *model)
 {
     static char line[1 << 20];
     lc_json_init();
+    if (strstr(model, "/bad") != NULL) {
+        printf("{\"event\": \"error\", \"code\": \"invalid\", \"message\": "
+               "\"%s/config.json: a strange model\", \"param\": \"\"}\n",
+               model);
+        return 3;
+    }
     printf("{\"event\": \"ready\", \"slots\": 4, \"context\": 64, \"memory_bytes\": 1, "
            "\"adapters\": 2}\n");
     (void)fflush(stdout);
@@ -545,6 +552,34 @@ static void test_most_deployments(void **state)
     stop();
 }
 
+/* What is wrong with a model is said, and not asked again with every chat. */
+static void test_model_that_does_not_load(void **state)
+{
+    (void)state;
+    start();
+    make_base("bad");
+    add_model("small.ft-0", true);
+    run_sql("UPDATE models SET base = 'bad' WHERE id = ?1", "small.ft-0");
+    static const char *const names[] = {"bad", "small.ft-0"};
+    for (int i = 0; i < 6; i++) {
+        int status;
+        while ((status = chat(V1, names[i % 2], "hi", "")) == 429) {
+            pause_ms(50); /* until the worker is gone */
+        }
+        assert_int_equal(status, 400);
+        http_has("\"message\": \"The model cannot be loaded: bad/config.json: a strange model\", "
+                 "\"param\": \"model\"");
+        http_lacks(models_dir);
+    }
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_worker_starts_total{base=\"bad\"} 1");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-0\", \"name\": \"zero\"}"),
+                     400);
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    stop();
+}
+
 /* /metrics has the last step of the asker's running jobs. */
 static void test_training_metrics(void **state)
 {
@@ -631,7 +666,7 @@ static void test_open_errors(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "worker") == 0) {
-        return run_worker();
+        return run_worker(argv[3]); /* worker --model DIR */
     }
     (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
@@ -641,6 +676,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_deployments),
         cmocka_unit_test(test_workers_that_die),
+        cmocka_unit_test(test_model_that_does_not_load),
         cmocka_unit_test(test_training_metrics),
         cmocka_unit_test(test_most_deployments),
         cmocka_unit_test(test_clients_that_leave),
