@@ -193,7 +193,8 @@ void lc_server_url(const lc_server *server, char *out, size_t capacity)
 }
 
 /* Chats still under way after the drain are ended by their workers' end; then no connection is
- * suspended, which the HTTP library insists on. */
+ * suspended, which the HTTP library insists on. Until that has stopped, clients that keep their
+ * connections may ask for anything: nothing that handlers use is freed before. */
 void lc_server_close(lc_server *server)
 {
     if (server == NULL) {
@@ -204,7 +205,7 @@ void lc_server_close(lc_server *server)
         lc_http_drain(service->http, DRAIN_SECONDS);
     }
     lc_supervisor_stop(service->supervisor);
-    lc_worker_pool_free(service->workers);
+    lc_worker_pool_stop(service->workers);
     lc_http_stop(service->http);
     lc_files_stop(service->files);
     lc_metrics_free(service->metrics);
@@ -213,3 +214,5 @@ void lc_server_close(lc_server *server)
     lc_free(server->key);
     lc_free(server);
 }
+    lc_worker_pool_free(service->workers);
+    lc_supervisor_free(service->supervisor);

@@ -154,11 +154,21 @@ void lc_supervisor_stop(lc_supervisor *s)
         return;
     }
     (void)pthread_mutex_lock(&s->lock);
+    const bool runs = !s->is_stopping;
     s->is_stopping = true;
     (void)pthread_cond_signal(&s->change);
     (void)pthread_mutex_unlock(&s->lock);
-    (void)pthread_join(s->thread, NULL);
-    release(s);
+    if (runs) {
+        (void)pthread_join(s->thread, NULL);
+    }
+}
+
+void lc_supervisor_free(lc_supervisor *s)
+{
+    lc_supervisor_stop(s);
+    if (s != NULL) {
+        release(s);
+    }
 }
 
 /* ---- trainers ---- */

@@ -326,6 +326,9 @@ static lc_code make_worker(lc_worker_pool *pool, const char *base, worker **out,
     if (*out != NULL) {
         return LC_OK;
     }
+    if (pool->is_stopping) {
+        return lc_fail(err, LC_ERR_BUSY, "the service is being stopped; ask again");
+    }
     if (pool->count == LC_MAX_WORKERS) {
         return lc_fail(err, LC_ERR_BUSY, "%d base models have a worker already", LC_MAX_WORKERS);
     }
@@ -361,11 +364,11 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     }
     LC_TRY(lc_worker_process_start(&of->pool->options, of->base, target->base_dir, &of->process,
                                    &of->fd, err));
+    (void)snprintf(of->base_dir, sizeof of->base_dir, "%s", target->base_dir);
+    of->why = (lc_err){.code = LC_OK};
     const struct timeval patience = {.tv_sec = SEND_SECONDS};
     (void)setsockopt(of->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     of->stage = STAGE_RUNS;
-    (void)snprintf(of->base_dir, sizeof of->base_dir, "%s", target->base_dir);
-    of->why = (lc_err){.code = LC_OK};
     of->has_answered = false;
     of->adapter_count = 0;
     of->adapter_limit =
@@ -643,7 +646,7 @@ void lc_worker_each(lc_worker_pool *pool, void (*see)(void *, const lc_worker_fi
     (void)pthread_mutex_unlock(&pool->mutex);
 }
 
-void lc_worker_pool_free(lc_worker_pool *pool)
+void lc_worker_pool_stop(lc_worker_pool *pool)
 {
     if (pool == NULL) {
         return;
@@ -656,10 +659,21 @@ void lc_worker_pool_free(lc_worker_pool *pool)
         }
     }
     (void)pthread_mutex_unlock(&pool->mutex);
-    for (int i = 0; i < pool->count; i++) {
+    for (int i = 0; i < pool->count; i++) { /* nobody starts one any more */
         if (pool->workers[i]->has_thread) {
             (void)pthread_join(pool->workers[i]->thread, NULL);
+            pool->workers[i]->has_thread = false;
         }
+    }
+}
+
+void lc_worker_pool_free(lc_worker_pool *pool)
+{
+    lc_worker_pool_stop(pool);
+    if (pool == NULL) {
+        return;
+    }
+    for (int i = 0; i < pool->count; i++) {
         lc_free(pool->workers[i]);
     }
     (void)pthread_mutex_destroy(&pool->mutex);

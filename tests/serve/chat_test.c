@@ -3,6 +3,7 @@
 // ctest: threads
 #include "testing.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -14,7 +15,10 @@
 /* ---- the worker: `chat_test worker ...` ---- */
 
 /* Says the adapter's name, then the last message, in two pieces. "die": ends. "wait": says nothing
- * until it is cancelled. "fail": an error. "cut": dies after the first piece. */
+ * until it is cancelled. "fail": an error. "cut": dies after the first piece. "linger": takes its
+ * time at the end of its input. */
+static bool lingers;
+
 static void say(const cJSON *line)
 {
     const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
@@ -30,6 +34,7 @@ static void say(const cJSON *line)
     if (strcmp(text, "wait") == 0) {
         return;
     }
+    lingers = lingers || strcmp(text, "linger") == 0;
     if (strcmp(text, "fail") == 0) {
         printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"invalid\", \"message\": \"no\", "
                "\"param\": \"messages\"}\n",
@@ -108,6 +113,7 @@ static int run_worker(const char *model)
         play(parsed);
         cJSON_Delete(parsed);
     }
+    pause_ms(lingers ? 2000 : 0);
     return 0;
 }
 
@@ -638,6 +644,48 @@ static void test_clients_that_leave(void **state)
     stop();
 }
 
+static void *stop_it(void *context)
+{
+    (void)context;
+    stop();
+    return NULL;
+}
+
+/* Whoever keeps a connection may still ask while the server ends: chats are refused, what needs the
+ * store alone is done. */
+static void test_requests_at_the_end(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"model\": \"small\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}";
+    static const char list[] = "GET /openai/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char cancel[] = "POST /openai/v1/fine_tuning/jobs/ftjob-1/cancel HTTP/1.1\r\n"
+                                 "Host: localhost\r\nContent-Length: 0\r\n\r\n";
+    char head[256];
+    pthread_t thread;
+    start();
+    run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " VALUES ('ftjob-1', '', 'pending', 1, ?1, 'm', 'm', 'f', 1, 1, 1, 1.0)",
+            "m");
+    assert_int_equal(chat(V1, "small", "linger", ""), 200);
+    const int fd = http_connect();
+    assert_true(http_put(fd, list, sizeof list - 1));
+    assert_true(http_read_until(fd, "\"has_more\": false}"));
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, NULL), 0);
+    pause_ms(700); /* the supervisor has stopped, the worker has not */
+    assert_true(http_put(fd, cancel, sizeof cancel - 1));
+    assert_true(http_read_until(fd, "\"status\": \"cancelled\""));
+    (void)snprintf(head, sizeof head,
+                   "POST " V1 " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+                   sizeof body - 1);
+    assert_true(http_put(fd, head, strlen(head)));
+    assert_true(http_put(fd, body, sizeof body - 1));
+    assert_true(http_read_until(fd, "being stopped; ask again"));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    (void)close(fd);
+}
+
 static void test_open_errors(void **state)
 {
     (void)state;
@@ -680,6 +728,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_training_metrics),
         cmocka_unit_test(test_most_deployments),
         cmocka_unit_test(test_clients_that_leave),
+        cmocka_unit_test(test_requests_at_the_end),
         cmocka_unit_test(test_open_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
