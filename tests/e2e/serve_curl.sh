@@ -125,6 +125,10 @@ for family in "/openai/v1 200 " "/openai 201 ?api-version=2024-10-21"; do
     until_status cancelled
     call 204 DELETE "$base/fine_tuning/jobs/$job$query"
     call 404 GET "$base/fine_tuning/jobs/$job$query"
+    for line in "request id=[-0-9a-f]* method=POST route=/fine_tuning/jobs status=$created .* job=$job\$" \
+        "request .* route=/fine_tuning/jobs/{job}/events .* job=$job\$" "job=$job trainer=[0-9]* started\$"; do
+        grep -q " $line" "$scratch/log" || fail "the log has no line: $line"
+    done
     call 200 DELETE "$base/files/$training$query"
     [ "$(member 'body["deleted"]')" = True ] || fail "delete: $(cat "$scratch/body")"
 done
