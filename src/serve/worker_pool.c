@@ -182,6 +182,23 @@ static void take_refusal(worker *of, const cJSON *event)
                         is_path ? of->base : "", message + (is_path ? length : 0));
 }
 
+/* An event that ends a chat. NULL: no memory. */
+static cJSON *make_error(const lc_err *why)
+{
+    cJSON *event = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(event, "code", lc_code_name(why->code));
+    (void)cJSON_AddStringToObject(event, "message", why->message);
+    (void)cJSON_AddStringToObject(event, "param", why->param);
+    return event;
+}
+
+/* Why the adapter of a chat could not be loaded: the worker only says that it is not there. */
+static cJSON *failure_of_adapter(worker *of, const chat *about)
+{
+    const adapter *used = find_adapter(of, about->adapter);
+    return used != NULL && used->state == LC_ADAPTER_FAILED ? make_error(&used->why) : NULL;
+}
+
 /* One line. Chats' event functions are called without the mutex; a chat is this thread's to end. */
 static void take_event(worker *of, const cJSON *event)
 {
@@ -203,13 +220,16 @@ static void take_event(worker *of, const cJSON *event)
     of->prompt_tokens += is_last ? number_of(event, "prompt_tokens") : 0;
     of->completion_tokens += is_last ? number_of(event, "completion_tokens") : 0;
     chat *about = is_last ? take_chat(of, id) : find_chat(of, id);
+    const bool is_error = about != NULL && strcmp(kind, "error") == 0;
+    cJSON *reason = is_error ? failure_of_adapter(of, about) : NULL;
     (void)pthread_mutex_unlock(&of->pool->mutex);
     if (about != NULL) {
-        about->on_event(about->context, kind, event);
+        about->on_event(about->context, kind, reason != NULL ? reason : event);
         if (is_last) {
             lc_free(about);
         }
     }
+    cJSON_Delete(reason);
 }
 
 static void take_line(worker *of, const char *line, size_t bytes)
@@ -251,10 +271,7 @@ static void end_chats(worker *of)
     if (why.code == LC_OK) {
         (void)lc_fail(&why, LC_ERR_DEVICE, "The worker of this model has ended; ask again.");
     }
-    cJSON *event = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(event, "code", lc_code_name(why.code));
-    (void)cJSON_AddStringToObject(event, "message", why.message);
-    (void)cJSON_AddStringToObject(event, "param", why.param);
+    cJSON *event = make_error(&why);
     while (left != NULL) {
         chat *next = left->next;
         left->on_event(left->context, "error", event);

@@ -18,6 +18,7 @@
  * until it is cancelled. "fail": an error. "cut": dies after the first piece. "linger": takes its
  * time at the end of its input. */
 static bool lingers;
+static char missing[64]; /* the adapter that could not be loaded */
 
 static void say(const cJSON *line)
 {
@@ -28,6 +29,12 @@ static void say(const cJSON *line)
     const char *text = cJSON_GetStringValue(lc_json_get(last, "content"));
     const cJSON *n = lc_json_get(line, "n");
     const int choices = cJSON_IsNumber(n) ? (int)n->valuedouble : 1;
+    if (adapter != NULL && strcmp(adapter, missing) == 0) {
+        printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"not_found\", \"message\": "
+               "\"no adapter of that name\", \"param\": \"adapter\"}\n",
+               id);
+        return;
+    }
     if (strcmp(text, "die") == 0) {
         exit(9);
     }
@@ -77,6 +84,7 @@ static void play(const cJSON *line)
         if (lc_path_is_dir(dir)) {
             printf("{\"event\": \"loaded\", \"adapter\": \"%s\"}\n", adapter);
         } else {
+            (void)snprintf(missing, sizeof missing, "%s", adapter);
             printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": \"not_found\", "
                    "\"message\": \"it is not there\"}\n",
                    adapter);
@@ -481,7 +489,10 @@ static void test_deployments(void **state)
     assert_true(log_has("drop small.ft-0"));
     assert_int_equal(chat(V1, "zero", "hi", ""), 200);
     assert_true(log_has("drop small.ft-1"));
-    /* one that cannot be loaded */
+    /* one that cannot be loaded: its first chat learns why, too */
+    add_model("small.ft-4", false);
+    assert_int_equal(chat(V1, "small.ft-4", "hi", ""), 404);
+    http_lacks("no adapter of that name");
     assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
                               "{\"model\": \"small.ft-3\", \"name\": \"three\"}"),
                      201);
