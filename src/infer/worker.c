@@ -493,6 +493,14 @@ static lc_code open_worker(worker *w, lc_err *err)
     return lc_worker_input_open(o->fd_in, &w->input, err);
 }
 
+/* It cannot work: who started it learns that before it ends, if it still reads. */
+static void tell_why(worker *w, const lc_err *why)
+{
+    lc_err ignored = {.code = LC_OK};
+    lc_worker_add_error(&w->out, "id", NULL, why);
+    (void)!send_lines(w, &ignored);
+}
+
 lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
 {
     void *memory = NULL;
@@ -502,6 +510,8 @@ lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
     lc_code code = open_worker(w, err);
     if (code == LC_OK) {
         code = work(w, err);
+    } else {
+        tell_why(w, err);
     }
     while (w->first != NULL) {
         lc_worker_chat *next = w->first->next;
