@@ -39,6 +39,11 @@ void lc_supervisor_stop(lc_supervisor *supervisor)
     (void)supervisor;
 }
 
+void lc_supervisor_free(lc_supervisor *supervisor)
+{
+    (void)supervisor;
+}
+
 lc_store *played_store(void)
 {
     return the_store;
@@ -73,6 +78,11 @@ lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **ou
     (void)err;
     *out = &the_pool;
     return LC_OK;
+}
+
+void lc_worker_pool_stop(lc_worker_pool *pool)
+{
+    (void)pool;
 }
 
 void lc_worker_pool_free(lc_worker_pool *pool)
