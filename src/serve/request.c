@@ -3,6 +3,7 @@
  */
 #include "serve/request.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,8 +84,10 @@ lc_code lc_response_file(lc_request *request, const char *path, const char *type
     lc_response *response = &request->response;
     struct stat status;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return lc_fail_errno(err, "cannot read %s", path);
+    if (fd < 0) { /* deleted since it was found; clients learn no paths */
+        return errno == ENOENT
+                   ? lc_fail(err, LC_ERR_NOT_FOUND, "There is nothing to read any more.")
+                   : lc_fail_errno(err, "cannot read %s", path);
     }
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(fd);

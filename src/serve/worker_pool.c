@@ -156,8 +156,11 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
     } else if (strcmp(kind, "error") == 0) {
         about->state = LC_ADAPTER_FAILED;
         about->why = (lc_err){.code = LC_OK};
-        (void)lc_fail(&about->why, code_of(text_of(event, "code")), "%s",
-                      text_of(event, "message"));
+        lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
+               text_of(event, "message")); /* which has paths: not for clients */
+        (void)lc_fail(&about->why, code_of(text_of(event, "code")),
+                      "The model '%s' cannot be loaded. The log of the server says why.",
+                      about->name);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "testing.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -73,8 +74,8 @@ static void play(const cJSON *line)
             printf("{\"event\": \"loaded\", \"adapter\": \"%s\"}\n", adapter);
         } else {
             printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": \"not_found\", "
-                   "\"message\": \"it is not there\"}\n",
-                   adapter);
+                   "\"message\": \"%s is not there\"}\n",
+                   adapter, dir);
         }
     } else if (strcmp(op, "drop") == 0) {
         fprintf(stderr, "drop %s\n", adapter);
@@ -201,7 +202,10 @@ static int chat(const char *path, const char *model, const char *text, const cha
 static void test_whole(void **state)
 {
     (void)state;
+    struct stat status;
     start();
+    assert_int_equal(stat(data_dir, &status), 0); /* nobody else's to read */
+    assert_int_equal(status.st_mode & 0777, 0700);
     assert_int_equal(chat(V1, "small", "h\\u00e9 \\\"x\\\"", ""), 200);
     http_has("{\"id\": \"chatcmpl-");
     http_has("\"object\": \"chat.completion\"");
@@ -410,7 +414,8 @@ static void test_deployments(void **state)
     }
     http_has("\"status\": \"failed\"");
     assert_int_equal(chat(V1, "three", "hi", ""), 404);
-    http_has("it is not there");
+    http_has("The model 'small.ft-3' cannot be loaded.");
+    http_lacks(data_dir);
     /* lists, deletes */
     assert_int_equal(http_ask("GET", "/openai/deployments", NULL, NULL), 200);
     http_has("\"id\": \"three\"");
