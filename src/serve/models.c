@@ -60,7 +60,7 @@ static lc_code find_tuned(const lc_service *service, const char *owner, const ch
         LC_TRY_GOTO(
             find_row(db,
                      "SELECT j.base, c.path FROM checkpoints c JOIN jobs j ON j.id = c.job_id"
-                     " WHERE j.owner = ?1 AND c.name = ?2",
+                     " WHERE j.owner = ?1 AND ?2 IN (c.name, c.id)",
                      owner, name, data_dir, out, is_found, err));
     }
     lc_store_end(&db);
@@ -188,7 +188,9 @@ static lc_code count_deployments(lc_db *db, const char *owner, const char *model
                                  lc_err *err)
 {
     lc_rows rows;
-    LC_TRY(lc_db_query(db, "SELECT count(*) FROM deployments WHERE owner = ?1 AND model = ?2",
+    LC_TRY(lc_db_query(db,
+                       "SELECT count(*) FROM deployments WHERE owner = ?1 AND (model = ?2"
+                       " OR model IN (SELECT id FROM checkpoints WHERE name = ?2))",
                        LC_BIND(lc_sql_text(owner), lc_sql_text(model)), &rows, err));
     *count = lc_rows_next(&rows) ? lc_rows_int(&rows, 0) : 0;
     return lc_rows_end(&rows, err);
@@ -214,6 +216,10 @@ static lc_code delete_row(const lc_service *service, const char *owner, const ch
             lc_fail_param(err, LC_ERR_NOT_FOUND, "model", "The model '%.200s' does not exist.", id);
         goto fail;
     }
+    LC_TRY_GOTO(lc_db_run(db, /* the job's last checkpoint, which has the same name */
+                          "DELETE FROM checkpoints WHERE name = ?2 AND job_id IN "
+                          "(SELECT id FROM jobs WHERE owner = ?1)",
+                          LC_BIND(lc_sql_text(owner), lc_sql_text(id)), err));
     return lc_store_commit(&db, err);
 fail:
     lc_store_end(&db);
