@@ -94,6 +94,9 @@ static int run_worker(void)
 {
     static char line[1 << 20];
     lc_json_init();
+    const char *rank = getenv("RANK"), *log = getenv("LORAC_LOG");
+    fprintf(stderr, "environment: %s %s\n", rank != NULL ? rank : "none",
+            log != NULL ? log : "none");
     printf("{\"event\": \"ready\", \"slots\": 4, \"context\": 64, \"memory_bytes\": 1, "
            "\"adapters\": 2}\n");
     (void)fflush(stdout);
@@ -221,6 +224,7 @@ static void test_whole(void **state)
     http_has("\"message\": \"no\", \"param\": \"messages\"");
     assert_int_equal(chat(V1, "nobody", "hi", ""), 404);
     http_has("\"code\": \"DeploymentNotFound\"");
+    assert_true(log_has("environment: none error")); /* a stated part of ours */
     assert_int_equal(chat(V1, ".hidden", "hi", ""), 404);
     assert_int_equal(chat(V1, "../models/small", "hi", ""), 404);
     stop();
@@ -521,6 +525,7 @@ int main(int argc, char **argv)
         return run_worker();
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(setenv("RANK", "3", 1) + setenv("LORAC_LOG", "error", 1), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_streamed),
