@@ -5,6 +5,7 @@
 #ifndef LC_SERVE_API_ERROR_H
 #define LC_SERVE_API_ERROR_H
 
+#include "serve/api_code.h"
 #include "serve/request.h"
 
 /* An error of the API that no lc_code stands for. */

@@ -16,7 +16,7 @@ const char *lc_request_query(const lc_request *request, const char *name)
 {
     for (int i = 0; i < request->query_count; i++) {
         if (strcmp(request->query[i].name, name) == 0) {
-            return request->query[i].value;
+            return request->query[i].value[0] != '\0' ? request->query[i].value : NULL;
         }
     }
     return NULL;
@@ -28,7 +28,7 @@ lc_code lc_request_query_int(const lc_request *request, const char *name, int64_
     const char *text = lc_request_query(request, name);
     char *end = NULL;
     *out = fallback;
-    if (text == NULL || text[0] == '\0') {
+    if (text == NULL) {
         return LC_OK;
     }
     const bool is_number = (text[0] >= '0' && text[0] <= '9') || text[0] == '-';

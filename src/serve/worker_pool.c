@@ -135,14 +135,10 @@ static int64_t number_of(const cJSON *event, const char *key)
     return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
 }
 
-static lc_code code_of(const char *name)
+lc_code lc_worker_error_code(const cJSON *event)
 {
-    for (int code = 1; code < LC_CODE_COUNT; code++) {
-        if (strcmp(lc_code_name((lc_code)code), name) == 0) {
-            return (lc_code)code;
-        }
-    }
-    return LC_ERR_INTERNAL;
+    const lc_code code = lc_code_of(text_of(event, "code"));
+    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
 }
 
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
@@ -158,7 +154,7 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
         about->why = (lc_err){.code = LC_OK};
         lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
                text_of(event, "message")); /* which has paths: not for clients */
-        (void)lc_fail(&about->why, code_of(text_of(event, "code")),
+        (void)lc_fail(&about->why, lc_worker_error_code(event),
                       "The model '%s' cannot be loaded. The log of the server says why.",
                       about->name);
     }

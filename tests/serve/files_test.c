@@ -313,6 +313,7 @@ static void test_limits(void **state)
         lc_err_clear(&test_err);
         const lc_code code = create(&s, "me", "b", "batch", bytes, n, &out, &test_err);
         assert_int_equal(code, n <= 40 ? LC_OK : LC_ERR_TOO_LARGE);
+        assert_int_equal(test_err.api_code != NULL, code != LC_OK);
         if (code == LC_OK) {
             lc_text gone;
             lc_text_init(&gone);
@@ -336,6 +337,7 @@ static void test_training_file_quota(void **state)
     }
     assert_fails(create(&s, "me", "a", "fine-tune", "x", 1, &out, &test_err), LC_ERR_INVALID,
                  "there are 100 files with purpose fine-tune already");
+    assert_string_equal(test_err.api_code, "quotaExceeded");
     lc_text_release(&out);
     (void)add(&s, "me", "batch", "x");
     (void)add(&s, "other", "fine-tune", "x");

@@ -232,6 +232,13 @@ static void test_models_and_files(void **state)
         cJSON *body = body_of(text);
         refuse(files[i].code, files[i].text, lc_jobs_create, &options, "", body);
         assert_string_equal(test_err.param, "training_file");
+        assert_int_equal(test_err.api_code != NULL, strcmp(files[i].status, "error") == 0);
+        if (test_err.api_code != NULL) {
+            assert_string_equal(test_err.api_code, "jsonlValidationFailed");
+            run_sql("UPDATE files SET path = '' WHERE id = ?1", id, NULL); /* as an import has it */
+            refuse(files[i].code, files[i].text, lc_jobs_create, &options, "", body);
+            assert_string_equal(test_err.api_code, "fileImportFailed");
+        }
         cJSON_Delete(body);
     }
     /* one whose check has not ended is taken: the trainer checks it too */
@@ -313,6 +320,7 @@ static void test_queue_limits(void **state)
     run_sql("UPDATE jobs SET owner = 'key-1' WHERE id = ?1", first, NULL);
     (void)create_id("", MINIMAL);
     refuse(LC_ERR_BUSY, "3 jobs are queued", lc_jobs_create, &options, "", body);
+    assert_string_equal(test_err.api_code, "quotaExceeded");
     run_sql("UPDATE jobs SET status = 'running' WHERE id = ?1", first, NULL);
     refuse(LC_ERR_BUSY, "2 jobs of this key", lc_jobs_create, &options, "", body);
     options.queued_limit_per_key = 3;
