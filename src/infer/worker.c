@@ -13,6 +13,7 @@
 
 #include "base/system.h"
 #include "infer/engine.h"
+#include "infer/stop_ids.h"
 #include "infer/worker_chat.h"
 #include "infer/worker_input.h"
 #include "lorac/mem.h"
@@ -68,27 +69,11 @@ static int32_t find_place(const worker *w, const char *name)
     return NO_PLACE;
 }
 
-static void add_stop_id(int32_t *ids, int32_t *count, int32_t id)
-{
-    for (int32_t i = 0; i < *count; i++) {
-        if (ids[i] == id) {
-            return;
-        }
-    }
-    if (id >= 0 && *count < LC_MAX_STOP_IDS) {
-        ids[(*count)++] = id;
-    }
-}
-
 static lc_code open_generator(worker *w, lc_err *err)
 {
-    int32_t ids[LC_MAX_STOP_IDS], count = 0;
-    const lc_model_config *config = &w->engine.config;
-    for (int32_t i = 0; i < config->eos_count; i++) {
-        add_stop_id(ids, &count, config->eos[i]);
-    }
-    add_stop_id(ids, &count, lc_tokenizer_id(w->tokenizer, "<|im_end|>"));
-    return lc_generator_open(w->engine.model, ids, count, &w->generator, err);
+    lc_stop_ids stop;
+    LC_TRY(lc_stop_ids_find(&w->engine.config, w->tokenizer, w->chat_template, &stop, err));
+    return lc_generator_open(w->engine.model, stop.ids, stop.count, &w->generator, err);
 }
 
 static lc_code open_model(worker *w, lc_err *err)
@@ -508,6 +493,14 @@ static lc_code open_worker(worker *w, lc_err *err)
     return lc_worker_input_open(o->fd_in, &w->input, err);
 }
 
+/* It cannot work: who started it learns that before it ends, if it still reads. */
+static void tell_why(worker *w, const lc_err *why)
+{
+    lc_err ignored = {.code = LC_OK};
+    lc_worker_add_error(&w->out, "id", NULL, why);
+    (void)!send_lines(w, &ignored);
+}
+
 lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
 {
     void *memory = NULL;
@@ -517,6 +510,8 @@ lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
     lc_code code = open_worker(w, err);
     if (code == LC_OK) {
         code = work(w, err);
+    } else {
+        tell_why(w, err);
     }
     while (w->first != NULL) {
         lc_worker_chat *next = w->first->next;

@@ -16,6 +16,7 @@
  * From the worker:
  *
  *   {"event": "ready", "slots", "context", "adapters", "memory_bytes"}     once, at the beginning
+ *       (or error with neither "id" nor "adapter": it cannot work, and ends)
  *   {"event": "loaded", "adapter"}, {"event": "dropped", "adapter"}
  *   {"event": "delta", "id", "index", "content", "logprobs": [...]}        a piece of a choice
  *   {"event": "finish", "id", "index", "finish_reason": "stop" or "length"}

@@ -49,7 +49,10 @@ lc_code lc_worker_error_code(const cJSON *event);
 /* Options and their texts are borrowed. */
 LC_WARN_UNUSED lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **out,
                                           lc_err *err);
-/* Ends all workers; chats under way end with an error. Waits for both. */
+/* Ends all workers; chats under way end with an error. Waits for both. Chats that come later are
+ * refused. NULL: nothing. */
+void lc_worker_pool_stop(lc_worker_pool *pool);
+/* Stops it first. NULL: nothing. */
 void lc_worker_pool_free(lc_worker_pool *pool);
 
 /* Sends a chat; members: what a chat line has but op, id and adapter, beginning with a comma. On

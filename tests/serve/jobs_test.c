@@ -195,6 +195,32 @@ static void test_refused(void **state)
     assert_int_equal(count_dirs(), 0); /* nothing was left behind */
 }
 
+/* What no worker would load is not trained. */
+static void test_rank(void **state)
+{
+    (void)state;
+    lc_jobs_options limited = options;
+    limited.max_rank = 8;
+    for (int rank = 8; rank <= 9; rank++) {
+        char text[256];
+        lc_text out;
+        lc_text_init(&out);
+        (void)snprintf(text, sizeof text,
+                       "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A
+                       "\", \"lorac\": {\"rank\": %d}}",
+                       rank);
+        cJSON *body = body_of(text);
+        if (rank == 8) {
+            assert_ok(lc_jobs_create(store, &limited, "", body, &out, &test_err));
+        } else {
+            refuse(LC_ERR_INVALID, "at most 8", lc_jobs_create, &limited, "", body);
+            assert_string_equal(test_err.param, "lorac.rank");
+        }
+        lc_text_release(&out);
+        cJSON_Delete(body);
+    }
+}
+
 static void test_models_and_files(void **state)
 {
     (void)state;
@@ -204,6 +230,8 @@ static void test_models_and_files(void **state)
                                          "..",
                                          "/etc",
                                          "sprout-3m\\u0001",
+                                         "sprout-3m:1",
+                                         ".sprout-3m",
                                          "",
                                          "no-such",
                                          "sprout-3m/../sprout-3m",
@@ -707,21 +735,14 @@ static void test_metadata_filter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_object),
-        CASE(test_everything_given),
-        CASE(test_accepted),
-        CASE(test_refused),
-        CASE(test_models_and_files),
-        CASE(test_continue),
-        CASE(test_data_outlives_its_file),
-        CASE(test_queue_limits),
-        CASE(test_faults),
-        CASE(test_table),
-        CASE(test_verbs),
-        CASE(test_reasons),
-        CASE(test_checkpoints_are_pruned),
-        CASE(test_lists),
-        CASE(test_metadata_filter),
+        CASE(test_object),       CASE(test_everything_given),
+        CASE(test_accepted),     CASE(test_refused),
+        CASE(test_rank),         CASE(test_models_and_files),
+        CASE(test_continue),     CASE(test_data_outlives_its_file),
+        CASE(test_queue_limits), CASE(test_faults),
+        CASE(test_table),        CASE(test_verbs),
+        CASE(test_reasons),      CASE(test_checkpoints_are_pruned),
+        CASE(test_lists),        CASE(test_metadata_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
