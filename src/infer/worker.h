@@ -9,7 +9,7 @@
  *   {"op": "drop", "adapter": NAME}                 dropped, once the chats that use it have ended
  *   {"op": "chat", "id": ID, "owner": KEY, "adapter": NAME or null, "messages": [...], "tools",
  *    "template": {variables}, "max_tokens", "temperature", "top_p", "seed", "n", "stop": [...],
- *    "logprobs", "top_logprobs"}
+ *    "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "logit_bias"}
  *   {"op": "cancel", "id": ID}                      error "interrupted", unless it has ended
  *   {"op": "ping"}                                  pong
  *

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "serve/api_code.h"
 #include "serve/ids.h"
 #include "serve/models.h"
 
@@ -103,10 +104,10 @@ static lc_code put(const lc_service *service, const char *owner, deployment *row
     LC_TRY_GOTO(find(db, owner, row->name, &old, &is_found, err));
     LC_TRY_GOTO(count_rows(db, owner, &count, err));
     if (!is_found && count >= LC_MAX_DEPLOYMENTS) {
-        code =
-            lc_fail_param(err, LC_ERR_INVALID, "deployment",
-                          "There are %d deployments already, the most there may be: delete some.",
-                          LC_MAX_DEPLOYMENTS);
+        (void)lc_fail_param(err, LC_ERR_INVALID, "deployment",
+                            "There are %d deployments already, the most there may be: delete some.",
+                            LC_MAX_DEPLOYMENTS);
+        code = lc_err_api_code(err, LC_API_QUOTA);
         goto fail;
     }
     row->created_at = is_found ? old.created_at : lc_unix_seconds();

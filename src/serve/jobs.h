@@ -5,7 +5,8 @@
  *
  * DATA/jobs/ID is the job's place: spec.json (the job file), training.jsonl and validation.jsonl
  * (links, so that a deleted file does not take a job's data away), init/ (the adapter it continues
- * from), run/ (the trainer's directory), log.txt.
+ * from), run/ (the trainer's directory), epoch-N/ and paused-step-N/ (the checkpoints that are
+ * offered: links to the trainer's), log.txt.
  */
 #ifndef LC_SERVE_JOBS_H
 #define LC_SERVE_JOBS_H
@@ -51,7 +52,7 @@ LC_WARN_UNUSED lc_code lc_jobs_resume(lc_store *store, const char *owner, const 
                                       lc_text *out, lc_err *err);
 
 /* A job that is paused or has ended, with its events, checkpoints and results. A model that it made
- * stays until that is deleted too. */
+ * stays until that is deleted too; while a checkpoint is deployed, LC_ERR_STATE. */
 LC_WARN_UNUSED lc_code lc_jobs_delete(lc_store *store, const char *owner, const char *id,
                                       lc_err *err);
 

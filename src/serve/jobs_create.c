@@ -13,6 +13,7 @@
 #include "job/directory.h"
 #include "job/spec.h"
 #include "lorac/log.h"
+#include "serve/api_code.h"
 #include "serve/files.h"
 #include "serve/jobs.h"
 #include "serve/model_ref.h"
@@ -143,14 +144,13 @@ static lc_code check_queue(const creation *job, lc_err *err)
 {
     int64_t all = 0, own = 0;
     LC_TRY(count_pending(job->db, job->owner, &all, &own, err));
-    if (all >= job->options->queued_limit) {
-        return lc_fail(err, LC_ERR_BUSY, "%lld jobs are queued already, the limit.",
-                       (long long)all);
+    if (all < job->options->queued_limit && own < job->options->queued_limit_per_key) {
+        return LC_OK;
     }
-    return own < job->options->queued_limit_per_key
-               ? LC_OK
-               : lc_fail(err, LC_ERR_BUSY, "%lld jobs of this key are queued already, the limit.",
-                         (long long)own);
+    const bool is_all = all >= job->options->queued_limit;
+    (void)lc_fail(err, LC_ERR_BUSY, "%lld jobs%s are queued already, the limit.",
+                  (long long)(is_all ? all : own), is_all ? "" : " of this key");
+    return lc_err_api_code(err, LC_API_QUOTA);
 }
 
 /* A name that is not there is a wrong value of the request, not a wrong path. */

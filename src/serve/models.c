@@ -156,7 +156,9 @@ static lc_code count_deployments(lc_db *db, const char *owner, const char *model
                                  lc_err *err)
 {
     lc_rows rows;
-    LC_TRY(lc_db_query(db, "SELECT count(*) FROM deployments WHERE owner = ?1 AND model = ?2",
+    LC_TRY(lc_db_query(db,
+                       "SELECT count(*) FROM deployments WHERE owner = ?1 AND (model = ?2"
+                       " OR model IN (SELECT id FROM checkpoints WHERE name = ?2))",
                        LC_BIND(lc_sql_text(owner), lc_sql_text(model)), &rows, err));
     *count = lc_rows_next(&rows) ? lc_rows_int(&rows, 0) : 0;
     return lc_rows_end(&rows, err);

@@ -178,7 +178,6 @@ static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc
         return lc_fail_param(err, LC_ERR_NOT_FOUND, "--models", "%s is no directory",
                              options->models_dir);
     }
-    LC_TRY(lc_mkdir_parents(options->data_dir, err));
     LC_TRY(lc_store_open(options->data_dir, &service->store, err));
     LC_TRY(check_access(options, service, err));
     LC_TRY(read_pem(options, server, err));

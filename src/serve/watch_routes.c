@@ -24,7 +24,7 @@ static lc_code handle_ready(lc_request *request, lc_err *err)
     LC_TRY(lc_store_read(service->store, &db, err));
     lc_store_end(&db);
     if (access(lc_store_dir(service->store), W_OK) != 0) {
-        return lc_fail_errno(err, "cannot write to %s", lc_store_dir(service->store));
+        return lc_fail_errno(err, "cannot write to the data directory");
     }
     lc_text_addf(&request->response.body, "{\"status\": \"ready\"}\n");
     return LC_OK;

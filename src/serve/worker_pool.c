@@ -137,14 +137,10 @@ static int64_t number_of(const cJSON *event, const char *key)
     return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
 }
 
-static lc_code code_of(const char *name)
+lc_code lc_worker_error_code(const cJSON *event)
 {
-    for (int code = 1; code < LC_CODE_COUNT; code++) {
-        if (strcmp(lc_code_name((lc_code)code), name) == 0) {
-            return (lc_code)code;
-        }
-    }
-    return LC_ERR_INTERNAL;
+    const lc_code code = lc_code_of(text_of(event, "code"));
+    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
 }
 
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
@@ -158,8 +154,11 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
     } else if (strcmp(kind, "error") == 0) {
         about->state = LC_ADAPTER_FAILED;
         about->why = (lc_err){.code = LC_OK};
-        (void)lc_fail(&about->why, code_of(text_of(event, "code")), "%s",
-                      text_of(event, "message"));
+        lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
+               text_of(event, "message")); /* which has paths: not for clients */
+        (void)lc_fail(&about->why, lc_worker_error_code(event),
+                      "The model '%s' cannot be loaded. The log of the server says why.",
+                      about->name);
     }
     if (about->why.code == LC_ERR_BUSY && of->adapter_count > 1) {
         of->adapter_limit = of->adapter_count - 1; /* no room for more than the others */
@@ -170,7 +169,7 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
  * for its path; anything else is for the log. */
 static void take_refusal(worker *of, const cJSON *event)
 {
-    const lc_code code = code_of(text_of(event, "code"));
+    const lc_code code = lc_worker_error_code(event);
     const char *message = text_of(event, "message");
     const size_t length = strlen(of->base_dir);
     of->why = (lc_err){.code = LC_OK};

@@ -43,6 +43,8 @@ typedef struct lc_worker_target {
 /* Each event of a chat, by the worker's thread, in order: "delta", "tool_calls", "finish", and at
  * last one "done" or "error", after which the context is never used again. */
 typedef void (*lc_worker_event)(void *context, const char *kind, const cJSON *event);
+/* What an "error" is. */
+lc_code lc_worker_error_code(const cJSON *event);
 
 /* Options and their texts are borrowed. */
 LC_WARN_UNUSED lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **out,

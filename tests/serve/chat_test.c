@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -119,6 +120,9 @@ static int run_worker(const char *model)
 {
     static char line[1 << 20];
     lc_json_init();
+    const char *rank = getenv("RANK"), *log = getenv("LORAC_LOG");
+    fprintf(stderr, "environment: %s %s\n", rank != NULL ? rank : "none",
+            log != NULL ? log : "none");
     if (strstr(model, "/bad") != NULL) {
         printf("{\"event\": \"error\", \"code\": \"invalid\", \"message\": "
                "\"%s/config.json: a strange model\", \"param\": \"\"}\n",
@@ -234,7 +238,10 @@ static int chat(const char *path, const char *model, const char *text, const cha
 static void test_whole(void **state)
 {
     (void)state;
+    struct stat status;
     start();
+    assert_int_equal(stat(data_dir, &status), 0); /* nobody else's to read */
+    assert_int_equal(status.st_mode & 0777, 0700);
     assert_int_equal(chat(V1, "small", "h\\u00e9 \\\"x\\\"", ""), 200);
     http_has("{\"id\": \"chatcmpl-");
     http_has("\"object\": \"chat.completion\"");
@@ -250,6 +257,7 @@ static void test_whole(void **state)
     http_has("\"message\": \"no\", \"param\": \"messages\"");
     assert_int_equal(chat(V1, "nobody", "hi", ""), 404);
     http_has("\"code\": \"DeploymentNotFound\"");
+    assert_true(log_has("environment: none error")); /* a stated part of ours */
     assert_int_equal(chat(V1, ".hidden", "hi", ""), 404);
     assert_int_equal(chat(V1, "../models/small", "hi", ""), 404);
     stop();
@@ -517,7 +525,8 @@ static void test_deployments(void **state)
     }
     http_has("\"status\": \"failed\"");
     assert_int_equal(chat(V1, "three", "hi", ""), 404);
-    http_has("it is not there");
+    http_has("The model 'small.ft-3' cannot be loaded.");
+    http_lacks(data_dir);
     /* lists, deletes */
     assert_int_equal(http_ask("GET", "/openai/deployments", NULL, NULL), 200);
     http_has("\"id\": \"three\"");
@@ -761,6 +770,7 @@ int main(int argc, char **argv)
         return run_worker(argv[3]); /* worker --model DIR */
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(setenv("RANK", "3", 1) + setenv("LORAC_LOG", "error", 1), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_names),

@@ -54,7 +54,8 @@ static lc_code handle_echo(lc_request *request, lc_err *err)
     }
     lc_text_addf(out, "], \"after\": ");
     const char *after = lc_request_query(request, "after");
-    lc_text_add_json_string(out, after != NULL ? after : "", after != NULL ? strlen(after) : 0);
+    after = after != NULL ? after : "none";
+    lc_text_add_json_string(out, after, strlen(after));
     lc_text_addf(out, ", \"body\": ");
     if (request->body != NULL) {
         lc_text_add_json(out, request->body, true);
@@ -68,7 +69,8 @@ static lc_code handle_echo(lc_request *request, lc_err *err)
 static lc_code handle_error(lc_request *request, lc_err *err)
 {
     const int code = (int)strtol(request->params[0], NULL, 10);
-    return lc_fail_param(err, (lc_code)code, "field", "secret \"text\" of %d", code);
+    (void)lc_fail_param(err, (lc_code)code, "field", "secret \"text\" of %d", code);
+    return lc_err_api_code(err, lc_request_query(request, "word") != NULL ? "quotaExceeded" : NULL);
 }
 
 static lc_code handle_file(lc_request *request, lc_err *err)
@@ -229,7 +231,7 @@ static void test_routes(void **state)
     start(&options);
     assert_int_equal(http_ask("GET", "/openai/v1/things/a", NULL, NULL), 200);
     http_has("{\"family\": 1, \"owner\": \"key-1\", \"limit\": 20, \"params\": [\"a\"], \"after\": "
-             "\"\", "
+             "\"none\", "
              "\"body\": null}");
     http_has("\nx-request-id: ");
     http_has("\napim-request-id: ");
@@ -241,6 +243,8 @@ static void test_routes(void **state)
         200);
     http_has("{\"family\": 2, \"owner\": \"key-1\", \"limit\": 7, \"params\": [\"a/b c\"], "
              "\"after\": \"x y&\"");
+    assert_int_equal(http_ask("GET", "/v1/things/a?limit=&after=", NULL, NULL), 200);
+    http_has("\"limit\": 20, \"params\": [\"a\"], \"after\": \"none\"");
     static const struct {
         const char *path;
         int status;
@@ -422,7 +426,7 @@ static void test_errors(void **state)
         (void)snprintf(code, sizeof code,
                        "{\"error\": {\"code\": \"%s\", \"message\": ", kinds[i].name);
         http_has(code);
-        if (kinds[i].status == 500) {
+        if (kinds[i].status == 500 || kinds[i].code == LC_ERR_DISK_FULL) {
             http_lacks("secret");
             http_has("\"param\": null");
         } else {
@@ -432,6 +436,10 @@ static void test_errors(void **state)
         assert_true((kinds[i].status == 429 || kinds[i].status == 503) ==
                     (strstr(http_answer, "\nretry-after-ms: ") != NULL));
     }
+    char path[64]; /* a word of its own */
+    (void)snprintf(path, sizeof path, "/v1/errors/%d?word=1", LC_ERR_TOO_LARGE);
+    assert_int_equal(http_ask("GET", path, NULL, NULL), 413);
+    http_has("{\"error\": {\"code\": \"quotaExceeded\", \"message\": ");
     stop();
 }
 
@@ -742,6 +750,7 @@ static void test_files(void **state)
     http_has("Content-Length: 10");
     assert_int_equal(unlink(service.file), 0);
     assert_int_equal(http_ask("GET", "/", "", NULL), 404);
+    http_lacks(service.file);
     stop();
 }
 

@@ -113,6 +113,17 @@ static void test_fields(void **state)
         {", \"stop\": [\"\"]", "stop"},
         {", \"stop\": [\"1\", \"2\", \"3\", \"4\", \"5\"]", "stop"},
         {", \"adapter\": \"none\"", "adapter"},
+        {", \"presence_penalty\": 2.5", "presence_penalty"},
+        {", \"frequency_penalty\": \"1\"", "frequency_penalty"},
+        {", \"logit_bias\": []", "logit_bias"},
+        {", \"logit_bias\": {\"x\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"-1\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"5\": 100.5}", "logit_bias"},
+        {", \"logit_bias\": {\"99999999\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"99999999999999999999\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"5\": -100, \"6\": 0.5}, \"presence_penalty\": -2, "
+         "\"frequency_penalty\": 2, \"max_tokens\": 3",
+         NULL},
         {", \"stop\": [\"1\", \"2\", \"3\", \"4\"], \"n\": 2, \"seed\": 4294967295, "
          "\"max_tokens\": 1",
          NULL},
@@ -165,6 +176,11 @@ static void test_answers(void **state)
     assert_string_equal(cut.finish[0], "length");
     assert_int_equal(cut.completion_tokens, 2);
     assert_memory_equal(cut.text[0], alone.text[0], strlen(cut.text[0]));
+    /* one token that is wanted more than any other, twelve times and as often again */
+    ask(PROMPT, GREEDY ", \"logit_bias\": {\"70\": 100}", &many);
+    const size_t half = strlen(many.text[0]) / 2;
+    assert_true(half >= 12);
+    assert_memory_equal(many.text[0], many.text[0] + half, half);
     /* choices: the first is what one alone would be, the others are drawn apart */
     ask(PROMPT, DRAWN, &alone);
     ask(PROMPT, DRAWN ", \"n\": 4", &many);
