@@ -22,8 +22,8 @@
 #include "serve/ids.h"
 #include "serve/server.h"
 
-#define HANG_SECONDS 8
-#define IDLE_STEPS   4 /* the library takes a few to go through a request */
+#define HANG_SECONDS 30 /* of the clock: the machine may be busy */
+#define IDLE_STEPS   4  /* the library takes a few to go through a request */
 
 #define DIGITS_A "0000000000000000000000000000000a"
 #define DIGITS_B "0000000000000000000000000000000b"
