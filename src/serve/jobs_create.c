@@ -113,7 +113,14 @@ static lc_code check_body(creation *job, lc_err *err)
         code = lc_job_spec_parse(text.data, text.length, "request", &job->request, err);
     }
     lc_text_release(&text);
-    return code;
+    LC_TRY(code);
+    const int64_t most = job->options->max_rank;
+    return most == 0 || job->request.rank <= most
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_INVALID, "lorac.rank",
+                               "lorac.rank: expected at most %lld, what this service takes "
+                               "(--max-rank), found %lld",
+                               (long long)most, (long long)job->request.rank);
 }
 
 /* ---- what it refers to ---- */

@@ -179,7 +179,7 @@ CHAT_REQUEST = request(
     max_tokens=nullable(integer(1, 2**31 - 1)),
     max_completion_tokens={**nullable(integer(1, 2**31 - 1)), "description": "The same; only one of them"},
     n=nullable(integer(1, 16)),
-    seed=nullable(integer(-(2**53) + 1, 2**53 - 1)),
+    seed=nullable(integer(-(2**63), 2**63 - 1)),
     stop={"anyOf": [{"type": "null"}, ref("Stop"), array(ref("Stop"), maxItems=4)]},
     stream=nullable({"type": "boolean"}),
     stream_options={

@@ -313,7 +313,7 @@ def section_errors():
         ],
         fact(
             "running and queued jobs are limited",
-            lambda s: (429, "tooManyRequests") in s.record.codes,
+            lambda s: s.facts["jobs are limited"],
             note="3 and 20 as Azure's; `--running-jobs`, `--queued-jobs`",
         ),
         proven("431 for headers too large", "serve/http_test.c:test_headers"),

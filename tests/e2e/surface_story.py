@@ -421,7 +421,7 @@ class Story:
         self.call("POST", "/deployments", b" " * (256 * 1024 + 1))
 
     def access(self, server):
-        """On a server of its own, that has keys."""
+        """On a server of its own, that has keys and lets one job run and one wait."""
         self.server, before = server, self.server
         ann, bob = ({"api-key": make_key(server, name)} for name in ("ann", "bob"))
         file = self.ok(
@@ -438,8 +438,15 @@ class Story:
         )
         strange = {"api-key": None, "Authorization": "Bearer eyJ0eXAiOiJKV1QifQ.e30.x"}
         self.facts["a strange bearer is refused"] = self.call("GET", "/files", headers=strange)[0] == 401
+        form_of_rows = form(b"b", part("purpose", "fine-tune"), part("file", rows("train.jsonl", 12), "train.jsonl"))
+        training = self.ok("POST", "/files", form_of_rows, headers={**FORM, **ann})
+        wanted = {"model": BASE, "training_file": training["id"], "hyperparameters": {"n_epochs": 50}}
+        asked = [self.call("POST", "/fine_tuning/jobs", wanted, headers=ann) for _ in range(3)]
+        self.facts["jobs are limited"] = asked[2][0] == 429
+        for job in (answer for status, _, answer in asked if status == 200):
+            self.ok("POST", f"/fine_tuning/jobs/{job['id']}/cancel", headers=ann)
         several = [self.call("POST", "/deployments", {"model": BASE, "name": f"d{i}"}, headers=bob)[0] for i in range(101)]
-        self.facts["100 deployments"] = several == [201] * 100 + [429]
+        self.facts["100 deployments"] = several == [201] * 100 + [400]
         self.server = before
 
     def watch(self):

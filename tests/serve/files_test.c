@@ -130,8 +130,10 @@ static lc_code get(service *s, const char *owner, const char *id, lc_text *out)
 }
 
 /* The object once it is no longer pending. */
-static void wait_checked(service *s, const char *owner, const char *id, lc_text *out)
+static void wait_checked(service *s, const char *owner, const char *name, lc_text *out)
 {
+    char id[LC_ID_BYTES]; /* `name` may be what member() gave */
+    (void)snprintf(id, sizeof id, "%s", name);
     for (int i = 0; i < 2000; i++) {
         assert_int_equal(get(s, owner, id, out), LC_OK);
         if (strcmp(member(out, "status"), "pending") != 0) {

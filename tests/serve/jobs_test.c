@@ -194,6 +194,32 @@ static void test_refused(void **state)
     assert_int_equal(count_dirs(), 0); /* nothing was left behind */
 }
 
+/* More than the service takes. */
+static void test_rank(void **state)
+{
+    (void)state;
+    lc_jobs_options limited = options;
+    limited.max_rank = 8;
+    for (int rank = 8; rank <= 9; rank++) {
+        char text[256];
+        lc_text out;
+        lc_text_init(&out);
+        (void)snprintf(text, sizeof text,
+                       "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A
+                       "\", \"lorac\": {\"rank\": %d}}",
+                       rank);
+        cJSON *body = body_of(text);
+        if (rank == 8) {
+            assert_ok(lc_jobs_create(store, &limited, "", body, &out, &test_err));
+        } else {
+            refuse(LC_ERR_INVALID, "at most 8", lc_jobs_create, &limited, "", body);
+            assert_string_equal(test_err.param, "lorac.rank");
+        }
+        lc_text_release(&out);
+        cJSON_Delete(body);
+    }
+}
+
 static void test_models_and_files(void **state)
 {
     (void)state;
@@ -203,6 +229,8 @@ static void test_models_and_files(void **state)
                                          "..",
                                          "/etc",
                                          "sprout-3m\\u0001",
+                                         "sprout-3m:1",
+                                         ".sprout-3m",
                                          "",
                                          "no-such",
                                          "sprout-3m/../sprout-3m",
@@ -618,6 +646,7 @@ int main(void)
         CASE(test_everything_given),
         CASE(test_accepted),
         CASE(test_refused),
+        CASE(test_rank),
         CASE(test_models_and_files),
         CASE(test_continue),
         CASE(test_data_outlives_its_file),

@@ -405,6 +405,7 @@ static void test_one_supervisor(void **state)
                  "/no/such/program");
     assert_null(second);
     lc_supervisor_stop(NULL);
+    lc_supervisor_free(NULL);
 }
 
 /* A directory without a row, as a crash in the middle of a request leaves it. */
