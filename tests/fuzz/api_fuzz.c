@@ -524,7 +524,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static lc_text at_rest[SERVED_OWNERS];
     bool has_asked[SERVED_OWNERS] = {false};
-    if (size > MAX_INPUT) {
+    if (size > MAX_INPUT || served_is_told((const char *)data, size)) {
         return 0;
     }
     served_open(true);
