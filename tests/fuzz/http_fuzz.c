@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sender senders[MAX_CLIENTS];
     served_client clients[MAX_CLIENTS];
     uint32_t seed = 0;
-    if (size < sizeof seed) {
+    if (size < sizeof seed || served_is_told((const char *)data, size)) {
         return 0;
     }
     memcpy(&seed, data, sizeof seed);

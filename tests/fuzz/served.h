@@ -30,7 +30,10 @@ extern const served_owner served_owners[SERVED_OWNERS];
 void served_open(bool with_keys);
 /* At the beginning of an input: the store and its files as they were, if anything has changed. */
 void served_reset(void);
-const char *served_place(void); /* the folder that has them, which no client may hear of */
+/* In the path of the folder that has them, of which no client may hear; an input that has it (the
+ * fuzzer learns it from being compared) says nothing about that. */
+#define SERVED_FOLDER "lorac-fuzz-"
+bool served_is_told(const char *text, size_t bytes);
 lc_store *served_store(void);
 /* Waits for the thread that checks uploaded files. */
 void served_settle(void);

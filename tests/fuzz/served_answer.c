@@ -146,7 +146,7 @@ static void check_error(const served_answer *answer, const cJSON *root)
     must_be_text(error, "message", false);
     must_be_text(error, "param", true);
     must_be_text(error, "type", false);
-    must(strstr(answer->body.data, served_place()) == NULL);
+    must(!served_is_told(answer->body.data, answer->body.length));
     if (answer->status == 429 || answer->status == 503) {
         must(served_header(answer, "retry-after", wait, sizeof wait)[0] != '\0');
         must(served_header(answer, "retry-after-ms", wait, sizeof wait)[0] != '\0');
