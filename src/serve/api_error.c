@@ -12,6 +12,7 @@
 
 static const char invalid_request[] = "invalid_request_error";
 
+/* A message of its own: what err says, paths of this machine, is for the log. */
 static const struct {
     lc_code code;
     lc_api_error error;
@@ -35,6 +36,7 @@ static const struct {
      {.status = 503,
       .code = "serviceUnavailable",
       .type = "server_error",
+      .message = "The disk of the service is full.",
       .retry_after_ms = 30000}},
 };
 
@@ -105,11 +107,13 @@ void lc_api_fail_with(lc_request *request, const lc_err *err)
         }
     }
     if (error.status == 500) {
-        lc_log(LC_LOG_ERROR, "request %s failed: %s: %s", request->id, lc_code_name(err->code),
-               err->message);
         (void)snprintf(text, sizeof text, "Internal error. The log of the server has more at %s.",
                        request->id);
         error.message = text;
+    }
+    if (error.message != NULL) {
+        lc_log(LC_LOG_ERROR, "request %s failed: %s: %s", request->id, lc_code_name(err->code),
+               err->message);
     } else {
         error.message = err->message;
         error.param = err->param;
