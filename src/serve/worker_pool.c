@@ -137,12 +137,6 @@ static int64_t number_of(const cJSON *event, const char *key)
     return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
 }
 
-lc_code lc_worker_error_code(const cJSON *event)
-{
-    const lc_code code = lc_code_of(text_of(event, "code"));
-    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
-}
-
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
 {
     adapter *about = find_adapter(of, text_of(event, "adapter"));

@@ -44,7 +44,12 @@ typedef struct lc_worker_target {
  * last one "done" or "error", after which the context is never used again. */
 typedef void (*lc_worker_event)(void *context, const char *kind, const cJSON *event);
 /* What an "error" is. */
-lc_code lc_worker_error_code(const cJSON *event);
+static inline lc_code lc_worker_error_code(const cJSON *event)
+{
+    const char *name = cJSON_GetStringValue(lc_json_get(event, "code"));
+    const lc_code code = name != NULL ? lc_code_of(name) : LC_CODE_COUNT;
+    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
+}
 
 /* Options and their texts are borrowed. */
 LC_WARN_UNUSED lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **out,
