@@ -150,8 +150,11 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
         about->why = (lc_err){.code = LC_OK};
         lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
                text_of(event, "message")); /* which has paths: not for clients */
-        (void)lc_fail(&about->why, lc_worker_error_code(event),
-                      "The model '%s' cannot be loaded. The log of the server says why.",
+        const lc_code code = lc_worker_error_code(event);
+        (void)lc_fail(&about->why, code,
+                      code == LC_ERR_BUSY
+                          ? "There is no room for the model '%s' now; others may make some."
+                          : "The model '%s' cannot be loaded. The log of the server says why.",
                       about->name);
     }
     if (about->why.code == LC_ERR_BUSY && of->adapter_count > 1) {

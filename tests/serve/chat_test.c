@@ -566,12 +566,12 @@ static void test_loads_that_fail(void **state)
     add_model("small.ft-gone", false);
     assert_int_equal(chat(V1, "small.ft-light", "hi", ""), 200);
     assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 429);
-    http_has("no memory for it");
+    http_has("There is no room for the model");
     assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 200);
     http_has("\"content\": \"small.ft-heavy:hi\"");
     assert_true(log_has("drop small.ft-light"));
     assert_int_equal(chat(V1, "small.ft-gone", "hi", ""), 404);
-    http_has("it is not there");
+    http_has("small.ft-gone' cannot be loaded");
     assert_int_equal(chat(V1, "small", "hi", ""), 200);
     stop();
 }
