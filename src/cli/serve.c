@@ -22,8 +22,7 @@
 #define DEFAULT_RUNNING     3 /* Azure's limits */
 #define DEFAULT_QUEUED      20
 #define MAX_QUEUED          100000
-#define DEFAULT_RANK        64 /* of adapters, as lorac worker's; its limits, too: */
-#define MAX_RANK            1024
+#define MAX_RANK            1024 /* limits of lorac worker and of jobs */
 #define MAX_SLOTS           256
 #define MAX_CONTEXT         ((int64_t)1 << 31)
 
@@ -100,10 +99,8 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED, max_owner_bytes = 0;
     int64_t running_per_key = 0, queued_per_key = 0, per_address = 0;
     bool done = false, wants_routes = false;
-    lc_serve_options serving = {.program = program,
-                                .address = "127.0.0.1",
-                                .requests_per_second = DEFAULT_RATE,
-                                .worker.max_rank = DEFAULT_RANK};
+    lc_serve_options serving = {
+        .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
     const lc_option options[] = {
         {.name = "--data",
          .value = "DIR",
@@ -159,16 +156,16 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .high = MAX_CONTEXT},
         {.name = "--adapters",
          .value = "N",
-         .fallback = "8",
-         .help = "fine-tuned models of one base that are loaded at once",
+         .fallback = "16",
+         .help = "fine-tuned models of one base that are loaded at once, where there is memory",
          .integer = &serving.worker.adapters,
          .low = 1,
          .high = LC_MAX_WORKER_ADAPTERS},
         {.name = "--max-rank",
          .value = "N",
-         .fallback = "64",
+         .fallback = "any",
          .help = "largest rank of an adapter; jobs that ask for more are refused",
-         .integer = &serving.worker.max_rank,
+         .integer = &serving.jobs.max_rank,
          .low = 1,
          .high = MAX_RANK},
         {.name = "--running-jobs",
@@ -282,7 +279,6 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     serving.worker.device = device;
     serving.jobs.queued_limit = queued;
     serving.jobs.queued_limit_per_key = queued_per_key > 0 ? queued_per_key : queued;
-    serving.jobs.max_rank = serving.worker.max_rank;
     serving.supervisor.running_limit = running;
     serving.supervisor.running_limit_per_key = running_per_key > 0 ? running_per_key : running;
     serving.supervisor.nice = 10; /* who asks comes before who trains */

@@ -12,6 +12,7 @@
 
 static const char invalid_request[] = "invalid_request_error";
 
+/* A message of its own: what err says, paths of this machine, is for the log. */
 static const struct {
     lc_code code;
     lc_api_error error;

@@ -26,7 +26,7 @@
 typedef struct lc_jobs_options {
     const char *models_dir;
     int64_t queued_limit, queued_limit_per_key; /* pending jobs; more: LC_ERR_BUSY */
-    int64_t max_rank; /* that workers load, so that what is trained can be used; 0: no limit */
+    int64_t max_rank; /* of an adapter; 0: no limit */
 } lc_jobs_options;
 
 /* body: that of Azure's create call, with one more member, "lorac", of the job file (spec.h) but

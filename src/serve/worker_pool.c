@@ -137,12 +137,6 @@ static int64_t number_of(const cJSON *event, const char *key)
     return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
 }
 
-lc_code lc_worker_error_code(const cJSON *event)
-{
-    const lc_code code = lc_code_of(text_of(event, "code"));
-    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
-}
-
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
 {
     adapter *about = find_adapter(of, text_of(event, "adapter"));
@@ -156,9 +150,15 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
         about->why = (lc_err){.code = LC_OK};
         lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
                text_of(event, "message")); /* which has paths: not for clients */
-        (void)lc_fail(&about->why, lc_worker_error_code(event),
-                      "The model '%s' cannot be loaded. The log of the server says why.",
+        const lc_code code = lc_worker_error_code(event);
+        (void)lc_fail(&about->why, code,
+                      code == LC_ERR_BUSY
+                          ? "There is no room for the model '%s' now; others may make some."
+                          : "The model '%s' cannot be loaded. The log of the server says why.",
                       about->name);
+    }
+    if (about->why.code == LC_ERR_BUSY && of->adapter_count > 1) {
+        of->adapter_limit = of->adapter_count - 1; /* no room for more than the others */
     }
 }
 
@@ -477,6 +477,10 @@ static lc_code make_room(worker *of, adapter **out, lc_err *err)
 static lc_code need_adapter(worker *of, const lc_worker_target *target, adapter **out, lc_err *err)
 {
     adapter *found = find_adapter(of, target->adapter);
+    if (found != NULL && found->why.code == LC_ERR_BUSY && found->chats == 0) {
+        *found = of->adapters[--of->adapter_count]; /* another one makes room now */
+        found = NULL;
+    }
     if (found != NULL && found->state == LC_ADAPTER_FAILED) {
         const double age = lc_monotonic_seconds() - found->used;
         if (age < LC_WORKER_REST_SECONDS) {

@@ -14,7 +14,7 @@
 #include "lorac/err.h"
 
 #define LC_MAX_WORKERS           32
-#define LC_MAX_WORKER_ADAPTERS   64
+#define LC_MAX_WORKER_ADAPTERS   16
 #define LC_MAX_WORKER_CHATS      4096 /* of one worker, queued ones included */
 #define LC_MAX_WORKER_LINE_BYTES ((size_t)16 << 20)
 #define LC_MAX_WORKER_DEATHS     3  /* in a row without an answer; then */
@@ -28,7 +28,7 @@ typedef struct lc_worker_options {
     const char *program; /* path of lorac */
     const char *log_dir; /* a worker's errors go to LOG_DIR/BASE.log */
     const char *device;  /* "auto" */
-    int64_t slots, context, adapters, max_rank, threads; /* 0: the worker's own default */
+    int64_t slots, context, adapters, threads; /* 0: the worker's own default */
     int nice;
 } lc_worker_options;
 
@@ -44,7 +44,12 @@ typedef struct lc_worker_target {
  * last one "done" or "error", after which the context is never used again. */
 typedef void (*lc_worker_event)(void *context, const char *kind, const cJSON *event);
 /* What an "error" is. */
-lc_code lc_worker_error_code(const cJSON *event);
+static inline lc_code lc_worker_error_code(const cJSON *event)
+{
+    const char *name = cJSON_GetStringValue(lc_json_get(event, "code"));
+    const lc_code code = name != NULL ? lc_code_of(name) : LC_CODE_COUNT;
+    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
+}
 
 /* Options and their texts are borrowed. */
 LC_WARN_UNUSED lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **out,

@@ -100,7 +100,6 @@ lc_code lc_worker_process_start(const lc_worker_options *options, const char *ba
     add_number(&argv, "--slots", options->slots);
     add_number(&argv, "--context", options->context);
     add_number(&argv, "--adapters", options->adapters);
-    add_number(&argv, "--max-rank", options->max_rank);
     add_number(&argv, "--threads", options->threads);
     char **environment = NULL;
     const lc_code code = lc_environment_of_child(&environment, err);

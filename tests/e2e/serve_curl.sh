@@ -105,7 +105,7 @@ for family in "/openai/v1 200 " "/openai 201 ?api-version=2024-10-21"; do
         [ "$(member 'any(e["type"] == "metrics" for e in body["data"])')" = True ] && break
         sleep 0.1
     done
-    # One trains, one more may wait; a rank that no worker would load is refused, and more than the context's 64 tokens.
+    # One trains, one more may wait; a rank above --max-rank is refused, and more than the context's 64 tokens.
     other="\"model\": \"sprout-3m\", \"training_file\": \"$training\""
     call "$created" POST "$base/fine_tuning/jobs$query" -H 'Content-Type: application/json' -d "{$other, \"lorac\": {\"rank\": 16}}"
     waiting=$(member 'body["id"]')

@@ -74,24 +74,36 @@ static void say(const cJSON *line)
            id);
 }
 
+/* A "heavy" one has room only by itself. */
+static const char *why_not(const char *adapter, const char *dir, int loaded)
+{
+    const bool is_heavy = strstr(adapter, "heavy") != NULL;
+    return !lc_path_is_dir(dir)     ? "\"not_found\", \"message\": \"it is not there\""
+           : is_heavy && loaded > 0 ? "\"busy\", \"message\": \"no memory for it\""
+                                    : NULL;
+}
+
 static void play(const cJSON *line)
 {
+    static int loaded;
     const char *op = cJSON_GetStringValue(lc_json_get(line, "op"));
     const char *adapter = cJSON_GetStringValue(lc_json_get(line, "adapter"));
     const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
     if (strcmp(op, "load") == 0) {
         const char *dir = cJSON_GetStringValue(lc_json_get(line, "dir"));
         fprintf(stderr, "load %s\n", adapter);
-        if (lc_path_is_dir(dir)) {
+        const char *why = why_not(adapter, dir, loaded);
+        if (why == NULL) {
             printf("{\"event\": \"loaded\", \"adapter\": \"%s\"}\n", adapter);
+            loaded++;
+            missing[0] = '\0';
         } else {
             (void)snprintf(missing, sizeof missing, "%s", adapter);
-            printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": \"not_found\", "
-                   "\"message\": \"%s is not there\"}\n",
-                   adapter, dir);
+            printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": %s}\n", adapter, why);
         }
     } else if (strcmp(op, "drop") == 0) {
         fprintf(stderr, "drop %s\n", adapter);
+        loaded--;
     } else if (strcmp(op, "cancel") == 0) {
         fprintf(stderr, "cancel\n");
         printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"interrupted\", \"message\": "
@@ -543,6 +555,27 @@ static void test_deployments(void **state)
     stop();
 }
 
+/* A load that fails ends the chats that wait for it, with its reason; where room is what it lacked,
+ * the next try takes the place of another one. */
+static void test_loads_that_fail(void **state)
+{
+    (void)state;
+    start();
+    add_model("small.ft-light", true);
+    add_model("small.ft-heavy", true);
+    add_model("small.ft-gone", false);
+    assert_int_equal(chat(V1, "small.ft-light", "hi", ""), 200);
+    assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 429);
+    http_has("There is no room for the model");
+    assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-heavy:hi\"");
+    assert_true(log_has("drop small.ft-light"));
+    assert_int_equal(chat(V1, "small.ft-gone", "hi", ""), 404);
+    http_has("small.ft-gone' cannot be loaded");
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    stop();
+}
+
 static void test_workers_that_die(void **state)
 {
     (void)state;
@@ -744,6 +777,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_streamed),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_deployments),
+        cmocka_unit_test(test_loads_that_fail),
         cmocka_unit_test(test_workers_that_die),
         cmocka_unit_test(test_model_that_does_not_load),
         cmocka_unit_test(test_training_metrics),

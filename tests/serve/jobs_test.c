@@ -195,7 +195,7 @@ static void test_refused(void **state)
     assert_int_equal(count_dirs(), 0); /* nothing was left behind */
 }
 
-/* What no worker would load is not trained. */
+/* More than the service takes. */
 static void test_rank(void **state)
 {
     (void)state;
@@ -322,6 +322,13 @@ static void test_continue(void **state)
         cJSON_Delete(body);
         run_sql("DELETE FROM files WHERE id = ?1", "file-1", NULL);
     }
+    /* one that its trainer has just removed: the error has the field and no path */
+    assert_int_equal(unlink(in_data("old/adapter_config.json")), 0);
+    cJSON *body = body_of(text);
+    refuse(LC_ERR_INVALID, "model is not there any more", lc_jobs_create, &options, "", body);
+    assert_string_equal(test_err.param, "model");
+    assert_null(strstr(test_err.message, data_dir));
+    cJSON_Delete(body);
 }
 
 static void test_data_outlives_its_file(void **state)
