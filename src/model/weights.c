@@ -36,7 +36,7 @@ lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter
         shape.out += lc_module_out(config, module);
         shape.tail += spec->slots[layer][module].r16;
     }
-    shape.border = shape.tail * (spec->copies > 0 ? spec->copies : 1);
+    shape.border = spec->copies > 0 ? 0 : shape.tail;
     shape.ld = (shape.in + (int64_t)(shape.border + 63) / 64 * 64 + 15) / 16 * 16;
     shape.rows = (int64_t)shape.out + shape.border;
     return shape;
@@ -180,10 +180,10 @@ void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec 
 /* One module of a group: A below W, scale*B beside it. */
 static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora_slot *slot,
                                     const lc_group_shape *shape, lc_module_kind module,
-                                    lc_mat group, const float *master, int32_t copy)
+                                    lc_mat group, const float *master)
 {
     const int32_t in = shape->in, out = lc_module_out(config, module);
-    const int64_t column = (int64_t)copy * shape->tail + shape->slot_first[module];
+    const int64_t column = shape->slot_first[module];
     return (lc_publish_slot){
         .a = master + slot->a_offset,
         .b = master + slot->b_offset,
@@ -198,7 +198,7 @@ static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora
 }
 
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
-                                 const float *master, const lc_weights *weights, int32_t copy,
+                                 const float *master, const lc_weights *weights,
                                  lc_publish_slot *slots)
 {
     int32_t count = 0;
@@ -209,12 +209,12 @@ int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter
             for (int32_t i = 0; i < groups[kind].count; i++) {
                 const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
                 const lc_lora_slot *slot = &spec->slots[layer][module];
-                if (slot->rank == 0) {
+                if (slot->rank == 0 || shape.border == 0) {
                     continue;
                 }
                 if (slots != NULL) {
                     slots[count] = publish_slot(config, slot, &shape, module,
-                                                weights->layers[layer].group[kind], master, copy);
+                                                weights->layers[layer].group[kind], master);
                 }
                 count++;
             }

@@ -12,6 +12,7 @@
 
 static const char invalid_request[] = "invalid_request_error";
 
+/* A message of its own: what err says, paths of this machine, is for the log. */
 static const struct {
     lc_code code;
     lc_api_error error;
@@ -35,6 +36,7 @@ static const struct {
      {.status = 503,
       .code = "serviceUnavailable",
       .type = "server_error",
+      .message = "The disk of the service is full.", /* our own says where */
       .retry_after_ms = 30000}},
 };
 
@@ -95,21 +97,36 @@ void lc_api_fail(lc_request *request, const lc_api_error *error)
     }
 }
 
+static lc_api_error kind_of(lc_code code)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (kinds[i].code == code) {
+            return kinds[i].error;
+        }
+    }
+    return (lc_api_error){.status = 500, .code = "internalFailure", .type = "server_error"};
+}
+
+const char *lc_api_code(lc_code code)
+{
+    return kind_of(code).code;
+}
+
 void lc_api_fail_with(lc_request *request, const lc_err *err)
 {
     char text[LC_ERR_MESSAGE_BYTES];
-    lc_api_error error = {.status = 500, .code = "internalFailure", .type = "server_error"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (kinds[i].code == err->code) {
-            error = kinds[i].error;
-        }
+    lc_api_error error = kind_of(err->code);
+    if (err->api_code != NULL) {
+        error.code = err->api_code;
     }
     if (error.status == 500) {
-        lc_log(LC_LOG_ERROR, "request %s failed: %s: %s", request->id, lc_code_name(err->code),
-               err->message);
         (void)snprintf(text, sizeof text, "Internal error. The log of the server has more at %s.",
                        request->id);
         error.message = text;
+    }
+    if (error.message != NULL) {
+        lc_log(LC_LOG_ERROR, "request %s failed: %s: %s", request->id, lc_code_name(err->code),
+               err->message);
     } else {
         error.message = err->message;
         error.param = err->param;

@@ -166,17 +166,6 @@ static void *work(void *context)
 
 /* ---- drafts ---- */
 
-/* What the disk refuses is told to a client, but not where that was. */
-static lc_code hide_place(lc_code code, lc_err *err)
-{
-    if (code == LC_ERR_DISK_FULL) {
-        lc_log(LC_LOG_ERROR, "files: %s", err != NULL ? err->message : "the disk is full");
-        lc_err_clear(err);
-        return lc_fail(err, code, "the disk of the service is full");
-    }
-    return code;
-}
-
 lc_code lc_draft_open(lc_files *files, int64_t max_bytes, lc_draft **out, lc_err *err)
 {
     lc_draft *draft = NULL;
@@ -191,7 +180,7 @@ lc_code lc_draft_open(lc_files *files, int64_t max_bytes, lc_draft **out, lc_err
     }
     if (code != LC_OK) {
         lc_free(draft);
-        return hide_place(code, err);
+        return code;
     }
     *out = draft;
     return LC_OK;
@@ -204,7 +193,7 @@ lc_code lc_draft_write(lc_draft *draft, const char *bytes, size_t count, lc_err 
                              "the file has more than %" PRId64 " bytes", draft->max_bytes);
     }
     draft->bytes += (int64_t)count;
-    return hide_place(lc_writer_write(draft->writer, bytes, count, err), err);
+    return lc_writer_write(draft->writer, bytes, count, err);
 }
 
 int64_t lc_draft_bytes(const lc_draft *draft)
@@ -237,7 +226,7 @@ lc_code lc_draft_keep(lc_draft *draft, const char *path, lc_err *err)
         }
     }
     lc_free(draft);
-    return hide_place(code, err);
+    return code;
 }
 
 /* ---- what is asked for ---- */

@@ -5,13 +5,16 @@
 #include "serve/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "lorac/log.h"
 #include "lorac/mem.h"
 #include "serve/schema.h"
 
@@ -46,6 +49,7 @@ static lc_code open_connection(lc_store *store, bool is_writer, lc_db *db, lc_er
 static void close_connection(lc_db *db);
 static lc_code migrate(lc_db *db, lc_err *err);
 static lc_code check_pages(lc_db *db, lc_err *err);
+static void keep_room(const lc_store *store);
 static lc_code run_text(lc_db *db, const char *sql, lc_err *err);
 
 /* ---- errors ---- */
@@ -76,12 +80,14 @@ static lc_code code_of(lc_db *db, int result)
     }
 }
 
+/* An open store serves clients of the API: they learn its name, but not where it is. */
 static lc_code fail_sql(lc_db *db, int result, lc_err *err)
 {
+    const char *name = db->store->is_open ? LC_STORE_FILE : db->store->path;
     const char *reason = db->handle != NULL && sqlite3_errcode(db->handle) != SQLITE_OK
                              ? sqlite3_errmsg(db->handle)
                              : sqlite3_errstr(result);
-    return lc_fail(err, code_of(db, result), "%s%s: %s", db->store->path,
+    return lc_fail(err, code_of(db, result), "%s%s: %s", name,
                    (result & 0xff) == SQLITE_CORRUPT ? " is damaged" : "", reason);
 }
 
@@ -106,7 +112,7 @@ lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
     lc_store *store = memory;
     (void)pthread_mutex_init(&store->lock, NULL);
     (void)pthread_cond_init(&store->given_back, NULL);
-    LC_TRY_GOTO(lc_path_join(data_dir, "lorac.db", store->path, err));
+    LC_TRY_GOTO(lc_path_join(data_dir, LC_STORE_FILE, store->path, err));
     (void)snprintf(store->dir, sizeof store->dir, "%s", data_dir);
     LC_TRY_GOTO(make_private(data_dir, err));
     LC_TRY_GOTO(open_connection(store, true, &store->writer, err));
@@ -115,6 +121,7 @@ lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
     for (int i = 0; i < LC_STORE_READERS; i++) {
         LC_TRY_GOTO(open_connection(store, false, &store->readers[i], err));
     }
+    keep_room(store);
     store->is_open = true;
     *out = store;
     return LC_OK;
@@ -263,6 +270,22 @@ static lc_code check_pages(lc_db *db, lc_err *err)
     return strcmp(verdict, "ok") == 0
                ? LC_OK
                : lc_fail(err, LC_ERR_INVALID, "%s is damaged: %s", db->store->path, verdict);
+}
+
+/* Blocks for the log before it needs them: that a disk is full must be written on that disk. SQLite
+ * starts the log again every 1000 pages, but cannot while the database finds no room to grow; the
+ * other half is for then. Its locks are on other files, so this one may be opened and closed. */
+static void keep_room(const lc_store *store)
+{
+    char log[LC_MAX_PATH_BYTES + 8];
+    (void)snprintf(log, sizeof log, "%s-wal", store->path);
+    const int fd = open(log, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LC_STORE_ROOM) != 0) {
+        lc_log(LC_LOG_INFO, "no room is kept for %s: %s", log, strerror(errno));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
 }
 
 /* ---- transactions ---- */

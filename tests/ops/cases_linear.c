@@ -415,9 +415,14 @@ void draw_swiglu(op_case *c)
         (void)draw_parts(c, 1);
         c->is_rounded = true; /* y */
         add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, width, -1, 1);
-        add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+        const int s = add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+        c->tensors[s].least_rms = sqrt((double)width); /* a fifth or less of what it mostly is */
         add_act(c, "x_dropped", ROLE_SCRATCH, n, width, 0, 0);
-        c->number[1] = test_int(0, 1) == 0 ? add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0) : -1;
+        c->number[1] = -1;
+        if (test_int(0, 1) == 0) {
+            c->number[1] = add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0);
+            c->tensors[c->number[1]].least_rms = c->tensors[s].least_rms;
+        }
         draw_dropout(c, n, false);
     }
     DESCRIBE(c, "N %d I %d R %d p %g", (int)n, (int)width, has_lora ? (int)c->tail : 0,

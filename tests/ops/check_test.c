@@ -592,6 +592,12 @@ static void test_rows(void **state)
         REFUSES_NULL(gather_rows, rows);
         REFUSES(gather_rows, bad.y.cols = 3, "y", "y.cols is 3, expected 4");
         REFUSES(gather_rows, bad.x.rows = 4, "rows", "rows[1] is 4, expected -1..3");
+        const int32_t first = rows[0];
+        rows[0] = -1;
+        ACCEPTS(gather_rows, (void)other);
+        rows[0] = -2;
+        REFUSES(gather_rows, (void)bad, "rows", "rows[0] is -2, expected -1..4");
+        rows[0] = first;
     }
     const lc_scatter_rows_args good = {.x = mat(0, 2, 4), .rows = rows, .y = mat(1, 5, 4)};
     ACCEPTS(scatter_rows, (void)other);

@@ -2,6 +2,8 @@
 // ctest: threads
 #include "testing.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -223,6 +225,27 @@ static void test_two_writers(void **state)
     lc_store_close(second);
 }
 
+/* Another process that keeps the store to itself: told without saying where the store is. */
+static void test_busy(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    char path[LC_MAX_PATH_BYTES];
+    sqlite3 *handle = NULL;
+    lc_store *store = open_store(dir);
+    assert_ok(lc_path_join(dir, "lorac.db", path, &test_err));
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(add_key(store, "one", &test_err), LC_ERR_BUSY);
+    assert_non_null(strstr(test_err.message, "locked"));
+    assert_null(strstr(test_err.message, dir));
+    assert_int_equal(sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(handle), SQLITE_OK);
+    lc_err_clear(&test_err);
+    assert_ok(add_key(store, "one", &test_err));
+    lc_store_close(store);
+}
+
 /* More readers than connections: all get their turn. */
 static void *read_many(void *context)
 {
@@ -345,6 +368,7 @@ static void test_full_disk(void **state)
         writes_left = -1;
         if (code != LC_OK) {
             assert_int_equal(code, LC_ERR_DISK_FULL);
+            assert_null(strstr(test_err.message, dir));
             failures++;
         }
         added += code == LC_OK;
@@ -356,6 +380,44 @@ static void test_full_disk(void **state)
     assert_int_equal(count_keys(store), added);
     lc_store_close(store);
     assert_int_equal(sqlite3_vfs_unregister(&full_vfs), SQLITE_OK);
+}
+
+static bool can_keep_room(const char *dir)
+{
+    char path[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(dir, "probe", path, &test_err));
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    const bool can = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LC_STORE_ROOM) == 0;
+    assert_true(can || errno == EOPNOTSUPP);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
+    return can;
+}
+
+/* The log has its blocks from the beginning, and keeps them however often it starts again. */
+static void test_room(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    char path[LC_MAX_PATH_BYTES];
+    struct stat status;
+    if (!can_keep_room(dir)) {
+        skip();
+    }
+    lc_store *store = open_store(dir);
+    assert_ok(lc_path_join(dir, "lorac.db-wal", path, &test_err));
+    for (int i = 0; i < 600; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "%d", i);
+        assert_int_equal(stat(path, &status), 0);
+        assert_in_range(status.st_blocks * 512, LC_STORE_ROOM, LC_STORE_ROOM + 65536);
+        assert_ok(add_key(store, id, &test_err));
+    }
+    lc_store_close(store);
+    store = open_store(dir);
+    assert_int_equal(count_keys(store), 600);
+    lc_store_close(store);
 }
 
 static void test_damage(void **state)
@@ -419,7 +481,8 @@ int main(void)
         cmocka_unit_test(test_reopen),      cmocka_unit_test(test_statements),
         cmocka_unit_test(test_rollback),    cmocka_unit_test(test_versions),
         cmocka_unit_test(test_two_writers), cmocka_unit_test(test_readers_wait),
-        cmocka_unit_test(test_killed),      cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_busy),        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_room),
         cmocka_unit_test(test_damage),      cmocka_unit_test(test_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

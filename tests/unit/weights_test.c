@@ -506,8 +506,8 @@ static void check_publish(void)
     float *master = malloc((size_t)spec.master_count * sizeof(float));
     test_fill(master, (size_t)spec.master_count, 1, 2);
     lc_publish_slot slots[6];
-    assert_int_equal(lc_weights_publish_slots(&config, &spec, NULL, NULL, 0, NULL), 6);
-    assert_int_equal(lc_weights_publish_slots(&config, &spec, master, &weights, 0, slots), 6);
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, NULL, NULL, NULL), 6);
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, master, &weights, slots), 6);
     for (int i = 0; i < 6; i++) {
         publish(&slots[i]);
     }

@@ -218,13 +218,17 @@ static void attention_gradient(float *s, float *dp, int64_t count, float lse, fl
     }
 }
 
-/* sum exp(x - shift) in runs of 4096, runs in double; with `keep` x becomes exp(x - shift). */
+#define EXP_RUN 256
+
+/* sum exp(x - shift) in runs, runs in double; with `keep` x becomes exp(x - shift). Runs are short:
+ * beside the 1 of a most likely token small terms are rounded to the last digit of 1, equal ones
+ * all the same way. */
 static double exp_sum_long(float *x, int64_t count, float shift, bool keep)
 {
     const vf by = vf_set(shift);
     double total = 0.0;
-    for (int64_t first = 0; first < count; first += 4096) {
-        const int64_t end = count - first < 4096 ? count : first + 4096;
+    for (int64_t first = 0; first < count; first += EXP_RUN) {
+        const int64_t end = count - first < EXP_RUN ? count : first + EXP_RUN;
         vf sum = vf_set(0.0f);
         for (int64_t i = first; i < end; i += LANES) {
             const int64_t left = end - i;
