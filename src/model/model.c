@@ -180,6 +180,9 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype, model->activation,
                                  model->blocks[LC_PLAN_WEIGHTS], &model->arena, &model->weights,
                                  err));
+    if (model->cache_slots > 0 && !model->training && device->memory->strip > 0) {
+        lc_weights_use_strips(&model->config, &model->spec, device->memory->strip, &model->weights);
+    }
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
     LC_TRY_GOTO(make_publish_slots(model, err));
     device->ops->set_workspace(device, model->workspace, model->workspace_bytes);

@@ -77,7 +77,7 @@ static void *carve(block_walker *walker, int64_t rows, int64_t cols, lc_dtype dt
 static lc_mat carve_mat(block_walker *walker, int64_t rows, int64_t cols, int64_t ld,
                         lc_dtype dtype)
 {
-    const lc_mat mat = {carve(walker, rows, ld, dtype), rows, cols, ld, dtype};
+    const lc_mat mat = {carve(walker, rows, ld, dtype), rows, cols, ld, dtype, 0};
     return mat;
 }
 
@@ -147,6 +147,36 @@ lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *s
     return check_total(&walker, err);
 }
 
+/* Where every module and every slot begins with a strip. */
+static bool fits_strips(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
+                        lc_group_kind kind, int32_t strip)
+{
+    for (int32_t i = 0; i < groups[kind].count; i++) {
+        const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
+        if (lc_module_out(config, module) % strip != 0 ||
+            spec->slots[layer][module].r16 % strip != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
+                           int32_t strip, lc_weights *weights)
+{
+    if (config->vocab % strip == 0) {
+        weights->head.strip = strip;
+        weights->embed.strip = config->tied ? strip : 0; /* else only single rows are read */
+    }
+    for (int32_t layer = 0; layer < config->layers; layer++) {
+        for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
+            if (fits_strips(config, spec, layer, (lc_group_kind)kind, strip)) {
+                weights->layers[layer].group[kind].strip = strip;
+            }
+        }
+    }
+}
+
 /* One module of a group: A below W, scale*B beside it. */
 static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora_slot *slot,
                                     const lc_group_shape *shape, lc_module_kind module,
@@ -163,7 +193,8 @@ static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora
         .in = in,
         .out = out,
         .width = slot->r16,
-        .scale = slot->scale};
+        .scale = slot->scale,
+        .strip = group.strip};
 }
 
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,

@@ -63,6 +63,11 @@ LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_
                                         lc_dtype dtype, lc_dtype activation, void *block,
                                         lc_arena *arena, lc_weights *weights, lc_err *err);
 
+/* Gives the carved matrices that strip, where their parts are whole strips (lc_mat). To be called
+ * before anything is loaded. */
+void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
+                           int32_t strip, lc_weights *weights);
+
 /* Reads the files into the carved matrices; the border beside W is left as it is: zero in new
  * memory, so publish afterwards. A missing tensor, a wrong shape or dtype is an error that names
  * the tensor, expected and found. Norms become F32; matrices `dtype` (F32 or BF16).

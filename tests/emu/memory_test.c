@@ -201,8 +201,8 @@ static void check_upload(lc_device *device, lc_dtype from_dtype, int64_t rows, i
                                      : lc_convert(values, LC_F32, from, from_dtype, count));
     assert_true(lc_convert(from, from_dtype, expected, to_dtype, count));
     assert_ok(device->ops->alloc(device, bytes, &memory, &test_err));
-    assert_ok(device->ops->upload_mat(device, (lc_mat){memory, rows, cols, ld, to_dtype},
-                                      (lc_mat){from, rows, cols, ld, from_dtype}, &test_err));
+    assert_ok(device->ops->upload_mat(device, (lc_mat){memory, rows, cols, ld, to_dtype, 0},
+                                      (lc_mat){from, rows, cols, ld, from_dtype, 0}, &test_err));
     assert_ok(device->ops->download(device, found, memory, bytes, &test_err));
     assert_memory_equal(found, expected, bytes);
     device->ops->free(device, memory);

@@ -3,9 +3,10 @@
 
 void draw_embed(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_width(c, 300), words = any_size(300);
+    const int64_t n = any_size(200), width = any_width(c, 300);
+    const int64_t words = whole_strips(c, any_size(300));
     DESCRIBE(c, "N %d C %d V %d", (int)n, (int)width, (int)words);
-    add_mat(c, "table", ROLE_IN, any_weight(c), words, width, -1, 1);
+    add_weight(c, "table", any_weight(c), words, width);
     add_array(c, "ids", ROLE_IN, LC_I32, n, 0, (double)words);
     add_act(c, "out", ROLE_OUT, n, width, 0, 0);
 }

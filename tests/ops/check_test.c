@@ -132,6 +132,9 @@ static void test_linear(void **state)
         REFUSES_MAT(linear, w);
         REFUSES_SHAPE(linear, y);
         REFUSES(linear, bad.w.cols = 9, "w", "w.cols is 9, expected 8");
+        REFUSES(linear, bad.w.strip = 8, "w", "w.strip is 8, expected 16");
+        REFUSES(linear, bad.w.strip = 16, "w", "w.rows % strip is ");
+        REFUSES(linear, bad.x.strip = 16, "x", "x.strip is 16, expected 0");
         ACCEPTS(linear, other.tail = 7);
         REFUSES(linear, bad.tail = 8, "tail", "tail is 8, expected below 8");
         REFUSES(linear, bad.tail = -1, "tail", "tail is -1, expected at least 0");
@@ -726,8 +729,8 @@ static void test_alignment(void **state)
 {
     (void)state;
     const lc_op_rules rules = {.activation = LC_BF16, .weights = 1u << LC_BF16, .alignment = 16};
-    const lc_mat x = {data[0], 3, 24, 32, LC_BF16}, w = {data[1], 5, 24, 24, LC_BF16},
-                 y = {data[2], 3, 5, 8, LC_BF16};
+    const lc_mat x = {data[0], 3, 24, 32, LC_BF16, 0}, w = {data[1], 5, 24, 24, LC_BF16, 0},
+                 y = {data[2], 3, 5, 8, LC_BF16, 0};
     const lc_linear_args good = {.x = x, .w = w, .y = y};
     assert_ok(lc_linear_check(&good, &rules, &test_err)); /* 5 is the vocabulary's width */
     lc_linear_args bad = good;

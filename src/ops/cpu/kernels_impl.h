@@ -400,4 +400,5 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
         .expand_bf16 = expand_bf16, .block_rows = BLOCK_ROWS, .block_cols = BLOCK_COLS,         \
         .lanes = LANES, .pack = pack, .pack_transposed = pack_transposed,                       \
         .multiply_block = multiply_block, .multiply_few = multiply_few,                         \
+        .multiply_strips = multiply_strips, .strip_rows = STRIP_ROWS,                           \
     }
