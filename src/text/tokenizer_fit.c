@@ -96,6 +96,12 @@ static lc_code truncate_tokens(const lc_tokenizer *t, bool add_special, lc_token
                        "the tokenizer's truncation (max_length %lld, stride %lld) cannot be done",
                        (long long)fit->max_length, (long long)fit->stride);
     }
+    if (fit->cuts_left && t->trims_offsets && t->keeps_first_blank) {
+        return lc_refuse_option("truncation",
+                                "the direction Left with a ByteLevel in the post-processor that "
+                                "has trim_offsets and add_prefix_space",
+                                err); /* the blank of another first token would be kept */
+    }
     const size_t end = tokens->count - (around - prefix); /* of the text's */
     if (fit->cuts_left) {
         move_tokens(tokens, end - (size_t)most, prefix, tokens->count);

@@ -317,19 +317,19 @@ static void send_cancel(int number)
 
 /* The requests in a random order, some at once and some when something is answered; others come,
  * and are cancelled after a while. */
-static void run_round(const answer *alone, const int *which, int count)
+static void run_round(const answer *alone)
 {
     static answer beside[REQUESTS];
-    int order[REQUESTS], sent = 0, ended = 0, noise = 0;
+    int order[REQUESTS] = {0}, sent = 0, ended = 0, noise = 0;
     char kind[16];
     memset(beside, 0, sizeof beside);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < REQUESTS; i++) {
         const int at = (int)test_int(0, i);
         order[i] = order[at];
-        order[at] = which[i];
+        order[at] = i;
     }
-    while (ended < count) {
-        if (sent < count && (sent == ended || test_int(0, 3) == 0)) {
+    while (ended < REQUESTS) {
+        if (sent < REQUESTS && (sent == ended || test_int(0, 3) == 0)) {
             send_request(order[sent++]);
         }
         if (noise < 6 && test_int(0, 5) == 0) {
@@ -347,34 +347,36 @@ static void run_round(const answer *alone, const int *which, int count)
     for (int i = 0; i < noise; i++) {
         send_cancel(i);
     }
-    for (int i = 0; i < count; i++) {
-        expect_same(&beside[which[i]], &alone[which[i]], which[i]);
+    for (int i = 0; i < REQUESTS; i++) {
+        expect_same(&beside[i], &alone[i], i);
     }
     worker_send("{\"op\": \"ping\"}\n");
     take_until(beside, "pong");
 }
 
-static void check_company(const char *dtype)
+/* Those of the requests by themselves, in the type that a GPU has. */
+static const answer *answers_alone(void)
 {
     static answer alone[REQUESTS];
-    static const int all[REQUESTS] = {0, 1, 2, 3, 4, 5, 6, 7};
-    ask_alone(device_kind(), dtype, alone);
-    start(device_kind(), dtype, OTHER_ADAPTERS);
-    for (int i = OTHER_ADAPTERS; i-- > 0;) {
-        send_adapter("load", i);
-        worker_expect("loaded");
+    if (!alone[0].has_ended) {
+        ask_alone(device_kind(), "bf16", alone);
     }
-    for (int round = 0; round < 2; round++) {
-        run_round(alone, all, REQUESTS);
-    }
-    worker_stop();
+    return alone;
 }
 
 static void company_changes_nothing(void **state)
 {
     (void)state;
-    check_company("fp32");
-    check_company("bf16");
+    const answer *alone = answers_alone();
+    start(device_kind(), "bf16", OTHER_ADAPTERS);
+    for (int i = OTHER_ADAPTERS; i-- > 0;) {
+        send_adapter("load", i);
+        worker_expect("loaded");
+    }
+    for (int round = 0; round < (getenv("EMU_CHECKED") != NULL ? 1 : 3); round++) {
+        run_round(alone);
+    }
+    worker_stop();
 }
 
 /* Two places for three adapters: what a chat has stays until it has ended, and who comes into the
@@ -382,12 +384,12 @@ static void company_changes_nothing(void **state)
 static void adapters_come_and_go(void **state)
 {
     (void)state;
-    static answer alone[REQUESTS], beside[REQUESTS];
-    ask_alone(device_kind(), "bf16", alone);
+    static answer beside[REQUESTS];
+    const answer *alone = answers_alone();
     start(device_kind(), "bf16", 2);
     send_adapter("load", 0);
     worker_expect("loaded");
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         const int one = 1 + round % 2, other = 3 - one;
         memset(beside, 0, sizeof beside);
         send_adapter("load", one);

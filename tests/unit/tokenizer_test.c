@@ -407,6 +407,14 @@ static void truncation_and_padding(void **state)
         }
         lc_tokenizer_free(tokenizer);
     }
+    lc_tokens tokens = {0};
+    lc_tokenizer *trims = load_parts((parts){.post_processor = "{\"type\":\"ByteLevel\"}",
+                                             .truncation = CUT("3", ",\"direction\":\"Left\"")});
+    assert_ok(lc_tokenizer_encode(trims, "abcabc", 6, true, &tokens, &test_err));
+    assert_fails(lc_tokenizer_fit(trims, true, &tokens, &test_err), LC_ERR_UNSUPPORTED,
+                 "the direction Left with a ByteLevel");
+    lc_tokens_release(&tokens);
+    lc_tokenizer_free(trims);
 }
 
 static void text_that_is_not_utf8(void **state)
