@@ -209,6 +209,26 @@ static void test_queue(void **state)
     assert_int_equal(trainer_of(ids[3]), 0);
 }
 
+/* However many jobs one key has in the queue, another's turn comes. */
+static void test_long_queue(void **state)
+{
+    (void)state;
+    how.running_limit = 2;
+    how.running_limit_per_key = 1;
+    const char *first = create_id("", LONG);
+    const char *other = create_id("", LONG);
+    run_sql("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
+            " INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " SELECT substr(id, 1, 34) || (1000 + i), owner, status, created_at, model, base,"
+            " model_name, training_file, seed, n_epochs, batch_size, learning_rate_multiplier"
+            " FROM jobs, n WHERE id = ?1",
+            first, NULL);
+    run_sql("UPDATE jobs SET owner = 'key-2', seq = 9999 WHERE id = ?1", other, NULL);
+    start();
+    wait_for_lines(other, 8);
+}
+
 /* The trainer under a script that sees to its environment. */
 static void use_script(const char *text)
 {
@@ -473,6 +493,7 @@ int main(int argc, char **argv)
         CASE(test_pause_and_resume),
         CASE(test_cancel),
         CASE(test_queue),
+        CASE(test_long_queue),
         CASE(test_bad_data),
         CASE(test_refused),
         CASE(test_trainer_is_killed),
