@@ -29,7 +29,7 @@ typedef struct lc_worker_options {
     const char *log_dir; /* a worker's errors go to LOG_DIR/BASE.log */
     const char *device;  /* "auto" */
     int64_t slots, context, adapters, max_rank, threads; /* 0: the worker's own default */
-    int nice;
+    int nice;                                            /* steps behind this process */
 } lc_worker_options;
 
 /* What answers: a base, and the adapter on it. */
