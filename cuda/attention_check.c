@@ -108,7 +108,7 @@ static lc_code make_tensor(probe *p, int which, int64_t cols, int64_t ld, lc_dty
                            lc_err *err)
 {
     tensor *t = &p->tensors[which];
-    t->mat = (lc_mat){NULL, p->rows, cols, ld, dtype};
+    t->mat = (lc_mat){NULL, p->rows, cols, ld, dtype, 0};
     t->host = malloc((size_t)(p->rows * cols) * sizeof *t->host);
     if (t->host == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory to check it");
@@ -127,7 +127,7 @@ static lc_code draw(probe *p, int which, float amount, lc_err *err)
         state = state * 6364136223846793005u + 1442695040888963407u;
         t->host[i] = (float)(int32_t)(state >> 32) * 0x1p-31f * amount;
     }
-    const lc_mat host = {t->host, p->rows, t->mat.cols, t->mat.cols, LC_F32};
+    const lc_mat host = {t->host, p->rows, t->mat.cols, t->mat.cols, LC_F32, 0};
     return lc_cuda_upload_mat(&p->cuda->device, t->mat, host, err);
 }
 

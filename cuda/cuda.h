@@ -14,11 +14,12 @@
 #include "lorac/ops_check.h"
 #include "memory_rules.h"
 
-#define LC_CUDA_GRAPHS 64 /* recorded sequences; further ones are queued launch by launch */
+#define LC_CUDA_GRAPHS 64 /* keys of sequences that are known; those used last */
 
 /* What is known of one key of record_begin. */
 typedef struct lc_cuda_graph {
     uint64_t key;
+    uint64_t used;        /* number of the record_begin that asked for it last; 0: free */
     bool is_seen;         /* it has run once: libraries have loaded what they need */
     cudaGraphExec_t exec; /* owned; NULL until recorded */
 } lc_cuda_graph;
@@ -42,6 +43,7 @@ struct lc_cuda {
     void *converted; /* owned pinned memory of the readers */
     lc_cuda_gemms gemms;
     lc_cuda_graph graphs[LC_CUDA_GRAPHS];
+    uint64_t records;         /* calls of record_begin */
     lc_cuda_graph *recording; /* NULL: nothing is being recorded */
     void *scratch;            /* borrowed: the workspace behind the products' part */
     size_t scratch_bytes;

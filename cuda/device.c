@@ -228,7 +228,7 @@ static lc_code convert(const lc_cuda_reader *reader, lc_dtype dtype, lc_mat *fro
                            lc_dtype_name(dtype));
         }
     }
-    *from = (lc_mat){reader->converted, from->rows, from->cols, from->cols, dtype};
+    *from = (lc_mat){reader->converted, from->rows, from->cols, from->cols, dtype, 0};
     return LC_OK;
 }
 

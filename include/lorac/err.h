@@ -39,6 +39,7 @@ typedef struct lc_err {
     int64_t line;                       /* line of the input file, from 1; 0 where none applies */
     char param[LC_ERR_PARAM_BYTES];     /* the offending field, tensor or file; may be empty */
     char message[LC_ERR_MESSAGE_BYTES]; /* one sentence or two, no final newline */
+    const char *api_code;               /* static; the API's word, where it has one of its own */
 } lc_err;
 
 #define LC_WARN_UNUSED        __attribute__((warn_unused_result))
@@ -68,6 +69,9 @@ lc_code lc_err_context(lc_err *err, const char *format, ...) LC_PRINTF(2, 3);
 /* Names another field, tensor or file in an error that is being passed on. Returns the same. */
 lc_code lc_err_param(lc_err *err, const char *param);
 
+/* Gives an error that is being passed on the API's word for it, a literal. Returns the same. */
+lc_code lc_err_api_code(lc_err *err, const char *api_code);
+
 void lc_err_clear(lc_err *err);
 
 /* Exit status of the process for a code: 0, 1, 2, 3 or 75. */
@@ -75,6 +79,8 @@ int lc_code_exit_status(lc_code code);
 
 /* Stable lower-case name, as in job.json's error.code: "disk_full", "invalid", ... */
 const char *lc_code_name(lc_code code);
+/* LC_CODE_COUNT for a word that is none. */
+lc_code lc_code_of(const char *name);
 
 /* Passes a failure on. */
 #define LC_TRY(expression)                        \

@@ -48,6 +48,7 @@ typedef struct lc_memory_rules {
                              stand in a batch once; 0: attention does not know them */
     bool runs_ahead;      /* what is queued runs while the host goes on */
     int64_t head_rows;    /* rows of one chunk of logits at most: wide enough for a quick GEMM */
+    int32_t strip;        /* lc_mat.strip of the weights of a model that only generates */
     /* A batch of `rows` rows is run as one of so many, up to `capacity`, so that few sizes are to
      * be recorded (lc_ops.record_begin). The rows behind it belong to no document. */
     int64_t (*round_rows)(int64_t rows, int64_t capacity);
@@ -65,7 +66,7 @@ typedef struct lc_memory_rules {
 /* out[n,:] = table[ids[n],:] */
 typedef struct lc_embed_args {
     const int32_t *ids; /* [in] N, each in 0..V-1 */
-    lc_mat table;       /* [in] V x C, F32 or BF16 */
+    lc_mat table;       /* [in] V x C, F32 or BF16; may have a strip */
     lc_mat out;         /* [out] N x C */
 } lc_embed_args;
 
@@ -93,7 +94,7 @@ typedef struct lc_rmsnorm_backward_args {
 /* y = x w^T + bias + addend. With a border x and w are in+R wide. */
 typedef struct lc_linear_args {
     lc_mat x;         /* [in] N x K */
-    lc_mat w;         /* [in] out x K */
+    lc_mat w;         /* [in] out x K; may have a strip */
     int64_t tail;     /* of the K columns, those of the border: a device may take them apart */
     const void *bias; /* [in] out, element type of y; or NULL */
     lc_mat addend;    /* [in] N x out residual, may be y itself; .data NULL: none */
@@ -207,6 +208,7 @@ typedef struct lc_publish_slot {
     int64_t ld;     /* of G */
     int32_t in, out, width;
     float scale;
+    int32_t strip; /* of G */
 } lc_publish_slot;
 
 /* Writes masters into the borders, all modules at once. */

@@ -22,6 +22,7 @@ extern "C" {
 typedef struct lc_op_rules {
     lc_dtype activation; /* of activations and their gradients */
     unsigned weights;    /* bit set of the element types of weight matrices */
+    int32_t strip;       /* lc_mat.strip that weights may have; 0: none */
     int64_t alignment;   /* rows of matrices begin at multiples of so many bytes, and all widths but
                             that of the vocabulary are multiples of it; 1: any */
 } lc_op_rules;

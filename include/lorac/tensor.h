@@ -37,22 +37,34 @@ size_t lc_dtype_bytes(lc_dtype dtype);
 const char *lc_dtype_name(lc_dtype dtype); /* safetensors spelling: "F32", "BF16", ... */
 bool lc_dtype_from_name(const char *name, lc_dtype *out);
 
-/* rows x cols elements; element (i, j) at data[i*ld + j]; ld >= cols. The memory is borrowed. */
+/* rows x cols elements; element (i, j) at data[i*ld + j]; ld >= cols. The memory is borrowed.
+ * With a strip (weights only, where an op says so) `strip` rows at a time lie column by column, and
+ * rows are a multiple of it: lc_mat_at. */
 typedef struct lc_mat {
     void *data;
     int64_t rows;
     int64_t cols;
     int64_t ld;
     lc_dtype dtype;
+    int32_t strip; /* 0: row by row */
 } lc_mat;
 
 static inline lc_mat lc_mat_f32(float *data, int64_t rows, int64_t cols, int64_t ld)
 {
-    const lc_mat mat = {data, rows, cols, ld, LC_F32};
+    const lc_mat mat = {data, rows, cols, ld, LC_F32, 0};
     return mat;
 }
 
-/* The window of `mat` that starts at (row, col). The caller keeps it inside. */
+/* Where element (row, col) lies, counted in elements. */
+static inline int64_t lc_mat_at(lc_mat mat, int64_t row, int64_t col)
+{
+    return mat.strip == 0
+               ? row * mat.ld + col
+               : row / mat.strip * mat.strip * mat.ld + col * mat.strip + row % mat.strip;
+}
+
+/* The window of `mat` that starts at (row, col), the first row of a strip. The caller keeps it
+ * inside. */
 lc_mat lc_mat_view(lc_mat mat, int64_t row, int64_t col, int64_t rows, int64_t cols);
 
 /* The window of `count` columns right behind those of `mat`, inside its stride. */

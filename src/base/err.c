@@ -159,9 +159,19 @@ lc_code lc_err_param(lc_err *err, const char *param)
     return err->code;
 }
 
+lc_code lc_err_api_code(lc_err *err, const char *api_code)
+{
+    if (err == NULL) {
+        return LC_ERR_INTERNAL;
+    }
+    err->api_code = api_code;
+    return err->code;
+}
+
 void lc_err_clear(lc_err *err)
 {
     if (err != NULL) {
+        err->api_code = NULL;
         err->code = LC_OK;
         err->line = 0;
         err->param[0] = '\0';
@@ -182,4 +192,13 @@ int lc_code_exit_status(lc_code code)
 const char *lc_code_name(lc_code code)
 {
     return is_code(code) ? code_table[code].name : "unknown";
+}
+
+lc_code lc_code_of(const char *name)
+{
+    int code = 0;
+    while (code < LC_CODE_COUNT && strcmp(code_table[code].name, name) != 0) {
+        code++;
+    }
+    return (lc_code)code;
 }

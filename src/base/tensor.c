@@ -44,7 +44,8 @@ lc_mat lc_mat_view(lc_mat mat, int64_t row, int64_t col, int64_t rows, int64_t c
 {
     assert(row >= 0 && col >= 0 && rows >= 0 && cols >= 0);
     assert(row + rows <= mat.rows && col + cols <= mat.ld);
-    const size_t offset = (size_t)(row * mat.ld + col) * lc_dtype_bytes(mat.dtype);
+    assert(mat.strip == 0 || row % mat.strip == 0);
+    const size_t offset = (size_t)lc_mat_at(mat, row, col) * lc_dtype_bytes(mat.dtype);
     mat.data = (char *)mat.data + offset;
     mat.rows = rows;
     mat.cols = cols;

@@ -16,6 +16,7 @@
 #include "cli/template_options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
+#include "infer/stop_ids.h"
 #include "lorac/mem.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -59,29 +60,12 @@ static void on_interrupt(int number)
 
 /* ---- opening ---- */
 
-static void add_stop_id(int32_t *ids, int32_t *count, int32_t id)
-{
-    for (int32_t i = 0; i < *count; i++) {
-        if (ids[i] == id) {
-            return;
-        }
-    }
-    if (id >= 0 && *count < LC_MAX_STOP_IDS) {
-        ids[(*count)++] = id;
-    }
-}
-
 static lc_code open_generator(lc_chat *chat, lc_err *err)
 {
-    int32_t stop_ids[LC_MAX_STOP_IDS], stop_count = 0;
-    const lc_model_config *config = &chat->engine.config;
-    for (int32_t i = 0; i < config->eos_count; i++) {
-        add_stop_id(stop_ids, &stop_count, config->eos[i]);
-    }
-    if (chat->tokenizer != NULL) {
-        add_stop_id(stop_ids, &stop_count, lc_tokenizer_id(chat->tokenizer, "<|im_end|>"));
-    }
-    return lc_generator_open(chat->engine.model, stop_ids, stop_count, &chat->generator, err);
+    lc_stop_ids stop;
+    LC_TRY(
+        lc_stop_ids_find(&chat->engine.config, chat->tokenizer, chat->chat_template, &stop, err));
+    return lc_generator_open(chat->engine.model, stop.ids, stop.count, &chat->generator, err);
 }
 
 /* A model that has no template, one that was not taught to chat, continues what it is given. */

@@ -15,6 +15,7 @@
 #include "cli/template_options.h"
 #include "infer/engine.h"
 #include "infer/generate.h"
+#include "infer/stop_ids.h"
 #include "lorac/mem.h"
 
 #define EVAL_TOKENS     512 /* rows of one pass, unless an example is longer */
@@ -152,23 +153,17 @@ static void fill_requests(lc_eval *eval, lc_generate_request *requests, int64_t 
 
 static lc_code measure_exact(lc_eval *eval, lc_err *err)
 {
-    int32_t stop_ids[LC_MAX_EOS + 1], stop_count = 0;
-    const lc_model_config *config = &eval->engine.config;
-    const int32_t im_end = lc_tokenizer_id(eval->tokenizer, "<|im_end|>");
+    lc_stop_ids stop;
     lc_generator *generator = NULL;
     void *requests = NULL;
     int64_t count = 0;
-    for (int32_t i = 0; i < config->eos_count; i++) {
-        stop_ids[stop_count++] = config->eos[i];
-    }
-    if (im_end >= 0) {
-        stop_ids[stop_count++] = im_end;
-    }
+    LC_TRY(
+        lc_stop_ids_find(&eval->engine.config, eval->tokenizer, eval->chat_template, &stop, err));
     LC_TRY(lc_new(&requests, (size_t)eval->rows.count, sizeof(lc_generate_request), "the prompts",
                   err));
     lc_code code;
     fill_requests(eval, requests, &count);
-    LC_TRY_GOTO(lc_generator_open(eval->engine.model, stop_ids, stop_count, &generator, err));
+    LC_TRY_GOTO(lc_generator_open(eval->engine.model, stop.ids, stop.count, &generator, err));
     LC_TRY_GOTO(lc_generate_all(generator, requests, count, keep_token, eval, err));
     code = compare_answers(eval, err);
 fail:

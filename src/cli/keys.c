@@ -1,5 +1,5 @@
 /*
- * lorac keys: makes, lists and revokes the API keys of a service, also while it runs.
+ * lorac keys: makes, lists, renews and revokes the API keys of a service, also while it runs.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,10 +10,13 @@
 #include "lorac/mem.h"
 #include "serve/keys.h"
 
-static lc_code add(lc_store *store, const char *name, lc_err *err)
+typedef lc_code (*maker)(lc_store *store, const char *name, char id[LC_ID_BYTES],
+                         char key[LC_KEY_BYTES], lc_err *err);
+
+static lc_code print_new(lc_store *store, maker make, const char *name, lc_err *err)
 {
     char id[LC_ID_BYTES], key[LC_KEY_BYTES];
-    LC_TRY(lc_keys_add(store, name, id, key, err));
+    LC_TRY(make(store, name, id, key, err));
     printf("%s\n", key);
     fprintf(stderr, "This is the key \"%s\" (%s); it is not shown again.\n", name, id);
     return LC_OK;
@@ -55,23 +58,26 @@ static lc_code act(lc_store *store, const char *action, const char *name, lc_err
     if (name == NULL) {
         return lc_fail_param(err, LC_ERR_USAGE, "NAME", "keys %s needs a NAME", action);
     }
-    return strcmp(action, "add") == 0 ? add(store, name, err) : lc_keys_revoke(store, name, err);
+    if (strcmp(action, "revoke") == 0) {
+        return lc_keys_revoke(store, name, err);
+    }
+    return print_new(store, strcmp(action, "add") == 0 ? lc_keys_add : lc_keys_renew, name, err);
 }
 
 lc_code lc_command_keys(int argc, char **argv, lc_err *err)
 {
-    static const char *const actions[] = {"add", "list", "revoke", NULL};
+    static const char *const actions[] = {"add", "list", "renew", "revoke", NULL};
     const char *action = NULL, *name = NULL, *data = NULL;
     bool done = false;
     lc_store *store = NULL;
     const lc_option options[] = {
         {.name = "ACTION",
-         .help = "what to do: add, list or revoke",
+         .help = "what to do: add, list, renew or revoke",
          .text = &action,
          .choices = actions,
          .is_required = true},
         {.name = "NAME",
-         .help = "of the key to add; name or id of the one to revoke",
+         .help = "of the key to add; name or id of the one to renew or revoke",
          .text = &name},
         {.name = "--data",
          .value = "DIR",
@@ -82,9 +88,12 @@ lc_code lc_command_keys(int argc, char **argv, lc_err *err)
     const lc_command command = {
         .name = "keys",
         .description =
-            "The API keys of a service. Each key sees its own files, jobs and models.\n"
-            "\"add\" prints a new key; only a hash of it is kept. A revoked key is refused from\n"
-            "then on; what was made with it stays. A running service need not be told.\n",
+            "The API keys of a service. Each key sees its own files, jobs and models; the first\n"
+            "one also all that was made without keys. \"add\" prints a new key; only a hash of it\n"
+            "is kept. \"renew\" replaces a key that has become known: another text, the same jobs\n"
+            "and models. A revoked key is refused from then on; what was made with it stays. Once\n"
+            "there was a key, one is needed, even if all are revoked. A running service need not\n"
+            "be told.\n",
         .examples = "  lorac keys add ann --data /var/lib/lorac\n"
                     "  lorac keys list --data /var/lib/lorac\n"
                     "  lorac keys revoke ann --data /var/lib/lorac\n",

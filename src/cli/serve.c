@@ -22,6 +22,9 @@
 #define DEFAULT_RUNNING     3 /* Azure's limits */
 #define DEFAULT_QUEUED      20
 #define MAX_QUEUED          100000
+#define MAX_RANK            1024 /* limits of lorac worker and of jobs */
+#define MAX_SLOTS           256
+#define MAX_CONTEXT         ((int64_t)1 << 31)
 
 /* The path of this program, for the processes that it starts. */
 static lc_code own_path(char path[LC_MAX_PATH_BYTES], lc_err *err)
@@ -94,6 +97,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     const char *host_names = NULL, *device = "auto";
     int64_t port = DEFAULT_PORT, threads = DEFAULT_THREADS, connections = DEFAULT_CONNECTIONS;
     int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED, max_owner_bytes = 0;
+    int64_t running_per_key = 0, queued_per_key = 0, per_address = 0;
     bool done = false, wants_routes = false;
     lc_serve_options serving = {
         .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
@@ -136,6 +140,34 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .help = "of the inference workers: auto, cpu or cuda",
          .text = &device,
          .choices = lc_device_choices},
+        {.name = "--slots",
+         .value = "N",
+         .fallback = "8",
+         .help = "answers that a worker generates at once",
+         .integer = &serving.worker.slots,
+         .low = 1,
+         .high = MAX_SLOTS},
+        {.name = "--context",
+         .value = "N",
+         .fallback = "4096 or the model's context",
+         .help = "tokens of a conversation with its answer",
+         .integer = &serving.worker.context,
+         .low = 2,
+         .high = MAX_CONTEXT},
+        {.name = "--adapters",
+         .value = "N",
+         .fallback = "16",
+         .help = "fine-tuned models of one base that are loaded at once, where there is memory",
+         .integer = &serving.worker.adapters,
+         .low = 1,
+         .high = LC_MAX_WORKER_ADAPTERS},
+        {.name = "--max-rank",
+         .value = "N",
+         .fallback = "any",
+         .help = "largest rank of an adapter; jobs that ask for more are refused",
+         .integer = &serving.jobs.max_rank,
+         .low = 1,
+         .high = MAX_RANK},
         {.name = "--running-jobs",
          .value = "N",
          .fallback = "3",
@@ -148,6 +180,20 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .fallback = "20",
          .help = "jobs that wait; one more is answered 429",
          .integer = &queued,
+         .low = 1,
+         .high = MAX_QUEUED},
+        {.name = "--running-per-key",
+         .value = "N",
+         .fallback = "all",
+         .help = "of the jobs that train at once, for one key",
+         .integer = &running_per_key,
+         .low = 1,
+         .high = LC_MAX_TRAINERS},
+        {.name = "--queued-per-key",
+         .value = "N",
+         .fallback = "all",
+         .help = "of the jobs that wait, for one key",
+         .integer = &queued_per_key,
          .low = 1,
          .high = MAX_QUEUED},
         {.name = "--http-threads",
@@ -163,6 +209,13 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .help = "at once; further ones wait",
          .integer = &connections,
          .low = 1,
+         .high = LC_MAX_CONNECTIONS},
+        {.name = "--connections-per-address",
+         .value = "N",
+         .fallback = "0",
+         .help = "at once from one address, so that none takes all; 0: no limit",
+         .integer = &per_address,
+         .low = 0,
          .high = LC_MAX_CONNECTIONS},
         {.name = "--rate",
          .value = "N",
@@ -221,10 +274,13 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     serving.port = (int)port;
     serving.threads = (int)threads;
     serving.connections = (int)connections;
+    serving.connections_per_address = (int)per_address;
     serving.files.max_owner_bytes = max_owner_bytes;
     serving.worker.device = device;
-    serving.jobs.queued_limit = serving.jobs.queued_limit_per_key = queued;
-    serving.supervisor.running_limit = serving.supervisor.running_limit_per_key = running;
+    serving.jobs.queued_limit = queued;
+    serving.jobs.queued_limit_per_key = queued_per_key > 0 ? queued_per_key : queued;
+    serving.supervisor.running_limit = running;
+    serving.supervisor.running_limit_per_key = running_per_key > 0 ? running_per_key : running;
     serving.supervisor.nice = 10; /* who asks comes before who trains */
     serving.worker.nice = 5;
     if (lc_param_text(LC_PARAM_LOG_LEVEL) == NULL) {

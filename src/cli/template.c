@@ -74,8 +74,8 @@ lc_code lc_command_template(int argc, char **argv, lc_err *err)
         {.name = "--normalize",
          .help = "do to messages first what lorac's other commands do: as in transformers' "
                  "apply_chat_template members that are null are dropped and reasoning goes by all "
-                 "its names; weight is not shown; arguments of tool calls become objects and "
-                 "lists of text parts strings where the template wants them so",
+                 "its names; weight is not shown; arguments of tool calls become objects or "
+                 "text, and lists of text parts strings, where the template wants them so",
          .flag = &verb.normalize},
         {.name = "--spans",
          .help = "write {\"text\", \"spans\"}: the byte ranges that the assistant wrote",

@@ -12,9 +12,6 @@
 #include "infer/worker.h"
 #include "model/config.h"
 
-#define DEFAULT_ADAPTERS 8
-#define DEFAULT_RANK     64
-
 static volatile sig_atomic_t is_stopping;
 
 static void on_signal(int number)
@@ -42,8 +39,7 @@ lc_code lc_command_worker(int argc, char **argv, lc_err *err)
     int64_t threads = 0;
     bool done = false;
     lc_worker_run_options o = {.dtype = "auto",
-                               .adapters = DEFAULT_ADAPTERS,
-                               .max_rank = DEFAULT_RANK,
+                               .adapters = LC_MAX_WORKER_LOADED,
                                .fd_in = STDIN_FILENO,
                                .fd_out = STDOUT_FILENO,
                                .is_stopping = &is_stopping};
@@ -69,18 +65,11 @@ lc_code lc_command_worker(int argc, char **argv, lc_err *err)
          .high = LC_MAX_POSITION},
         {.name = "--adapters",
          .value = "N",
-         .fallback = "8",
-         .help = "loaded at once; memory for all of them is taken at the start",
+         .fallback = "16, the most",
+         .help = "loaded at once; each takes its memory when it is loaded",
          .integer = &o.adapters,
          .low = 0,
          .high = LC_MAX_WORKER_LOADED},
-        {.name = "--max-rank",
-         .value = "N",
-         .fallback = "64",
-         .help = "largest rank of an adapter",
-         .integer = &o.max_rank,
-         .low = 1,
-         .high = 1024},
         {.name = "--dtype",
          .value = "TYPE",
          .fallback = "auto: fp32 on the CPU, bf16 on a GPU",

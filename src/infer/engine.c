@@ -113,6 +113,11 @@ fail:
     return code;
 }
 
+void lc_engine_drop_adapter(lc_engine *engine, int32_t place)
+{
+    lc_model_drop_adapter(engine->model, place);
+}
+
 void lc_engine_close(lc_engine *engine)
 {
     if (engine->model != NULL) {

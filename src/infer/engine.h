@@ -39,10 +39,14 @@ LC_WARN_UNUSED lc_code lc_engine_load(const char *base_dir, const char *adapter_
 LC_WARN_UNUSED lc_code lc_engine_start(lc_engine *engine, const lc_engine_sizes *sizes,
                                        lc_err *err);
 
-/* A PEFT directory into place 0..adapters-1, which no sequence uses, while others generate. An
- * adapter of another base, damaged or of too high a rank is refused; the place is as before. */
+/* A PEFT directory into place 0..adapters-1, which no sequence uses, while others generate; takes
+ * what memory the adapter needs. One of another base, damaged or of too high a rank is refused, or
+ * there is no memory: the place is as before. */
 LC_WARN_UNUSED lc_code lc_engine_load_adapter(lc_engine *engine, int32_t place,
                                               const char *adapter_dir, lc_err *err);
+
+/* Gives the memory of a place back, which no sequence uses. */
+void lc_engine_drop_adapter(lc_engine *engine, int32_t place);
 
 /* Also for an engine that is zeroed or was closed before. */
 void lc_engine_close(lc_engine *engine);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lorac/mem.h"
+#include "ops/choose.h"
 
 typedef struct lc_sequence {
     bool is_active;
@@ -20,11 +21,15 @@ typedef struct lc_sequence {
                    are queued have run; stays for reuse after the end */
     int64_t limit; /* tokens at which the sequence ends */
     int64_t number;
-    int32_t adapter; /* -1: none */
-    int64_t reused;  /* of the prompt */
-    bool wants_logprobs;
+    int32_t adapter;                /* -1: none */
+    int64_t reused;                 /* of the prompt */
+    bool wants_logprobs, is_biased; /* either: the host reads its logits */
     int32_t top_count;
     lc_sample_row how;
+    float presence_penalty, frequency_penalty;
+    int64_t prompt_count;
+    lc_logit_bias *biases; /* LC_MAX_BIASES */
+    int32_t bias_count;
     uint64_t serial; /* tells apart those that had the slot one after the other */
 } lc_sequence;
 
@@ -46,7 +51,8 @@ struct lc_generator {
     lc_sample_row *how;                                         /* cache_slots */
     lc_generated *tokens;                                       /* cache_slots */
     lc_logprobs *logprobs;                                      /* cache_slots */
-    float *logits;                                              /* V */
+    float *logits, *biased;                                     /* V */
+    int32_t *counts;                                            /* V; zeros between two uses */
     pass passes[LC_HOST_SLOTS];
     uint64_t queued, read; /* passes so far */
     uint64_t serial;       /* of the last sequence */
@@ -81,6 +87,8 @@ static lc_code allocate(lc_generator *g, lc_err *err)
     LC_TRY(new_array(&g->arena, slots, sizeof(int32_t), &g->adapters, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->logprobs, &g->logprobs, err));
     LC_TRY(new_array(&g->arena, g->model->config.vocab, sizeof(float), &g->logits, err));
+    LC_TRY(new_array(&g->arena, g->model->config.vocab, sizeof(float), &g->biased, err));
+    LC_TRY(new_array(&g->arena, g->model->config.vocab, sizeof(int32_t), &g->counts, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->how, &g->how, err));
     LC_TRY(new_array(&g->arena, slots, sizeof *g->tokens, &g->tokens, err));
     for (int i = 0; i < LC_HOST_SLOTS; i++) {
@@ -88,8 +96,10 @@ static lc_code allocate(lc_generator *g, lc_err *err)
         LC_TRY(new_array(&g->arena, slots, sizeof(uint64_t), &g->passes[i].serials, err));
     }
     for (int64_t slot = 0; slot < slots; slot++) {
-        LC_TRY(new_array(&g->arena, g->model->cache_rows, sizeof(int32_t), &g->sequences[slot].ids,
-                         err));
+        lc_sequence *sequence = &g->sequences[slot];
+        LC_TRY(new_array(&g->arena, g->model->cache_rows, sizeof(int32_t), &sequence->ids, err));
+        LC_TRY(
+            new_array(&g->arena, LC_MAX_BIASES, sizeof *sequence->biases, &sequence->biases, err));
     }
     return LC_OK;
 }
@@ -212,7 +222,16 @@ static lc_code check_request(const lc_generator *g, const lc_generate_request *r
         return lc_fail(err, LC_ERR_INTERNAL, "adapter %d, the model has room for %d",
                        request->adapter, g->model->spec.copies);
     }
-    return lc_sampling_check(&request->sampling, err);
+    LC_TRY(lc_sampling_check(&request->sampling, err));
+    for (int32_t i = 0; i < request->sampling.bias_count; i++) {
+        const int32_t id = request->sampling.biases[i].id;
+        if (id < 0 || id >= g->model->config.vocab) {
+            return lc_fail_param(err, LC_ERR_INVALID, "logit_bias",
+                                 "logit_bias: token id %d is outside the vocabulary of %d", id,
+                                 g->model->config.vocab);
+        }
+    }
+    return LC_OK;
 }
 
 /* Tokens at the beginning of the prompt that the slot's cache holds already, as made with the same
@@ -231,6 +250,20 @@ static int64_t shared_prefix(const lc_generator *g, const lc_sequence *sequence,
         shared++;
     }
     return shared;
+}
+
+static void take_sampling(lc_sequence *sequence, const lc_generate_request *request)
+{
+    const lc_sampling *from = &request->sampling;
+    sequence->how = lc_sampling_row(from, request->stream);
+    sequence->is_biased = lc_sampling_is_biased(from);
+    sequence->presence_penalty = (float)from->presence_penalty;
+    sequence->frequency_penalty = (float)from->frequency_penalty;
+    sequence->prompt_count = request->prompt_count;
+    sequence->bias_count = from->bias_count;
+    if (from->bias_count > 0) {
+        memcpy(sequence->biases, from->biases, (size_t)from->bias_count * sizeof *from->biases);
+    }
 }
 
 lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *request, lc_err *err)
@@ -270,7 +303,7 @@ lc_code lc_generator_add(lc_generator *generator, const lc_generate_request *req
     best->reused = best_shared;
     best->wants_logprobs = request->wants_logprobs;
     best->top_count = request->top_count;
-    best->how = lc_sampling_row(&request->sampling, request->stream);
+    take_sampling(best, request);
     best->serial = ++generator->serial;
     best->is_active = true;
     generator->active++;
@@ -422,7 +455,7 @@ static bool can_run_ahead(lc_generator *g)
     }
     for (int32_t i = 0; i < last->count; i++) {
         const lc_sequence *sequence = sequence_of(g, last, i);
-        if (sequence == NULL || sequence->wants_logprobs ||
+        if (sequence == NULL || sequence->wants_logprobs || sequence->is_biased ||
             sequence->cached + 1 >= sequence->limit) {
             return false;
         }
@@ -485,14 +518,47 @@ static void fill_logprobs(const float *logits, int32_t vocab, int32_t chosen, in
     }
 }
 
-/* Of the pass that was read last; no other one is queued. */
-static lc_code read_logprobs(lc_generator *g, const lc_sequence *sequence, int32_t index,
-                             lc_generated *token, lc_err *err)
+/* The token that a sequence takes of logits with its biases, and without what it has said too often
+ * (OpenAI's formula; the prompt does not count). */
+static int32_t choose_biased(lc_generator *g, const lc_sequence *sequence)
 {
-    lc_logprobs *out = &g->logprobs[token - g->tokens];
-    LC_TRY(lc_model_read_logits(g->model, index, g->logits, err));
-    fill_logprobs(g->logits, g->model->config.vocab, token->id, sequence->top_count, out);
-    token->logprobs = out;
+    const int64_t vocab = g->model->config.vocab;
+    const int32_t *begin = sequence->ids + sequence->prompt_count;
+    const int32_t *end = sequence->ids + sequence->count;
+    memcpy(g->biased, g->logits, (size_t)vocab * sizeof *g->biased);
+    for (int32_t i = 0; i < sequence->bias_count; i++) {
+        g->biased[sequence->biases[i].id] += sequence->biases[i].value;
+    }
+    for (const int32_t *id = begin; id < end; id++) {
+        g->counts[*id]++;
+    }
+    for (const int32_t *id = begin; id < end; id++) {
+        if (g->counts[*id] > 0) {
+            g->biased[*id] -=
+                (float)g->counts[*id] * sequence->frequency_penalty + sequence->presence_penalty;
+        }
+        g->counts[*id] = 0;
+    }
+    return lc_choose_token(g->biased, vocab, &sequence->how, (int32_t)sequence->count);
+}
+
+/* The next token of a sequence. Where the host wants its logits, those of the pass that was read
+ * last are there still: no other one is queued. */
+static lc_code next_token(lc_generator *g, lc_sequence *sequence, int32_t index, int32_t chosen,
+                          lc_generated *token, lc_err *err)
+{
+    if (sequence->wants_logprobs || sequence->is_biased) {
+        LC_TRY(lc_model_read_logits(g->model, index, g->logits, err));
+    }
+    if (sequence->is_biased && chosen >= 0) {
+        chosen = choose_biased(g, sequence);
+    }
+    LC_TRY(take_token(g, sequence, chosen, token, err));
+    if (sequence->wants_logprobs) {
+        lc_logprobs *out = &g->logprobs[token - g->tokens];
+        fill_logprobs(g->logits, g->model->config.vocab, token->id, sequence->top_count, out);
+        token->logprobs = out;
+    }
     return LC_OK;
 }
 
@@ -506,10 +572,7 @@ static lc_code read_pass(lc_generator *g, int32_t *count, lc_err *err)
         lc_sequence *sequence = sequence_of(g, oldest, i);
         if (sequence != NULL) {
             lc_generated *token = &g->tokens[(*count)++];
-            LC_TRY(take_token(g, sequence, ids[i], token, err));
-            if (sequence->wants_logprobs) {
-                LC_TRY(read_logprobs(g, sequence, i, token, err));
-            }
+            LC_TRY(next_token(g, sequence, i, ids[i], token, err));
         }
     }
     return LC_OK;

@@ -22,7 +22,7 @@ typedef struct lc_generate_request {
     const int32_t *prompt; /* copied */
     int64_t prompt_count;  /* 1 .. cache_rows - 1 */
     int64_t max_tokens;    /* new tokens at most, >= 1; the context may end earlier */
-    lc_sampling sampling;
+    lc_sampling sampling;  /* copied */
     uint32_t stream; /* of random numbers: requests with the same seed and stream draw alike */
     int32_t adapter; /* its place in a model with room for several, -1: none; else not read */
     bool wants_logprobs;
@@ -32,7 +32,7 @@ typedef struct lc_generate_request {
 
 #define LC_MAX_TOP_LOGPROBS 20
 
-/* Natural logarithms of what the model gives a token, whatever temperature and top-p are. */
+/* Natural logarithms of what the model gives a token, whatever its sampling settings are. */
 typedef struct lc_logprobs {
     float chosen;
     int32_t count; /* the most likely ones, in this order; of equal ones the lower id first */

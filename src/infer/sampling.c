@@ -16,7 +16,27 @@ lc_code lc_sampling_check(const lc_sampling *sampling, lc_err *err)
                              "top-p %g is out of range: expected a number above 0, at most 1",
                              sampling->top_p);
     }
-    return LC_OK;
+    if (!(fabs(sampling->presence_penalty) <= LC_MAX_PENALTY)) {
+        return lc_fail_param(err, LC_ERR_USAGE, "presence_penalty",
+                             "presence penalty %g is out of range: expected -2 to 2",
+                             sampling->presence_penalty);
+    }
+    if (!(fabs(sampling->frequency_penalty) <= LC_MAX_PENALTY)) {
+        return lc_fail_param(err, LC_ERR_USAGE, "frequency_penalty",
+                             "frequency penalty %g is out of range: expected -2 to 2",
+                             sampling->frequency_penalty);
+    }
+    return sampling->bias_count <= LC_MAX_BIASES
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_USAGE, "logit_bias",
+                               "logit_bias has %d tokens, at most %d may be given",
+                               sampling->bias_count, LC_MAX_BIASES);
+}
+
+bool lc_sampling_is_biased(const lc_sampling *sampling)
+{
+    return fabs(sampling->presence_penalty) > 0.0 || fabs(sampling->frequency_penalty) > 0.0 ||
+           sampling->bias_count > 0;
 }
 
 /* A positive temperature is never greedy, and less than all of the weight is never all. */

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/system.h"
 #include "infer/engine.h"
+#include "infer/stop_ids.h"
 #include "infer/worker_chat.h"
 #include "infer/worker_input.h"
 #include "lorac/mem.h"
@@ -68,27 +68,11 @@ static int32_t find_place(const worker *w, const char *name)
     return NO_PLACE;
 }
 
-static void add_stop_id(int32_t *ids, int32_t *count, int32_t id)
-{
-    for (int32_t i = 0; i < *count; i++) {
-        if (ids[i] == id) {
-            return;
-        }
-    }
-    if (id >= 0 && *count < LC_MAX_STOP_IDS) {
-        ids[(*count)++] = id;
-    }
-}
-
 static lc_code open_generator(worker *w, lc_err *err)
 {
-    int32_t ids[LC_MAX_STOP_IDS], count = 0;
-    const lc_model_config *config = &w->engine.config;
-    for (int32_t i = 0; i < config->eos_count; i++) {
-        add_stop_id(ids, &count, config->eos[i]);
-    }
-    add_stop_id(ids, &count, lc_tokenizer_id(w->tokenizer, "<|im_end|>"));
-    return lc_generator_open(w->engine.model, ids, count, &w->generator, err);
+    lc_stop_ids stop;
+    LC_TRY(lc_stop_ids_find(&w->engine.config, w->tokenizer, w->chat_template, &stop, err));
+    return lc_generator_open(w->engine.model, stop.ids, stop.count, &w->generator, err);
 }
 
 static lc_code open_model(worker *w, lc_err *err)
@@ -106,7 +90,7 @@ static lc_code open_model(worker *w, lc_err *err)
                                    .cache_slots = w->slots,
                                    .cache_rows = w->context,
                                    .adapters = (int32_t)o->adapters,
-                                   .rank = (int32_t)o->max_rank};
+                                   .rank = LC_MAX_RANK};
     LC_TRY(lc_engine_start(&w->engine, &sizes, err));
     LC_TRY(lc_tokenizer_load_for(o->model_dir, w->engine.config.vocab, &w->tokenizer, err));
     LC_TRY(lc_chat_template_load(o->model_dir, &w->chat_template, err));
@@ -173,12 +157,14 @@ static void free_dropped(worker *w)
             lc_text_addf(&w->out, "{\"event\": \"dropped\", \"adapter\": ");
             lc_text_add_json_string(&w->out, one->name, strlen(one->name));
             lc_text_addf(&w->out, "}\n");
+            lc_engine_drop_adapter(&w->engine, i);
             memset(one, 0, sizeof *one);
         }
     }
 }
 
-static lc_code load_into_free(worker *w, const char *name, const char *dir, lc_err *err)
+static lc_code load_into_free(worker *w, const char *name, const char *dir, int32_t *out,
+                              lc_err *err)
 {
     int32_t at = 0;
     free_dropped(w);
@@ -193,6 +179,7 @@ static lc_code load_into_free(worker *w, const char *name, const char *dir, lc_e
     LC_TRY(lc_engine_load_adapter(&w->engine, at, dir, err));
     w->places[at].is_taken = true;
     (void)snprintf(w->places[at].name, sizeof w->places[at].name, "%s", name);
+    *out = at;
     return LC_OK;
 }
 
@@ -205,15 +192,16 @@ static lc_code take_load(worker *w, const cJSON *line, lc_err *err)
         return lc_fail_param(err, LC_ERR_INVALID, "adapter", "an adapter's name has 1 to %d bytes",
                              LC_MAX_WORKER_NAME_BYTES - 1);
     }
-    const int32_t found = find_place(w, name);
-    if (found != NO_PLACE) {
-        w->places[found].is_dropped = false; /* asked for again before it was free */
-    } else {
-        LC_TRY(load_into_free(w, name, dir, err));
+    int32_t at = find_place(w, name);
+    if (at != NO_PLACE) {
+        w->places[at].is_dropped = false; /* asked for again before it was free */
+    } else if (load_into_free(w, name, dir, &at, err) != LC_OK) {
+        err->code = err->code == LC_ERR_MEMORY ? LC_ERR_BUSY : err->code; /* others may make room */
+        return err->code;
     }
     lc_text_addf(&w->out, "{\"event\": \"loaded\", \"adapter\": ");
     lc_text_add_json_string(&w->out, name, strlen(name));
-    lc_text_addf(&w->out, "}\n");
+    lc_text_addf(&w->out, ", \"memory_bytes\": %" PRId64 "}\n", w->engine.model->places[at].bytes);
     return LC_OK;
 }
 
@@ -430,18 +418,21 @@ static void fail_all(worker *w, const lc_err *err)
     lc_generator_cancel(w->generator);
 }
 
-static void step(worker *w)
+/* LC_ERR_DEVICE alone is the worker's end: a GPU that has failed once serves this process no more,
+ * the next one perhaps. */
+static lc_code step(worker *w, lc_err *err)
 {
     const lc_generated *tokens = NULL;
     int32_t count = 0;
-    lc_err err = {.code = LC_OK};
-    if (lc_generator_step(w->generator, &tokens, &count, &err) != LC_OK) {
-        fail_all(w, &err);
-        return;
+    const lc_code code = lc_generator_step(w->generator, &tokens, &count, err);
+    if (code != LC_OK) {
+        fail_all(w, err);
+        return code == LC_ERR_DEVICE ? code : LC_OK;
     }
     for (int32_t t = 0; t < count; t++) {
         take_token(w, &tokens[t]);
     }
+    return LC_OK;
 }
 
 /* ---- the loop ---- */
@@ -482,7 +473,7 @@ static lc_code work(worker *w, lc_err *err)
     lc_text_addf(&w->out,
                  "{\"event\": \"ready\", \"slots\": %" PRId64 ", \"context\": %" PRId64
                  ", \"adapters\": %" PRId64 ", \"memory_bytes\": %" PRId64 "}\n",
-                 w->slots, w->context, w->options->adapters, lc_system_resident_bytes());
+                 w->slots, w->context, w->options->adapters, lc_plan_total(&w->engine.model->plan));
     for (;;) {
         LC_TRY(send_lines(w, err));
         if (!take_lines(w)) {
@@ -493,7 +484,12 @@ static lc_code work(worker *w, lc_err *err)
         }
         free_dropped(w);
         admit(w);
-        step(w);
+        lc_err step_err = {.code = LC_OK};
+        if (step(w, &step_err) != LC_OK) {
+            LC_TRY(send_lines(w, err));
+            *err = step_err;
+            return err->code;
+        }
     }
 }
 
@@ -508,6 +504,14 @@ static lc_code open_worker(worker *w, lc_err *err)
     return lc_worker_input_open(o->fd_in, &w->input, err);
 }
 
+/* It cannot work: who started it learns that before it ends, if it still reads. */
+static void tell_why(worker *w, const lc_err *why)
+{
+    lc_err ignored = {.code = LC_OK};
+    lc_worker_add_error(&w->out, "id", NULL, why);
+    (void)!send_lines(w, &ignored);
+}
+
 lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
 {
     void *memory = NULL;
@@ -517,6 +521,8 @@ lc_code lc_worker_run(const lc_worker_run_options *options, lc_err *err)
     lc_code code = open_worker(w, err);
     if (code == LC_OK) {
         code = work(w, err);
+    } else {
+        tell_why(w, err);
     }
     while (w->first != NULL) {
         lc_worker_chat *next = w->first->next;

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -64,17 +65,54 @@ static lc_code read_sampling(const cJSON *line, lc_worker_chat *chat, lc_err *er
     return LC_OK;
 }
 
+/* {"TOKEN ID": BIAS, ...}. */
+static lc_code read_biases(const cJSON *object, lc_worker_chat *chat, lc_err *err)
+{
+    void *memory = NULL;
+    const cJSON *one;
+    const int count = cJSON_GetArraySize(object);
+    if (count == 0) {
+        return LC_OK;
+    }
+    if (count > LC_MAX_BIASES) {
+        return lc_fail_param(err, LC_ERR_INVALID, "logit_bias",
+                             "logit_bias has %d tokens, at most %d may be given", count,
+                             LC_MAX_BIASES);
+    }
+    LC_TRY(lc_new(&memory, (size_t)count, sizeof *chat->biases, "logit_bias", err));
+    chat->sampling.biases = chat->biases = memory;
+    cJSON_ArrayForEach(one, object)
+    {
+        double value = 0;
+        char *end = NULL;
+        const long id = strtol(one->string, &end, 10);
+        if (one->string[0] < '0' || one->string[0] > '9' || *end != '\0' || id > INT32_MAX) {
+            return lc_fail_param(err, LC_ERR_INVALID, "logit_bias",
+                                 "logit_bias: \"%.40s\" is no token id", one->string);
+        }
+        LC_TRY(lc_json_double(object, one->string, true, -LC_MAX_BIAS, LC_MAX_BIAS, &value, err));
+        chat->biases[chat->sampling.bias_count++] =
+            (lc_logit_bias){.id = (int32_t)id, .value = (float)value};
+    }
+    return LC_OK;
+}
+
+static lc_code read_penalties(const cJSON *line, lc_worker_chat *chat, lc_err *err)
+{
+    lc_sampling *to = &chat->sampling;
+    const cJSON *biases = NULL;
+    LC_TRY(lc_json_double(line, "presence_penalty", false, -LC_MAX_PENALTY, LC_MAX_PENALTY,
+                          &to->presence_penalty, err));
+    LC_TRY(lc_json_double(line, "frequency_penalty", false, -LC_MAX_PENALTY, LC_MAX_PENALTY,
+                          &to->frequency_penalty, err));
+    LC_TRY(lc_json_object(line, "logit_bias", false, &biases, err));
+    const lc_code code = read_biases(biases, chat, err);
+    return code == LC_OK ? code : lc_err_param(err, "logit_bias");
+}
+
 static lc_code read_logprobs(const cJSON *line, lc_worker_chat *chat, lc_err *err)
 {
-    static const char *const unsupported[] = {"presence_penalty", "frequency_penalty",
-                                              "logit_bias"};
     int64_t count = 0;
-    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
-        if (lc_json_get(line, unsupported[i]) != NULL) {
-            return lc_fail_param(err, LC_ERR_UNSUPPORTED, unsupported[i], "%s is not supported",
-                                 unsupported[i]);
-        }
-    }
     LC_TRY(lc_json_bool(line, "logprobs", false, &chat->has_logprobs, err));
     LC_TRY(lc_json_int(line, "top_logprobs", false, 0, LC_MAX_TOP_LOGPROBS, &count, err));
     chat->top_logprobs = (int)count;
@@ -93,6 +131,7 @@ lc_code lc_worker_chat_read(const cJSON *line, lc_worker_chat **out, lc_err *err
     LC_TRY_GOTO(read_name(line, "adapter", false, chat->adapter, err));
     LC_TRY_GOTO(read_stops(line, chat, err));
     LC_TRY_GOTO(read_sampling(line, chat, err));
+    LC_TRY_GOTO(read_penalties(line, chat, err));
     LC_TRY_GOTO(read_logprobs(line, chat, err));
     LC_TRY_GOTO(lc_sampling_check(&chat->sampling, err));
     for (int i = 0; i < LC_MAX_WORKER_CHOICES; i++) {
@@ -117,6 +156,7 @@ void lc_worker_chat_free(lc_worker_chat *chat)
         lc_decode_stream_release(&chat->choices[i].stream);
     }
     lc_tokens_release(&chat->prompt);
+    lc_free(chat->biases);
     lc_free(chat);
 }
 

@@ -24,7 +24,8 @@ typedef struct lc_worker_chat {
     char adapter[LC_MAX_WORKER_NAME_BYTES]; /* "": the base alone */
     lc_tokens prompt;
     lc_sampling sampling;
-    int64_t max_tokens; /* of a choice */
+    lc_logit_bias *biases; /* owned; of sampling */
+    int64_t max_tokens;    /* of a choice */
     bool has_logprobs;
     int top_logprobs;
     int count;        /* of choices */

@@ -317,44 +317,5 @@ lc_code lc_adapter_spec_room(const lc_model_config *config, int32_t rank, int32_
         }
     }
     out->copies = copies;
-    lc_adapter_spec_layout(config, out);
-    return LC_OK;
-}
-
-static void fit_module(const lc_model_config *config, lc_module_kind kind, const lc_lora_slot *from,
-                       const float *master, const lc_lora_slot *to, float *room_master)
-{
-    const int64_t in = lc_module_in(config, kind), out = lc_module_out(config, kind);
-    memcpy(room_master + to->a_offset, master + from->a_offset,
-           (size_t)(from->r16 * in) * sizeof *master);
-    for (int64_t row = 0; row < out; row++) {
-        memcpy(room_master + to->b_offset + row * to->r16,
-               master + from->b_offset + row * from->r16, (size_t)from->r16 * sizeof *master);
-    }
-}
-
-lc_code lc_adapter_fit(const lc_model_config *config, const lc_adapter_spec *spec,
-                       const float *master, lc_adapter_spec *room, float *room_master, lc_err *err)
-{
-    memset(room_master, 0, (size_t)room->master_count * sizeof *room_master);
-    for (int32_t layer = 0; layer < config->layers; layer++) {
-        for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
-            const lc_lora_slot *from = &spec->slots[layer][kind];
-            lc_lora_slot *to = &room->slots[layer][kind];
-            if (from->rank == 0) {
-                continue;
-            }
-            if (from->rank > to->rank) {
-                char name[LC_MODULE_NAME_BYTES];
-                lc_module_name(layer, (lc_module_kind)kind, name);
-                return lc_fail_param(err, LC_ERR_UNSUPPORTED, "r",
-                                     "%s has rank %d, the model was opened for adapters of rank "
-                                     "%d at most",
-                                     name, from->rank, to->rank);
-            }
-            to->scale = from->scale;
-            fit_module(config, (lc_module_kind)kind, from, master, to, room_master);
-        }
-    }
     return LC_OK;
 }

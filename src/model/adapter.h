@@ -45,9 +45,8 @@ typedef struct lc_adapter_spec {
     int64_t parameter_count; /* true trainable parameters: sum of rank*(in+out) */
     int32_t first_layer;     /* first layer with an adapted linear */
     bool use_rslora;
-    int32_t
-        copies; /* adapters of this shape side by side in the borders, chosen row by row; 0: one,
-                       which all rows have */
+    int32_t copies; /* adapters of this shape at most that rows choose among; 0: one, which all rows
+                       have, in the borders */
 } lc_adapter_spec;
 
 #define LC_MAX_ADAPTER_COPIES 16
@@ -79,15 +78,10 @@ LC_WARN_UNUSED lc_code lc_adapter_spec_build(const lc_model_config *config,
 LC_WARN_UNUSED lc_code lc_adapter_spec_load(const char *adapter_dir, const lc_model_config *config,
                                             lc_adapter_spec *out, lc_err *err);
 
-/* Room for `copies` adapters of up to `rank` in every linear; scales come with each. */
+/* Room for `copies` adapters of up to `rank` in every linear, which each have masters of their own:
+ * here there are none. */
 LC_WARN_UNUSED lc_code lc_adapter_spec_room(const lc_model_config *config, int32_t rank,
                                             int32_t copies, lc_adapter_spec *out, lc_err *err);
-
-/* The masters of an adapter as those of `room` (zeroed by this call), and its scales into `room`. A
- * module with a larger rank than there is room for is LC_ERR_UNSUPPORTED, param "r". */
-LC_WARN_UNUSED lc_code lc_adapter_fit(const lc_model_config *config, const lc_adapter_spec *spec,
-                                      const float *master, lc_adapter_spec *room,
-                                      float *room_master, lc_err *err);
 
 /* Fills the master buffer (host memory, master_count floats, zeroed by this call) as PEFT
  * initialises: A Kaiming-uniform with a = sqrt(5), that is U(-1/sqrt(in), 1/sqrt(in)), B zero.

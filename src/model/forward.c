@@ -30,34 +30,46 @@ lc_mat lc_rows(lc_mat mat, int64_t rows)
     return mat;
 }
 
-lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
+lc_lora_parts lc_group_parts(const lc_model_config *config, const lc_adapter_spec *spec,
+                             int32_t layer, lc_group_kind kind)
 {
-    lc_group group = {.shape = lc_group_shape_of(&model->config, &model->spec, layer, kind),
-                      .g = model->weights.layers[layer].group[kind],
-                      .bias = model->weights.layers[layer].bias[kind]};
+    const lc_group_shape shape = lc_group_shape_of(config, spec, layer, kind);
+    lc_lora_parts parts = {.count = 0};
     lc_module_kind first;
     int32_t count;
     lc_group_modules(kind, &first, &count);
-    group.adapter_rows = model->is_step || (lc_is_last_layer(model, layer) && kind != LC_GROUP_QKV)
-                             ? model->adapter_read_rows
-                             : model->adapter_rows;
     for (int32_t i = 0; i < count; i++) {
         const lc_module_kind module = (lc_module_kind)((int32_t)first + i);
-        const lc_lora_slot *slot = &model->spec.slots[layer][module];
-        if (slot->rank == 0) {
-            continue;
+        const lc_lora_slot *slot = &spec->slots[layer][module];
+        if (slot->rank > 0) {
+            parts.part[parts.count++] = (lc_lora_part){.row = shape.row_first[module],
+                                                       .out = lc_module_out(config, module),
+                                                       .slot = shape.slot_first[module],
+                                                       .width = slot->r16,
+                                                       .module = (int32_t)module,
+                                                       .scale = slot->scale};
         }
-        if (model->grad != NULL && group.parts.count == 0) {
+    }
+    return parts;
+}
+
+lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind)
+{
+    const bool is_read = lc_is_last_layer(model, layer) && kind != LC_GROUP_QKV;
+    lc_group group = {.shape = lc_group_shape_of(&model->config, &model->spec, layer, kind),
+                      .parts = lc_group_parts(&model->config, &model->spec, layer, kind),
+                      .g = model->weights.layers[layer].group[kind],
+                      .bias = model->weights.layers[layer].bias[kind],
+                      .index = layer * LC_GROUP_COUNT + (int32_t)kind,
+                      .adapter_rows = model->is_step || is_read ? model->adapter_read_rows
+                                                                : model->adapter_rows};
+    for (int32_t i = 0; model->grad != NULL && i < group.parts.count; i++) {
+        lc_lora_part *part = &group.parts.part[i];
+        const lc_lora_slot *slot = &model->spec.slots[layer][part->module];
+        part->db = model->grad + slot->b_offset;
+        if (i == 0) {
             group.da = model->grad + slot->a_offset;
         }
-        group.parts.part[group.parts.count++] =
-            (lc_lora_part){.row = group.shape.row_first[module],
-                           .out = lc_module_out(&model->config, module),
-                           .slot = group.shape.slot_first[module],
-                           .width = slot->r16,
-                           .module = (int32_t)module,
-                           .scale = slot->scale,
-                           .db = model->grad != NULL ? model->grad + slot->b_offset : NULL};
     }
     return group;
 }
@@ -97,30 +109,26 @@ static lc_lora_forward_args lora_of(const lc_model *model, const lc_group *group
 }
 
 /* One adapter of several: y += S (sB)^T for the rows that have it, S = x A^T. */
-static lc_code add_adapter(lc_model *model, const lc_group *group, int32_t copy, lc_mat x, lc_mat y,
-                           lc_err *err)
+static lc_code add_adapter(lc_model *model, const lc_adapter_group *adapter, const int32_t *rows,
+                           lc_mat x, lc_mat y, lc_err *err)
 {
-    const int32_t *rows = group->adapter_rows + copy * model->tokens;
-    const lc_group_shape *shape = &group->shape;
-    const int64_t first = (int64_t)copy * shape->tail;
-    const lc_dropout none = {.p = 0.0f};
-    lc_lora_forward_args lora = lora_of(model, group, x, (lc_mat){.data = NULL}, &none);
-    lora.a = lc_mat_view(group->g, shape->out + first, 0, shape->tail, shape->in);
-    LC_TRY(model->device->ops->lora_forward(model->device, &lora, err));
-    LC_TRY(LC_OP(model->device, gather_rows, {.x = lora.s, .rows = rows, .y = lora.s}, err));
-    return LC_OP(model->device, linear,
-                 {.x = lora.s,
-                  .w = lc_mat_view(group->g, 0, shape->in + first, shape->out, shape->tail),
-                  .addend = y,
-                  .y = y},
-                 err);
+    const lc_mat s = lc_mat_tail(x, adapter->a.rows);
+    LC_TRY(LC_OP(model->device, lora_forward,
+                 {.x = x, .a = adapter->a, .s = s, .parts = adapter->parts}, err));
+    LC_TRY(LC_OP(model->device, gather_rows, {.x = s, .rows = rows, .y = s}, err));
+    return LC_OP(model->device, linear, {.x = s, .w = adapter->sb, .addend = y, .y = y}, err);
 }
 
 static lc_code add_adapters(lc_model *model, const lc_group *group, lc_mat x, lc_mat y, lc_err *err)
 {
-    for (int32_t copy = 0; copy < model->spec.copies; copy++) {
-        if (model->active_adapters >> copy & 1) {
-            LC_TRY(add_adapter(model, group, copy, x, y, err));
+    for (int32_t place = 0; place < model->spec.copies; place++) {
+        if ((model->active_adapters >> place & 1) == 0 || model->places[place].groups == NULL) {
+            continue;
+        }
+        const lc_adapter_group *adapter = &model->places[place].groups[group->index];
+        if (adapter->a.rows > 0) {
+            LC_TRY(add_adapter(model, adapter, group->adapter_rows + place * model->tokens, x, y,
+                               err));
         }
     }
     return LC_OK;

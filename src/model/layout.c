@@ -45,7 +45,7 @@ static lc_code place_mat(layout *walk, lc_plan_class plan_class, int64_t rows, i
 {
     const int64_t pitch = walk->model->memory->pitch;
     const lc_dtype dtype = walk->model->activation;
-    const lc_mat mat = {NULL, rows, cols, (cols + border + pitch - 1) / pitch * pitch, dtype};
+    const lc_mat mat = {NULL, rows, cols, (cols + border + pitch - 1) / pitch * pitch, dtype, 0};
     *out = mat;
     return place(walk, plan_class, dtype, rows, mat.ld, name, layer, &out->data);
 }

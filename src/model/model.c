@@ -55,7 +55,7 @@ static lc_code prepare(lc_model *model, const lc_model_config *config, const lc_
         return lc_fail(err, LC_ERR_INVALID, "a micro-batch of %lld tokens is out of range",
                        (long long)options->tokens);
     }
-    model->publish_count = lc_weights_publish_slots(config, spec, NULL, NULL, 0, NULL);
+    model->publish_count = lc_weights_publish_slots(config, spec, NULL, NULL, NULL);
     const size_t layers = (size_t)config->layers;
     LC_TRY(lc_arena_alloc(&model->arena, layers, sizeof *model->layers, &memory, err));
     model->layers = memory;
@@ -145,29 +145,22 @@ static lc_code allocate_staging(lc_model *model, lc_err *err)
     return LC_OK;
 }
 
-/* The table of modules that lora_publish works by, in host and in device memory, for a copy. */
-static lc_code set_publish_slots(lc_model *model, int32_t copy, lc_err *err)
+/* The table of modules that lora_publish works by. */
+static lc_code make_publish_slots(lc_model *model, lc_err *err)
 {
     const size_t count = (size_t)model->publish_count;
+    void *memory = NULL;
+    LC_TRY(lc_arena_alloc(&model->arena, count, sizeof *model->publish_slots, &memory, err));
+    lc_publish_slot *slots = memory;
     (void)lc_weights_publish_slots(&model->config, &model->spec, model->master, &model->weights,
-                                   copy, model->host_slots);
+                                   slots);
     for (size_t i = 0; i < count; i++) {
-        const lc_publish_slot *slot = &model->host_slots[i];
-        const int32_t elements = slot->width * (slot->in + slot->out);
+        const int32_t elements = slots[i].width * (slots[i].in + slots[i].out);
         model->publish_elements =
             elements > model->publish_elements ? elements : model->publish_elements;
     }
-    return model->device->ops->upload(model->device, model->publish_slots, model->host_slots,
-                                      count * sizeof *model->host_slots, err);
-}
-
-static lc_code make_publish_slots(lc_model *model, lc_err *err)
-{
-    void *memory = NULL;
-    LC_TRY(lc_arena_alloc(&model->arena, (size_t)model->publish_count, sizeof *model->host_slots,
-                          &memory, err));
-    model->host_slots = memory;
-    return set_publish_slots(model, 0, err);
+    return model->device->ops->upload(model->device, model->publish_slots, slots,
+                                      count * sizeof *slots, err);
 }
 
 lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec,
@@ -187,6 +180,9 @@ lc_code lc_model_open(const lc_model_config *config, const lc_adapter_spec *spec
     LC_TRY_GOTO(lc_weights_carve(&model->config, &model->spec, model->dtype, model->activation,
                                  model->blocks[LC_PLAN_WEIGHTS], &model->arena, &model->weights,
                                  err));
+    if (model->cache_slots > 0 && !model->training && device->memory->strip > 0) {
+        lc_weights_use_strips(&model->config, &model->spec, device->memory->strip, &model->weights);
+    }
     LC_TRY_GOTO(lc_weights_load(&model->config, &model->spec, files, device, &model->weights, err));
     LC_TRY_GOTO(make_publish_slots(model, err));
     device->ops->set_workspace(device, model->workspace, model->workspace_bytes);
@@ -203,6 +199,9 @@ fail:
 void lc_model_close(lc_model *model)
 {
     lc_close_generation(model);
+    for (int32_t place = 0; place < LC_MAX_ADAPTER_COPIES; place++) {
+        lc_model_drop_adapter(model, place);
+    }
     for (int slot = 0; slot < LC_HOST_SLOTS; slot++) {
         if (model->host_data[slot] != NULL) {
             model->device->ops->host_free(model->device, model->host_data[slot]);
@@ -242,26 +241,6 @@ lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err)
     LC_TRY(device->ops->upload(device, model->master, master,
                                (size_t)model->spec.master_count * sizeof(float), err));
     return publish(model, err);
-}
-
-lc_code lc_model_load_adapter(lc_model *model, int32_t copy, const lc_adapter_spec *spec,
-                              const float *master, lc_err *err)
-{
-    void *memory = NULL;
-    if (copy < 0 || copy >= model->spec.copies) {
-        return lc_fail(err, LC_ERR_INTERNAL, "adapter %d of a model with room for %d", copy,
-                       model->spec.copies);
-    }
-    LC_TRY(lc_new(&memory, (size_t)model->spec.master_count, sizeof *master, "an adapter", err));
-    lc_code code = lc_adapter_fit(&model->config, spec, master, &model->spec, memory, err);
-    if (code == LC_OK) {
-        code = set_publish_slots(model, copy, err);
-    }
-    if (code == LC_OK) {
-        code = lc_model_set_masters(model, memory, err);
-    }
-    lc_free(memory);
-    return code;
 }
 
 lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err)

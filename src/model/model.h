@@ -32,6 +32,19 @@ typedef struct lc_results {
     lc_update update;
 } lc_results;
 
+/* One linear group of one of several adapters, by itself. */
+typedef struct lc_adapter_group {
+    lc_mat a, sb;        /* R x in, out x R; R 0: it adapts none of them */
+    lc_lora_parts parts; /* its modules; without gradients */
+} lc_adapter_group;
+
+/* Room for an adapter, and the one in it. */
+typedef struct lc_adapter_place {
+    lc_adapter_group *groups; /* owned: LC_GROUP_COUNT of each layer; NULL: there is none */
+    void *block;              /* owned device memory */
+    int64_t bytes;            /* of it */
+} lc_adapter_place;
+
 typedef struct lc_model {
     lc_model_config config;
     lc_adapter_spec spec;
@@ -70,7 +83,8 @@ typedef struct lc_model {
     lc_update *update; /* with training only */
     void *workspace;   /* of the device, workspace_bytes */
     size_t workspace_bytes;
-    lc_publish_slot *publish_slots;
+    lc_publish_slot *publish_slots; /* the adapter's way into the borders */
+    int32_t publish_count, publish_elements;
 
     /* The batch: one block that is filled in host memory and goes to the device as a whole */
     lc_step_values *values;
@@ -101,16 +115,14 @@ typedef struct lc_model {
     int32_t *host_chosen[LC_HOST_SLOTS];      /* owned: tokens on their way to the host */
     int32_t sequence_count;                   /* of the last pass */
 
-    /* Adapters of rows, where the spec has copies; of each copy, its rows of a pass as a list for
+    /* Adapters of rows, where the spec has copies; of each, its rows of a pass as a list for
      * gather_rows: n where row n has it, else -1. Those of all rows, and of the rows that are read;
      * a step, whose rows are all read, has only the second */
+    lc_adapter_place places[LC_MAX_ADAPTER_COPIES];
     int32_t *adapter_rows, *adapter_read_rows; /* copies x tokens */
     uint32_t active_adapters;                  /* bits: copies that a row of the pass has */
     bool is_step;                              /* the pass has a row of each sequence */
     uint64_t passes_chosen, passes_read;       /* how many */
-
-    lc_publish_slot *host_slots; /* the adapter's way into the borders */
-    int32_t publish_count, publish_elements;
 } lc_model;
 
 typedef struct lc_model_options {
@@ -152,11 +164,16 @@ void lc_model_close(lc_model *model);
 
 /* Copies host masters (spec.master_count floats) to the device and into the borders. */
 LC_WARN_UNUSED lc_code lc_model_set_masters(lc_model *model, const float *master, lc_err *err);
-/* An adapter of any targets, ranks and scales into a copy that no sequence uses: queued behind the
- * passes so far. Only where the spec has copies. Limits: lc_adapter_fit. */
-LC_WARN_UNUSED lc_code lc_model_load_adapter(lc_model *model, int32_t copy,
+/* An adapter of any targets, ranks and scales into a place that no sequence uses, instead of the
+ * one that may be there: 0..copies-1 of the spec that the model was opened with. Takes memory
+ * beyond the plan, places[place].bytes; waits for the passes that are queued. A module with a
+ * higher rank than that spec's is LC_ERR_UNSUPPORTED, param "r"; after an error the place is as
+ * before. */
+LC_WARN_UNUSED lc_code lc_model_load_adapter(lc_model *model, int32_t place,
                                              const lc_adapter_spec *spec, const float *master,
                                              lc_err *err);
+/* Gives the memory of a place back, which no sequence uses. Empty already: nothing. */
+void lc_model_drop_adapter(lc_model *model, int32_t place);
 /* Device masters to host. */
 LC_WARN_UNUSED lc_code lc_model_get_masters(lc_model *model, float *master, lc_err *err);
 /* Forward pass and loss of a packed micro-batch, added to the sums; with `backward` also the

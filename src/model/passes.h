@@ -36,10 +36,15 @@ typedef struct lc_group {
     lc_mat g;            /* (out + tail) x (in + tail) */
     const void *bias;    /* out, or NULL */
     float *da;           /* tail x in: gradient of A of all parts, one below the other */
-    const int32_t *adapter_rows; /* lists of the copies' rows among those that the group has */
+    int32_t index;       /* of the group in each place's groups */
+    const int32_t *adapter_rows; /* lists of the places' rows among those that the group has */
 } lc_group;
 
 lc_group lc_group_of(const lc_model *model, int32_t layer, lc_group_kind kind);
+
+/* The modules of a group that a spec adapts, without gradients. */
+lc_lora_parts lc_group_parts(const lc_model_config *config, const lc_adapter_spec *spec,
+                             int32_t layer, lc_group_kind kind);
 
 /* Past its attention, this layer has only the rows that are read. */
 bool lc_is_last_layer(const lc_model *model, int32_t layer);

@@ -36,7 +36,7 @@ lc_group_shape lc_group_shape_of(const lc_model_config *config, const lc_adapter
         shape.out += lc_module_out(config, module);
         shape.tail += spec->slots[layer][module].r16;
     }
-    shape.border = shape.tail * (spec->copies > 0 ? spec->copies : 1);
+    shape.border = spec->copies > 0 ? 0 : shape.tail;
     shape.ld = (shape.in + (int64_t)(shape.border + 63) / 64 * 64 + 15) / 16 * 16;
     shape.rows = (int64_t)shape.out + shape.border;
     return shape;
@@ -77,7 +77,7 @@ static void *carve(block_walker *walker, int64_t rows, int64_t cols, lc_dtype dt
 static lc_mat carve_mat(block_walker *walker, int64_t rows, int64_t cols, int64_t ld,
                         lc_dtype dtype)
 {
-    const lc_mat mat = {carve(walker, rows, ld, dtype), rows, cols, ld, dtype};
+    const lc_mat mat = {carve(walker, rows, ld, dtype), rows, cols, ld, dtype, 0};
     return mat;
 }
 
@@ -147,13 +147,43 @@ lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *s
     return check_total(&walker, err);
 }
 
+/* Where every module and every slot begins with a strip. */
+static bool fits_strips(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
+                        lc_group_kind kind, int32_t strip)
+{
+    for (int32_t i = 0; i < groups[kind].count; i++) {
+        const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
+        if (lc_module_out(config, module) % strip != 0 ||
+            spec->slots[layer][module].r16 % strip != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
+                           int32_t strip, lc_weights *weights)
+{
+    if (config->vocab % strip == 0) {
+        weights->head.strip = strip;
+        weights->embed.strip = config->tied ? strip : 0; /* else only single rows are read */
+    }
+    for (int32_t layer = 0; layer < config->layers; layer++) {
+        for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
+            if (fits_strips(config, spec, layer, (lc_group_kind)kind, strip)) {
+                weights->layers[layer].group[kind].strip = strip;
+            }
+        }
+    }
+}
+
 /* One module of a group: A below W, scale*B beside it. */
 static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora_slot *slot,
                                     const lc_group_shape *shape, lc_module_kind module,
-                                    lc_mat group, const float *master, int32_t copy)
+                                    lc_mat group, const float *master)
 {
     const int32_t in = shape->in, out = lc_module_out(config, module);
-    const int64_t column = (int64_t)copy * shape->tail + shape->slot_first[module];
+    const int64_t column = shape->slot_first[module];
     return (lc_publish_slot){
         .a = master + slot->a_offset,
         .b = master + slot->b_offset,
@@ -163,11 +193,12 @@ static lc_publish_slot publish_slot(const lc_model_config *config, const lc_lora
         .in = in,
         .out = out,
         .width = slot->r16,
-        .scale = slot->scale};
+        .scale = slot->scale,
+        .strip = group.strip};
 }
 
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
-                                 const float *master, const lc_weights *weights, int32_t copy,
+                                 const float *master, const lc_weights *weights,
                                  lc_publish_slot *slots)
 {
     int32_t count = 0;
@@ -178,12 +209,12 @@ int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter
             for (int32_t i = 0; i < groups[kind].count; i++) {
                 const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
                 const lc_lora_slot *slot = &spec->slots[layer][module];
-                if (slot->rank == 0) {
+                if (slot->rank == 0 || shape.border == 0) {
                     continue;
                 }
                 if (slots != NULL) {
                     slots[count] = publish_slot(config, slot, &shape, module,
-                                                weights->layers[layer].group[kind], master, copy);
+                                                weights->layers[layer].group[kind], master);
                 }
                 count++;
             }

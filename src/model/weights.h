@@ -26,7 +26,7 @@ void lc_group_modules(lc_group_kind kind, lc_module_kind *first, int32_t *count)
 typedef struct lc_group_shape {
     int32_t in, out;
     int32_t tail;   /* R: sum of r16 over adapted modules; 0: not adapted */
-    int32_t border; /* R times the spec's copies, which lie one behind the other */
+    int32_t border; /* R; 0 where rows choose among adapters, which lie elsewhere (places.c) */
     int64_t ld;     /* in + 64*ceil(border/64), rounded up to 16 floats */
     int64_t rows;   /* out + border */
     int32_t row_first[LC_MODULE_COUNT];  /* first output row of each module of the group (index:
@@ -63,6 +63,11 @@ LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_
                                         lc_dtype dtype, lc_dtype activation, void *block,
                                         lc_arena *arena, lc_weights *weights, lc_err *err);
 
+/* Gives the carved matrices that strip, where their parts are whole strips (lc_mat). To be called
+ * before anything is loaded. */
+void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
+                           int32_t strip, lc_weights *weights);
+
 /* Reads the files into the carved matrices; the border beside W is left as it is: zero in new
  * memory, so publish afterwards. A missing tensor, a wrong shape or dtype is an error that names
  * the tensor, expected and found. Norms become F32; matrices `dtype` (F32 or BF16).
@@ -73,11 +78,10 @@ LC_WARN_UNUSED lc_code lc_weights_load(const lc_model_config *config, const lc_a
                                        const lc_weight_files *files, lc_device *device,
                                        lc_weights *weights, lc_err *err);
 
-/* Where every adapted module's masters (of device memory `master`) go in the borders, as the given
- * copy of the spec: fills `slots` (spec's module count of them, or NULL: only counts) and returns
- * how many. */
+/* Where every adapted module's masters (of device memory `master`) go in the borders: fills `slots`
+ * (spec's module count of them, or NULL: only counts) and returns how many. */
 int32_t lc_weights_publish_slots(const lc_model_config *config, const lc_adapter_spec *spec,
-                                 const float *master, const lc_weights *weights, int32_t copy,
+                                 const float *master, const lc_weights *weights,
                                  lc_publish_slot *slots);
 
 #endif

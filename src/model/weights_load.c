@@ -25,8 +25,9 @@
 #define Q_NORM_LEAF   "self_attn.q_norm.weight"
 #define K_NORM_LEAF   "self_attn.k_norm.weight"
 
-/* The widest row fits a buffer. */
-static_assert(LC_MAX_WIDTH * sizeof(float) <= STAGE_BYTES, "STAGE_BYTES");
+/* So many of the widest rows fit a buffer, which is a strip of them. */
+#define LEAST_ROWS 16
+static_assert(LEAST_ROWS * LC_MAX_WIDTH * sizeof(float) <= STAGE_BYTES, "STAGE_BYTES");
 
 /* `to.rows` rows of a tensor from `row` on. */
 typedef struct load_block {
@@ -126,7 +127,8 @@ static lc_code load_tensor(loader *load, const char *name, bool is_vector, lc_ma
     }
     LC_TRY(check_tensor(tensor, is_vector, to.rows, to.cols, err));
     const int64_t row_bytes = to.cols * (int64_t)lc_dtype_bytes(tensor->dtype);
-    const int64_t step = (int64_t)STAGE_BYTES / row_bytes;
+    int64_t step = (int64_t)STAGE_BYTES / row_bytes;
+    step -= to.strip > 0 ? step % to.strip : 0;
     for (int64_t row = 0; row < to.rows; row += step) {
         const int64_t rows = to.rows - row < step ? to.rows - row : step;
         const load_block block = {.file = file,
@@ -147,7 +149,7 @@ static lc_code read_block(void *context, int64_t index, int reader, lc_err *err)
     const lc_dtype dtype = block->tensor->dtype;
     const int64_t row_bytes = block->to.cols * (int64_t)lc_dtype_bytes(dtype);
     char *stage = load->stages + (size_t)reader * STAGE_BYTES;
-    const lc_mat from = {stage, block->to.rows, block->to.cols, block->to.cols, dtype};
+    const lc_mat from = {stage, block->to.rows, block->to.cols, block->to.cols, dtype, 0};
     LC_TRY(lc_safetensors_read(block->file, block->tensor, block->row * row_bytes, stage,
                                (size_t)(block->to.rows * row_bytes), err));
     return load->device->ops->upload_mat(load->device, block->to, from, err);
@@ -194,7 +196,7 @@ static lc_code load_group(loader *load, int32_t layer, lc_group_kind kind,
         LC_TRY(load_tensor(load, name, false,
                            lc_mat_view(weights->group[kind], row, 0, out, shape.in), err));
         if (weights->bias[kind] != NULL) {
-            const lc_mat bias = {weights->bias[kind], 1, shape.out, shape.out, load->activation};
+            const lc_mat bias = {weights->bias[kind], 1, shape.out, shape.out, load->activation, 0};
             (void)snprintf(name, sizeof(name), LAYER_PREFIX "%d.%s.bias", layer,
                            lc_module_path(module));
             LC_TRY(load_tensor(load, name, true, lc_mat_view(bias, 0, row, 1, out), err));

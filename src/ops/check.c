@@ -75,6 +75,7 @@ static lc_code is_mat(place at, const char *field, lc_mat mat, int64_t rows, int
     LC_TRY(is_at_least(at, field, ".rows", mat.rows, 0));
     LC_TRY(is_at_least(at, field, ".cols", mat.cols, 1));
     LC_TRY(is_at_least(at, field, ".ld", mat.ld, mat.cols));
+    LC_TRY(is_equal(at, field, ".strip", mat.strip, 0));
     LC_TRY(is_dtype(at, field, mat.dtype, allowed));
     int64_t bytes;
     if (!lc_mul_i64(mat.rows, mat.ld, &bytes) || !lc_mul_i64(bytes, 8, &bytes)) {
@@ -118,6 +119,17 @@ static lc_code is_weight(place at, const char *field, lc_mat mat, int64_t rows, 
     return is_aligned(at, field, mat, false);
 }
 
+/* One that may have the backend's strip. */
+static lc_code is_read_weight(place at, const char *field, lc_mat mat, int64_t rows, int64_t cols)
+{
+    if (mat.strip != 0) {
+        LC_TRY(is_equal(at, field, ".strip", mat.strip, at.rules->strip));
+        LC_TRY(is_equal(at, field, ".rows % strip", mat.rows % mat.strip, 0));
+        mat.strip = 0;
+    }
+    return is_weight(at, field, mat, rows, cols);
+}
+
 /* Per-row arrays may be NULL in a batch without rows. */
 static lc_code is_array(place at, const char *field, const void *pointer, int64_t rows)
 {
@@ -143,7 +155,7 @@ lc_code lc_copy_check(lc_mat to, lc_mat from, lc_err *err)
 lc_code lc_embed_check(const lc_embed_args *args, const lc_op_rules *rules, lc_err *err)
 {
     const place at = {"embed", err, rules};
-    LC_TRY(is_weight(at, "table", args->table, args->table.rows, args->table.cols));
+    LC_TRY(is_read_weight(at, "table", args->table, args->table.rows, args->table.cols));
     LC_TRY(is_activation(at, "out", args->out, args->out.rows, args->table.cols));
     return is_array(at, "ids", args->ids, args->out.rows);
 }
@@ -201,7 +213,7 @@ lc_code lc_linear_check(const lc_linear_args *args, const lc_op_rules *rules, lc
 {
     const place at = {"linear", err, rules};
     LC_TRY(is_activation(at, "x", args->x, args->x.rows, args->x.cols));
-    LC_TRY(is_weight(at, "w", args->w, args->w.rows, args->x.cols));
+    LC_TRY(is_read_weight(at, "w", args->w, args->w.rows, args->x.cols));
     LC_TRY(is_logits(at, "y", args->y, args->x.rows, args->w.rows));
     if (args->addend.data != NULL) {
         LC_TRY(is_activation(at, "addend", args->addend, args->x.rows, args->w.rows));
@@ -254,12 +266,16 @@ static lc_code check_parts(place at, const lc_lora_parts *parts, int64_t tail, i
 static lc_code check_lora_forward(place at, const lc_lora_forward_args *args, int64_t rows,
                                   int64_t in)
 {
-    LC_TRY(is_weight(at, "a", args->a, args->a.rows, in));
+    LC_TRY(is_read_weight(at, "a", args->a, args->a.rows, in));
     LC_TRY(is_activation(at, "s", args->s, rows, args->a.rows));
     if (args->saved.data != NULL) {
         LC_TRY(is_activation(at, "saved", args->saved, rows, args->a.rows));
     }
     LC_TRY(check_parts(at, &args->parts, args->a.rows, ANY_OUT));
+    for (int32_t i = 0; i < args->parts.count && args->a.strip != 0; i++) {
+        const int32_t width = args->parts.part[i].width;
+        LC_TRY(is_equal(at, "parts.width", " % strip", width % args->a.strip, 0));
+    }
     LC_TRY(check_dropout(at, &args->dropout, rows));
     if (args->dropout.p > 0.0f) {
         LC_TRY(is_activation(at, "x_dropped", args->x_dropped, rows, in));

@@ -36,7 +36,7 @@ static const struct {
      {.status = 503,
       .code = "serviceUnavailable",
       .type = "server_error",
-      .message = "The disk of the service is full.",
+      .message = "The disk of the service is full.", /* our own says where */
       .retry_after_ms = 30000}},
 };
 
@@ -97,14 +97,27 @@ void lc_api_fail(lc_request *request, const lc_api_error *error)
     }
 }
 
+static lc_api_error kind_of(lc_code code)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (kinds[i].code == code) {
+            return kinds[i].error;
+        }
+    }
+    return (lc_api_error){.status = 500, .code = "internalFailure", .type = "server_error"};
+}
+
+const char *lc_api_code(lc_code code)
+{
+    return kind_of(code).code;
+}
+
 void lc_api_fail_with(lc_request *request, const lc_err *err)
 {
     char text[LC_ERR_MESSAGE_BYTES];
-    lc_api_error error = {.status = 500, .code = "internalFailure", .type = "server_error"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (kinds[i].code == err->code) {
-            error = kinds[i].error;
-        }
+    lc_api_error error = kind_of(err->code);
+    if (err->api_code != NULL) {
+        error.code = err->api_code;
     }
     if (error.status == 500) {
         (void)snprintf(text, sizeof text, "Internal error. The log of the server has more at %s.",

@@ -5,6 +5,7 @@
 #ifndef LC_SERVE_API_ERROR_H
 #define LC_SERVE_API_ERROR_H
 
+#include "serve/api_code.h"
 #include "serve/request.h"
 
 /* An error of the API that no lc_code stands for. */
@@ -21,7 +22,7 @@ typedef struct lc_api_error {
 void lc_api_fail(lc_request *request, const lc_api_error *error);
 
 /* The same for a failure of ours. Of what is our own fault (500) the client learns the request's id
- * only; the rest is logged. */
+ * only, of a full disk nothing but that: places on this machine are for the log. */
 void lc_api_fail_with(lc_request *request, const lc_err *err);
 
 /* Drops what has been made of an answer. */

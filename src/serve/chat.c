@@ -294,13 +294,8 @@ static lc_code begin_stream(chat *c, lc_err *err)
 static void fail_whole(chat *c, const cJSON *event)
 {
     lc_err err = {.code = LC_OK};
-    lc_code code = LC_ERR_INTERNAL;
-    for (int i = 1; i < LC_CODE_COUNT; i++) {
-        if (strcmp(lc_code_name((lc_code)i), text_of(event, "code")) == 0) {
-            code = (lc_code)i;
-        }
-    }
-    (void)lc_fail_param(&err, code, text_of(event, "param"), "%s", text_of(event, "message"));
+    (void)lc_fail_param(&err, lc_worker_error_code(event), text_of(event, "param"), "%s",
+                        text_of(event, "message"));
     lc_api_fail_with(c->request, &err);
 }
 

@@ -4,6 +4,7 @@
 #include "serve/chat_request.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -176,15 +177,15 @@ static lc_code read_max_tokens(reading *r, const char *key, const cJSON *item, l
     return LC_OK;
 }
 
-/* Any integer is a seed; the generator takes 32 bits of it. */
+/* Any integer is a seed, beyond 2^53 as the double it reads as; the generator takes 32 bits. */
 static lc_code read_seed(reading *r, const char *key, const cJSON *item, lc_err *err)
 {
-    int64_t value = 0;
-    (void)item;
-    const int64_t most = (int64_t)1 << 53;
-    LC_TRY(lc_json_int(r->body, key, true, -most, most, &value, err));
-    lc_text_addf(r->members, ", \"seed\": %" PRIu32,
-                 (uint32_t)((uint64_t)value ^ ((uint64_t)value >> 32)));
+    const double most = 0x1p63, value = cJSON_IsNumber(item) ? item->valuedouble : 0.5;
+    if (!(fabs(value) <= most) || fabs(value - trunc(value)) > 0) {
+        return refuse(key, "an integer of 64 bits", item, err);
+    }
+    const uint64_t bits = value < most ? (uint64_t)(int64_t)value : INT64_MAX;
+    lc_text_addf(r->members, ", \"seed\": %" PRIu32, (uint32_t)(bits ^ (bits >> 32)));
     return LC_OK;
 }
 

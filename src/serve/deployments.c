@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "serve/api_code.h"
 #include "serve/ids.h"
 #include "serve/models.h"
 
@@ -103,8 +104,10 @@ static lc_code put(const lc_service *service, const char *owner, deployment *row
     LC_TRY_GOTO(find(db, owner, row->name, &old, &is_found, err));
     LC_TRY_GOTO(count_rows(db, owner, &count, err));
     if (!is_found && count >= LC_MAX_DEPLOYMENTS) {
-        code = lc_fail_param(err, LC_ERR_BUSY, "deployment", "There are %d deployments already.",
-                             LC_MAX_DEPLOYMENTS);
+        (void)lc_fail_param(err, LC_ERR_INVALID, "deployment",
+                            "There are %d deployments already, the most there may be: delete some.",
+                            LC_MAX_DEPLOYMENTS);
+        code = lc_err_api_code(err, LC_API_QUOTA);
         goto fail;
     }
     row->created_at = is_found ? old.created_at : lc_unix_seconds();
@@ -159,12 +162,16 @@ static const char *provisioning(const lc_service *service, const char *owner, co
     }
 }
 
-static lc_code load(const lc_service *service, const char *owner, const char *model, lc_err *err)
+/* `model` becomes the name as it is written: ids and other cases are asked for too. */
+static lc_code load(const lc_service *service, const char *owner, const char *asked,
+                    char model[LC_MODEL_NAME_BYTES], lc_err *err)
 {
     lc_worker_target target;
     lc_adapter_state state;
     lc_err busy = {.code = LC_OK};
-    LC_TRY(lc_model_target(service, owner, model, &target, err));
+    LC_TRY(lc_model_target(service, owner, asked, &target, err));
+    (void)snprintf(model, LC_MODEL_NAME_BYTES, "%s",
+                   target.adapter[0] != '\0' ? target.adapter : target.base);
     const lc_code code = lc_worker_load(service->workers, &target, &state, &busy);
     if (code != LC_OK && code != LC_ERR_BUSY) { /* busy: the first chat loads it */
         *err = busy;
@@ -188,13 +195,6 @@ static lc_code check_name(const char *name, lc_err *err)
                              LC_MAX_DEPLOYMENT_NAME_BYTES);
     }
     return LC_OK;
-}
-
-static lc_code check_model(const char *model, lc_err *err)
-{
-    return strlen(model) < LC_MODEL_NAME_BYTES
-               ? LC_OK
-               : lc_fail_param(err, LC_ERR_INVALID, "model", "the model's name is too long");
 }
 
 /* ---- the classic data plane ---- */
@@ -232,10 +232,8 @@ static lc_code handle_classic_create(lc_request *request, lc_err *err)
         name = id;
     }
     LC_TRY(check_name(name, err));
-    LC_TRY(check_model(model, err));
-    LC_TRY(load(request->service, request->owner, model, err));
+    LC_TRY(load(request->service, request->owner, model, row.model, err));
     (void)snprintf(row.name, sizeof row.name, "%s", name);
-    (void)snprintf(row.model, sizeof row.model, "%s", model);
     LC_TRY(put(request->service, request->owner, &row, &is_new, err));
     add_classic(request->service, request, &row, &request->response.body);
     request->response.status = 201;
@@ -319,10 +317,8 @@ static lc_code handle_arm_put(lc_request *request, lc_err *err)
     LC_TRY(lc_json_string(model, "name", true, &name, err));
     LC_TRY(read_sku(request->body, &row, err));
     LC_TRY(check_name(request->params[3], err));
-    LC_TRY(check_model(name, err));
-    LC_TRY(load(request->service, request->owner, name, err));
+    LC_TRY(load(request->service, request->owner, name, row.model, err));
     (void)snprintf(row.name, sizeof row.name, "%s", request->params[3]);
-    (void)snprintf(row.model, sizeof row.model, "%s", name);
     LC_TRY(put(request->service, request->owner, &row, &is_new, err));
     add_arm(request, &row, "Accepted", &request->response.body);
     request->response.status = is_new ? 201 : 200;

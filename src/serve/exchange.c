@@ -245,14 +245,23 @@ static int64_t announced(const lc_exchange *exchange)
     return *text == '\0' ? value : -1;
 }
 
+/* Of a body in another coding nobody knows where it ends. */
+static bool has_strange_coding(const lc_exchange *exchange)
+{
+    const char *coding = header(exchange, "Transfer-Encoding");
+    return coding != NULL && strcasecmp(coding, "chunked") != 0;
+}
+
 static void begin_body(lc_exchange *exchange)
 {
     lc_request *request = &exchange->request;
     const lc_route *route = request->route;
     lc_err err = {.code = LC_OK};
     exchange->body_limit = body_limit(route);
-    if (header(exchange, "Transfer-Encoding") != NULL &&
-        header(exchange, "Content-Length") != NULL) {
+    if (has_strange_coding(exchange)) {
+        refuse(exchange, 400, "invalidPayload", "Transfer-Encoding can be chunked only.");
+    } else if (header(exchange, "Transfer-Encoding") != NULL &&
+               header(exchange, "Content-Length") != NULL) {
         refuse(exchange, 400, "invalidPayload",
                "Content-Length and Transfer-Encoding do not go together.");
     } else if (announced(exchange) > exchange->body_limit) {
@@ -309,7 +318,8 @@ lc_exchange *lc_exchange_begin(lc_http_server *server, struct MHD_Connection *co
 bool lc_exchange_is_hopeless(const lc_exchange *exchange)
 {
     return exchange->has_failed &&
-           (header(exchange, "Expect") != NULL || announced(exchange) > LC_MAX_DRAINED_BYTES);
+           (header(exchange, "Expect") != NULL || announced(exchange) > LC_MAX_DRAINED_BYTES ||
+            has_strange_coding(exchange));
 }
 
 /* ---- the body ---- */

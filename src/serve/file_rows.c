@@ -9,6 +9,7 @@
 
 #include "lorac/log.h"
 #include "lorac/mem.h"
+#include "serve/api_code.h"
 #include "serve/files_internal.h"
 
 #define MAX_SWEPT 64 /* files whose bytes go in one transaction */
@@ -199,8 +200,10 @@ static lc_code check_use(const lc_rows *rows, const char *purpose, const char *p
                              lc_rows_text(rows, ID), lc_rows_text(rows, PURPOSE), purpose);
     }
     if (strcmp(status, "error") == 0) {
-        return lc_fail_param(err, LC_ERR_INVALID, param, "file \"%s\" has errors: %s",
-                             lc_rows_text(rows, ID), details != NULL ? details : "");
+        (void)lc_fail_param(err, LC_ERR_INVALID, param, "file \"%s\" has errors: %s",
+                            lc_rows_text(rows, ID), details != NULL ? details : "");
+        return lc_err_api_code(err, lc_rows_text(rows, PATH)[0] == '\0' ? LC_API_IMPORT_FAILED
+                                                                        : LC_API_BAD_FILE);
     }
     if (lc_rows_text(rows, PATH)[0] == '\0') {
         return lc_fail_param(err, LC_ERR_STATE, param, "file \"%s\" is not there yet",
@@ -269,16 +272,18 @@ lc_code lc_files_check_quota(lc_db *db, const lc_files_options *options, const c
     LC_TRY(sum_of_owner(db, owner, &training_files, &used, err));
     if (purpose != NULL && strcmp(purpose, LC_FILE_PURPOSE_TRAINING) == 0 &&
         training_files >= options->max_training_files) {
-        return lc_fail_param(err, LC_ERR_INVALID, "file",
-                             "there are %" PRId64 " files with purpose fine-tune already, the most "
-                             "there may be: delete some",
-                             training_files);
+        (void)lc_fail_param(err, LC_ERR_INVALID, "file",
+                            "there are %" PRId64 " files with purpose fine-tune already, the most "
+                            "there may be: delete some",
+                            training_files);
+        return lc_err_api_code(err, LC_API_QUOTA);
     }
     if (options->max_owner_bytes > 0 && bytes > options->max_owner_bytes - used) {
-        return lc_fail_param(err, LC_ERR_TOO_LARGE, "file",
-                             "all files together would have more than %" PRId64
-                             " bytes: delete some",
-                             options->max_owner_bytes);
+        (void)lc_fail_param(err, LC_ERR_TOO_LARGE, "file",
+                            "all files together would have more than %" PRId64
+                            " bytes: delete some",
+                            options->max_owner_bytes);
+        return lc_err_api_code(err, LC_API_QUOTA);
     }
     return LC_OK;
 }

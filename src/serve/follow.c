@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lorac/mem.h"
+#include "serve/api_code.h"
 #include "serve/jobs.h"
 #include "serve/transitions.h"
 
@@ -439,7 +440,7 @@ static lc_code recover(reading *r, const char *complaint, lc_follow_next *next, 
         (void)snprintf(message, sizeof message,
                        "The trainer ended unexpectedly%s %d times without a step forward.%s%.600s",
                        how, LC_MAX_RESTARTS + 1, complaint[0] != '\0' ? " " : "", complaint);
-        const lc_job_reason reason = {"trainer_crashed", message, NULL};
+        const lc_job_reason reason = {lc_api_code(LC_ERR_INTERNAL), message, NULL};
         return change(r, LC_STATUS_FAILED, &reason, true, err);
     }
     (void)snprintf(message, sizeof message,
@@ -447,6 +448,13 @@ static lc_code recover(reading *r, const char *complaint, lc_follow_next *next, 
                    how);
     *next = LC_NEXT_RESTART;
     return lc_job_say_event(r->db, r->job_id, "warn", message, err);
+}
+
+/* The API's code for what the trainer says; what is wrong with data it says in the API's words. */
+static const char *api_code_of(const char *error_code)
+{
+    const lc_code code = lc_code_of(error_code);
+    return code == LC_CODE_COUNT ? error_code : lc_api_code(code);
 }
 
 /* Errors that another try may not meet again. */
@@ -465,7 +473,7 @@ static lc_code decide(reading *r, lc_follow_next *next, lc_err *err)
 {
     const lc_job_state *state = &r->now.state;
     const lc_process *process = r->end->process;
-    const lc_job_reason told = {state->error_code, state->error_message,
+    const lc_job_reason told = {api_code_of(state->error_code), state->error_message,
                                 state->error_param[0] != '\0' ? state->error_param : NULL};
     char complaint[LC_ERR_MESSAGE_BYTES];
     if (process == NULL && (r->status == LC_STATUS_PENDING || r->status == LC_STATUS_RESUMING)) {
@@ -488,7 +496,7 @@ static lc_code decide(reading *r, lc_follow_next *next, lc_err *err)
     }
     read_complaint(r, complaint, sizeof complaint);
     if (!is_stopped && process != NULL && process->exit_status == 75) { /* not even job.json */
-        const lc_job_reason full = {lc_code_name(LC_ERR_DISK_FULL), complaint, NULL};
+        const lc_job_reason full = {lc_api_code(LC_ERR_DISK_FULL), complaint, NULL};
         return pause_job(r, &full, err);
     }
     if (r->end->is_stopping) {
@@ -499,7 +507,9 @@ static lc_code decide(reading *r, lc_follow_next *next, lc_err *err)
         return LC_OK;
     }
     if (process->exit_status == 2 || process->exit_status == 3) {
-        const lc_job_reason refused = {"invalid", complaint, NULL};
+        const lc_job_reason refused = {
+            lc_api_code(process->exit_status == 3 ? LC_ERR_INVALID : LC_ERR_INTERNAL), complaint,
+            NULL};
         return change(r, LC_STATUS_FAILED, &refused, true, err);
     }
     return recover(r, has_failed ? state->error_message : complaint, next, err);

@@ -12,7 +12,8 @@
  * listened on, or one of options->host_names, with any port. NULL (HTTP/1.0): yes. */
 bool lc_host_is_allowed(const char *host, const lc_http_options *options);
 
-/* Whether an Origin header is that of this server's own pages: the request's scheme and Host. */
+/* Whether an Origin header is that of this server's own pages: the request's Host, by HTTP or, with
+ * is_tls or where a proxy may stand before it (under a name that is not loopback's), by HTTPS. */
 bool lc_host_is_origin(const char *origin, const char *host, bool is_tls);
 
 #endif

@@ -36,7 +36,8 @@ typedef struct lc_http_options {
     const char *address; /* numeric or a name: "127.0.0.1", "::", "localhost" */
     int port;            /* 0: any */
     int threads;
-    int connections; /* at once; further ones wait in the kernel's queue */
+    int connections;             /* at once; further ones wait in the kernel's queue */
+    int connections_per_address; /* further ones are closed; 0: no limit */
     const char *host_names[LC_MAX_HOST_NAMES]; /* more names that a Host header may have */
     int host_name_count;
     const char *certificate, *key; /* TLS: PEM text; NULL: plain */

@@ -91,6 +91,26 @@ lc_code lc_jobs_resume(lc_store *store, const char *owner, const char *id, lc_te
     return change(store, owner, id, LC_STATUS_RESUMING, "resumed", NULL, out, err);
 }
 
+/* A model that is deployed stays when its job goes; a checkpoint is the job's own. */
+static lc_code check_not_deployed(lc_db *db, const char *id, lc_err *err)
+{
+    lc_rows rows;
+    lc_code code = LC_OK;
+    LC_TRY(lc_db_query(db,
+                       "SELECT c.name, d.name FROM checkpoints AS c "
+                       "JOIN jobs AS j ON j.id = c.job_id JOIN deployments AS d "
+                       "ON d.owner = j.owner AND d.model IN (c.name, c.id) "
+                       "WHERE j.id = ?1 AND d.model NOT IN (SELECT id FROM models) LIMIT 1",
+                       LC_BIND(lc_sql_text(id)), &rows, err));
+    if (lc_rows_next(&rows)) {
+        code = lc_fail(err, LC_ERR_STATE,
+                       "The job's checkpoint %s is deployed as '%s'; delete that deployment first.",
+                       lc_rows_text(&rows, 0), lc_rows_text(&rows, 1));
+    }
+    const lc_code ended = lc_rows_end(&rows, err);
+    return code != LC_OK ? code : ended;
+}
+
 lc_code lc_jobs_delete(lc_store *store, const char *owner, const char *id, lc_err *err)
 {
     lc_code code;
@@ -103,6 +123,7 @@ lc_code lc_jobs_delete(lc_store *store, const char *owner, const char *id, lc_er
                        lc_status_name(status));
         goto fail;
     }
+    LC_TRY_GOTO(check_not_deployed(db, id, err));
     LC_TRY_GOTO(
         lc_db_run(db, "DELETE FROM files WHERE id = (SELECT result_file FROM jobs WHERE id = ?1)",
                   LC_BIND(lc_sql_text(id)), err));

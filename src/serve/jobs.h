@@ -5,7 +5,8 @@
  *
  * DATA/jobs/ID is the job's place: spec.json (the job file), training.jsonl and validation.jsonl
  * (links, so that a deleted file does not take a job's data away), init/ (the adapter it continues
- * from), run/ (the trainer's directory), log.txt.
+ * from), run/ (the trainer's directory), epoch-N/ and paused-step-N/ (the checkpoints that are
+ * offered: links to the trainer's), log.txt.
  */
 #ifndef LC_SERVE_JOBS_H
 #define LC_SERVE_JOBS_H
@@ -25,6 +26,7 @@
 typedef struct lc_jobs_options {
     const char *models_dir;
     int64_t queued_limit, queued_limit_per_key; /* pending jobs; more: LC_ERR_BUSY */
+    int64_t max_rank; /* of an adapter; 0: no limit */
 } lc_jobs_options;
 
 /* body: that of Azure's create call, with one more member, "lorac", of the job file (spec.h) but
@@ -50,7 +52,7 @@ LC_WARN_UNUSED lc_code lc_jobs_resume(lc_store *store, const char *owner, const 
                                       lc_text *out, lc_err *err);
 
 /* A job that is paused or has ended, with its events, checkpoints and results. A model that it made
- * stays until that is deleted too. */
+ * stays until that is deleted too; while a checkpoint is deployed, LC_ERR_STATE. */
 LC_WARN_UNUSED lc_code lc_jobs_delete(lc_store *store, const char *owner, const char *id,
                                       lc_err *err);
 

@@ -13,6 +13,7 @@
 #include "job/directory.h"
 #include "job/spec.h"
 #include "lorac/log.h"
+#include "serve/api_code.h"
 #include "serve/files.h"
 #include "serve/jobs.h"
 #include "serve/model_ref.h"
@@ -113,7 +114,14 @@ static lc_code check_body(creation *job, lc_err *err)
         code = lc_job_spec_parse(text.data, text.length, "request", &job->request, err);
     }
     lc_text_release(&text);
-    return code;
+    LC_TRY(code);
+    const int64_t most = job->options->max_rank;
+    return most == 0 || job->request.rank <= most
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_INVALID, "lorac.rank",
+                               "lorac.rank: expected at most %lld, what this service takes "
+                               "(--max-rank), found %lld",
+                               (long long)most, (long long)job->request.rank);
 }
 
 /* ---- what it refers to ---- */
@@ -136,14 +144,13 @@ static lc_code check_queue(const creation *job, lc_err *err)
 {
     int64_t all = 0, own = 0;
     LC_TRY(count_pending(job->db, job->owner, &all, &own, err));
-    if (all >= job->options->queued_limit) {
-        return lc_fail(err, LC_ERR_BUSY, "%lld jobs are queued already, the limit.",
-                       (long long)all);
+    if (all < job->options->queued_limit && own < job->options->queued_limit_per_key) {
+        return LC_OK;
     }
-    return own < job->options->queued_limit_per_key
-               ? LC_OK
-               : lc_fail(err, LC_ERR_BUSY, "%lld jobs of this key are queued already, the limit.",
-                         (long long)own);
+    const bool is_all = all >= job->options->queued_limit;
+    (void)lc_fail(err, LC_ERR_BUSY, "%lld jobs%s are queued already, the limit.",
+                  (long long)(is_all ? all : own), is_all ? "" : " of this key");
+    return lc_err_api_code(err, LC_API_QUOTA);
 }
 
 /* A name that is not there is a wrong value of the request, not a wrong path. */
@@ -162,11 +169,18 @@ static lc_code find_model(creation *job, lc_err *err)
 
 /* ---- the directory ---- */
 
-static lc_code link_file(const char *from, const char *dir, const char *name, lc_err *err)
+/* What a row names may be gone from the disk: a checkpoint that its trainer has just removed. */
+static lc_code link_file(const char *from, const char *dir, const char *name, const char *field,
+                         lc_err *err)
 {
     char to[LC_MAX_PATH_BYTES];
     LC_TRY(lc_path_join(dir, name, to, err));
-    return link(from, to) == 0 ? LC_OK : lc_fail_errno(err, "cannot link %s to %s", to, from);
+    if (link(from, to) == 0) {
+        return LC_OK;
+    }
+    return errno == ENOENT
+               ? lc_fail_param(err, LC_ERR_INVALID, field, "%s is not there any more", field)
+               : lc_fail_errno(err, "cannot link %s to %s", to, from);
 }
 
 static lc_code link_data(const creation *job, const char *field, const char *id, const char *name,
@@ -175,7 +189,7 @@ static lc_code link_data(const creation *job, const char *field, const char *id,
     char from[LC_MAX_PATH_BYTES];
     LC_TRY(lc_files_find(job->db, lc_store_dir(job->store), job->owner, id,
                          LC_FILE_PURPOSE_TRAINING, field, from, err));
-    return link_file(from, job->dir, name, err);
+    return link_file(from, job->dir, name, field, err);
 }
 
 static lc_code link_adapter(const creation *job, lc_err *err)
@@ -187,7 +201,7 @@ static lc_code link_adapter(const creation *job, lc_err *err)
     LC_TRY(lc_mkdir(dir, err));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         LC_TRY(lc_path_join(from_dir, names[i], from, err));
-        LC_TRY(link_file(from, dir, names[i], err));
+        LC_TRY(link_file(from, dir, names[i], "model", err));
     }
     return lc_sync_dir(dir, err);
 }

@@ -25,6 +25,11 @@ static void hash_key(const char *id, const char *secret, uint8_t digest[32])
     lc_sha256_final(&hash, digest);
 }
 
+static void write_key(const char *id, const char *secret, char key[LC_KEY_BYTES])
+{
+    (void)snprintf(key, LC_KEY_BYTES, KEY_PREFIX "%s-%s", id + strlen(LC_PREFIX_KEY), secret);
+}
+
 /* ---- making, listing, revoking ---- */
 
 static lc_code check_name(const char *name, lc_err *err)
@@ -39,14 +44,15 @@ static lc_code check_name(const char *name, lc_err *err)
                                    LC_MAX_KEY_NAME);
 }
 
-static lc_code check_unused(lc_db *db, const char *name, lc_err *err)
+/* *count: of all keys, revoked ones too. */
+static lc_code check_unused(lc_db *db, const char *name, int64_t *count, lc_err *err)
 {
     lc_rows rows;
     bool is_used = false;
-    int64_t count = 0;
+    *count = 0;
     LC_TRY(lc_db_query(db, "SELECT name = ?1 AND revoked_at IS NULL FROM keys",
                        LC_BIND(lc_sql_text(name)), &rows, err));
-    for (; lc_rows_next(&rows); count++) {
+    for (; lc_rows_next(&rows); *count += 1) {
         is_used = is_used || lc_rows_int(&rows, 0) != 0;
     }
     LC_TRY(lc_rows_end(&rows, err));
@@ -54,11 +60,25 @@ static lc_code check_unused(lc_db *db, const char *name, lc_err *err)
         return lc_fail_param(err, LC_ERR_STATE, "name", "there is a key named \"%s\" already",
                              name);
     }
-    return count < LC_MAX_KEYS ? LC_OK
-                               : lc_fail(err, LC_ERR_TOO_LARGE,
-                                         "there are %d keys already, the "
-                                         "limit",
-                                         LC_MAX_KEYS);
+    return *count < LC_MAX_KEYS ? LC_OK
+                                : lc_fail(err, LC_ERR_TOO_LARGE,
+                                          "there are %d keys already, the "
+                                          "limit",
+                                          LC_MAX_KEYS);
+}
+
+/* What was made while there were no keys: nobody could ask for it any more. */
+static lc_code take_over(lc_db *db, const char *id, lc_err *err)
+{
+    static const char *const updates[] = {"UPDATE files SET owner = ?1 WHERE owner = ''",
+                                          "UPDATE uploads SET owner = ?1 WHERE owner = ''",
+                                          "UPDATE jobs SET owner = ?1 WHERE owner = ''",
+                                          "UPDATE models SET owner = ?1 WHERE owner = ''",
+                                          "UPDATE deployments SET owner = ?1 WHERE owner = ''"};
+    for (size_t i = 0; i < sizeof updates / sizeof updates[0]; i++) {
+        LC_TRY(lc_db_run(db, updates[i], LC_BIND(lc_sql_text(id)), err));
+    }
+    return LC_OK;
 }
 
 lc_code lc_keys_add(lc_store *store, const char *name, char id[LC_ID_BYTES], char key[LC_KEY_BYTES],
@@ -68,19 +88,60 @@ lc_code lc_keys_add(lc_store *store, const char *name, char id[LC_ID_BYTES], cha
     lc_db *db = NULL;
     char secret[SECRET_DIGITS + 1];
     uint8_t digest[32];
+    int64_t count = 0;
     LC_TRY(check_name(name, err));
     LC_TRY(lc_id_new(LC_PREFIX_KEY, id, err));
     LC_TRY(lc_secret_new(secret, err));
     hash_key(id, secret, digest);
     LC_TRY(lc_store_begin(store, &db, err));
-    LC_TRY_GOTO(check_unused(db, name, err));
+    LC_TRY_GOTO(check_unused(db, name, &count, err));
     LC_TRY_GOTO(
         lc_db_run(db, "INSERT INTO keys (id, name, hash, created_at) VALUES (?1, ?2, ?3, ?4)",
                   LC_BIND(lc_sql_text(id), lc_sql_text(name), lc_sql_blob(digest, sizeof digest),
                           lc_sql_int(lc_unix_seconds())),
                   err));
+    if (count == 0) {
+        LC_TRY_GOTO(take_over(db, id, err));
+    }
     LC_TRY_GOTO(lc_store_commit(&db, err));
-    (void)snprintf(key, LC_KEY_BYTES, KEY_PREFIX "%s-%s", id + strlen(LC_PREFIX_KEY), secret);
+    write_key(id, secret, key);
+    return LC_OK;
+fail:
+    lc_store_end(&db);
+    return code;
+}
+
+static lc_code find_valid(lc_db *db, const char *name, char id[LC_ID_BYTES], lc_err *err)
+{
+    lc_rows rows;
+    LC_TRY(lc_db_query(db,
+                       "SELECT id FROM keys WHERE (id = ?1 OR name = ?1) AND revoked_at IS NULL",
+                       LC_BIND(lc_sql_text(name)), &rows, err));
+    const bool is_found = lc_rows_next(&rows);
+    if (is_found) {
+        lc_rows_copy(&rows, 0, id, LC_ID_BYTES);
+    }
+    LC_TRY(lc_rows_end(&rows, err));
+    return is_found ? LC_OK
+                    : lc_fail_param(err, LC_ERR_NOT_FOUND, "name",
+                                    "no valid key has the name or id \"%s\"", name);
+}
+
+lc_code lc_keys_renew(lc_store *store, const char *name, char id[LC_ID_BYTES],
+                      char key[LC_KEY_BYTES], lc_err *err)
+{
+    lc_code code;
+    lc_db *db = NULL;
+    char secret[SECRET_DIGITS + 1];
+    uint8_t digest[32];
+    LC_TRY(lc_secret_new(secret, err));
+    LC_TRY(lc_store_begin(store, &db, err));
+    LC_TRY_GOTO(find_valid(db, name, id, err));
+    hash_key(id, secret, digest);
+    LC_TRY_GOTO(lc_db_run(db, "UPDATE keys SET hash = ?2 WHERE id = ?1",
+                          LC_BIND(lc_sql_text(id), lc_sql_blob(digest, sizeof digest)), err));
+    LC_TRY_GOTO(lc_store_commit(&db, err));
+    write_key(id, secret, key);
     return LC_OK;
 fail:
     lc_store_end(&db);
@@ -127,16 +188,11 @@ lc_code lc_keys_revoke(lc_store *store, const char *name, lc_err *err)
 {
     lc_code code;
     lc_db *db = NULL;
+    char id[LC_ID_BYTES];
     LC_TRY(lc_store_begin(store, &db, err));
-    LC_TRY_GOTO(lc_db_run(db,
-                          "UPDATE keys SET revoked_at = ?1 "
-                          "WHERE (id = ?2 OR name = ?2) AND revoked_at IS NULL",
-                          LC_BIND(lc_sql_int(lc_unix_seconds()), lc_sql_text(name)), err));
-    if (lc_db_changes(db) == 0) {
-        code = lc_fail_param(err, LC_ERR_NOT_FOUND, "name",
-                             "no valid key has the name or id \"%s\"", name);
-        goto fail;
-    }
+    LC_TRY_GOTO(find_valid(db, name, id, err));
+    LC_TRY_GOTO(lc_db_run(db, "UPDATE keys SET revoked_at = ?2 WHERE id = ?1",
+                          LC_BIND(lc_sql_text(id), lc_sql_int(lc_unix_seconds())), err));
     LC_TRY_GOTO(lc_store_commit(&db, err));
     return LC_OK;
 fail:
@@ -217,8 +273,7 @@ lc_code lc_keys_exist(lc_store *store, bool *exist, lc_err *err)
     lc_db *db = NULL;
     lc_rows rows;
     LC_TRY(lc_store_read(store, &db, err));
-    lc_code code = lc_db_query(db, "SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1",
-                               LC_BIND_NONE, &rows, err);
+    lc_code code = lc_db_query(db, "SELECT 1 FROM keys LIMIT 1", LC_BIND_NONE, &rows, err);
     if (code == LC_OK) {
         *exist = lc_rows_next(&rows);
         code = lc_rows_end(&rows, err);

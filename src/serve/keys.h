@@ -20,11 +20,15 @@ typedef struct lc_key {
 } lc_key;
 
 /* Makes a key with a name that no valid key has (LC_ERR_STATE), of printable characters. `key` is
- * the only copy of its text. */
+ * the only copy of its text. The first key owns all that was made without keys. */
 LC_WARN_UNUSED lc_code lc_keys_add(lc_store *store, const char *name, char id[LC_ID_BYTES],
                                    char key[LC_KEY_BYTES], lc_err *err);
 /* All keys, oldest first, revoked ones too. Free with lc_free. */
 LC_WARN_UNUSED lc_code lc_keys_list(lc_store *store, lc_key **keys, int64_t *count, lc_err *err);
+/* A new text for a valid key, by name or id; the old one is none from now on. What it owns stays
+ * its own. */
+LC_WARN_UNUSED lc_code lc_keys_renew(lc_store *store, const char *name, char id[LC_ID_BYTES],
+                                     char key[LC_KEY_BYTES], lc_err *err);
 /* By name or id. What it owns stays, and is nobody's to see. */
 LC_WARN_UNUSED lc_code lc_keys_revoke(lc_store *store, const char *name, lc_err *err);
 
@@ -32,7 +36,8 @@ LC_WARN_UNUSED lc_code lc_keys_revoke(lc_store *store, const char *name, lc_err 
  * takes says nothing about the secret. */
 LC_WARN_UNUSED lc_code lc_keys_find(lc_store *store, const char *key, char owner[LC_ID_BYTES],
                                     bool *is_known, lc_err *err);
-/* Whether there are valid keys: without any the server is the local user's. */
+/* Whether a key was ever made: until then the server is the local user's. Revoked ones count, so
+ * that revoking the last one does not open it. */
 LC_WARN_UNUSED lc_code lc_keys_exist(lc_store *store, bool *exist, lc_err *err);
 
 #endif

@@ -3,25 +3,33 @@
  */
 #include "serve/model_ref.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "text/utf8.h"
 
 /* ---- base models ---- */
 
 static bool is_base_name(const char *name)
 {
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     const size_t length = strlen(name);
-    return length >= 1 && length <= LC_MAX_BASE_NAME && strspn(name, allowed) == length &&
-           isalnum((unsigned char)name[0]);
+    bool is_plain = length >= 1 && length <= LC_MAX_BASE_NAME && name[0] != '.' &&
+                    lc_utf8_valid_prefix(name, length) == length;
+    for (size_t i = 0; i < length && is_plain; i++) {
+        is_plain =
+            (unsigned char)name[i] >= ' ' && name[i] != 0x7F && strchr("/:\\\"", name[i]) == NULL;
+    }
+    return is_plain;
 }
 
-static lc_code is_model_dir(const char *models_dir, const char *name, bool *is_one, lc_err *err)
+lc_code lc_base_is(const char *models_dir, const char *name, bool *is_one, lc_err *err)
 {
     char dir[LC_MAX_PATH_BYTES], config[LC_MAX_PATH_BYTES];
+    *is_one = false;
+    if (!is_base_name(name)) {
+        return LC_OK;
+    }
     LC_TRY(lc_path_join(models_dir, name, dir, err));
     LC_TRY(lc_path_join(dir, "config.json", config, err));
     *is_one = lc_path_exists(config);
@@ -38,16 +46,16 @@ lc_code lc_base_find(const char *models_dir, const char *wanted, char name[LC_MA
         return LC_OK;
     }
     (void)snprintf(name, LC_MAX_BASE_NAME + 1, "%s", wanted);
-    LC_TRY(is_model_dir(models_dir, name, is_found, err));
+    LC_TRY(lc_base_is(models_dir, name, is_found, err));
     if (*is_found) {
         return LC_OK;
     }
     LC_TRY(lc_list_dir(models_dir, &names, &count, err));
     lc_code code = LC_OK;
     for (size_t i = 0; i < count && !*is_found && code == LC_OK; i++) {
-        if (is_base_name(names[i]) && strcasecmp(names[i], wanted) == 0) {
+        if (strcasecmp(names[i], wanted) == 0) {
             (void)snprintf(name, LC_MAX_BASE_NAME + 1, "%s", names[i]);
-            code = is_model_dir(models_dir, name, is_found, err);
+            code = lc_base_is(models_dir, name, is_found, err);
         }
     }
     lc_list_free(names, count);

@@ -1,6 +1,6 @@
 /*
  * What a model's name stands for: a base model (a folder with a config.json), a fine-tuned model,
- * or a checkpoint of one ("...:ckpt-step-N").
+ * or a checkpoint of one ("...:ckpt-step-N", or its id).
  */
 #ifndef LC_SERVE_MODEL_REF_H
 #define LC_SERVE_MODEL_REF_H
@@ -9,7 +9,7 @@
 #include "serve/ids.h"
 #include "serve/store.h"
 
-#define LC_MAX_MODEL_NAME 256 /* bytes */
+#define LC_MAX_MODEL_NAME 255 /* bytes */
 #define LC_MAX_BASE_NAME  128
 
 typedef struct lc_model_ref {
@@ -23,9 +23,14 @@ typedef struct lc_model_ref {
 LC_WARN_UNUSED lc_code lc_model_find(lc_db *db, const char *models_dir, const char *owner,
                                      const char *name, lc_model_ref *out, lc_err *err);
 
-/* The folder of a base model: *is_found false for what is none. Letters, digits, ".", "_" and "-",
- * not beginning with one of the marks: no name leads out of models_dir. `name` becomes as it is
- * written there. */
+/* Whether a folder of this name is a base model. Names have no slashes, control characters, colons
+ * (which checkpoints have), quotation marks and backslashes, and do not begin with a dot: none
+ * leads out of models_dir. */
+LC_WARN_UNUSED lc_code lc_base_is(const char *models_dir, const char *name, bool *is_one,
+                                  lc_err *err);
+
+/* The base model of that name in any case: *is_found false for what is none. `name` becomes as it
+ * is written there. */
 LC_WARN_UNUSED lc_code lc_base_find(const char *models_dir, const char *wanted,
                                     char name[LC_MAX_BASE_NAME + 1], bool *is_found, lc_err *err);
 

@@ -8,64 +8,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "serve/api_error.h"
+#include "serve/model_ref.h"
 
-bool lc_model_name_is_plain(const char *name)
-{
-    return name[0] != '\0' && name[0] != '.' && strlen(name) < LC_MODEL_NAME_BYTES / 2 &&
-           strchr(name, '/') == NULL && strpbrk(name, "\n\r\t:\\\"") == NULL;
-}
+/* ---- names ---- */
 
-lc_code lc_model_base_dir(const lc_service *service, const char *name, char path[LC_MAX_PATH_BYTES],
-                          lc_err *err)
+static lc_code fail_absent(const char *name, lc_err *err)
 {
-    char config[LC_MAX_PATH_BYTES];
-    if (lc_model_name_is_plain(name) &&
-        lc_path_join(service->models_dir, name, path, NULL) == LC_OK &&
-        lc_path_join(path, "config.json", config, NULL) == LC_OK && lc_path_exists(config)) {
-        return LC_OK;
-    }
     return lc_fail_param(err, LC_ERR_NOT_FOUND, "model", "The model '%.200s' does not exist.",
                          name);
 }
 
-/* ---- fine-tuned models and checkpoints ---- */
-
-static lc_code find_row(lc_db *db, const char *sql, const char *owner, const char *name,
-                        const char *data_dir, lc_worker_target *out, bool *is_found, lc_err *err)
+static lc_code find(const lc_service *service, const char *owner, const char *name,
+                    lc_model_ref *out, lc_err *err)
 {
-    lc_rows rows;
-    lc_code code = LC_OK;
-    LC_TRY(lc_db_query(db, sql, LC_BIND(lc_sql_text(owner), lc_sql_text(name)), &rows, err));
-    *is_found = lc_rows_next(&rows);
-    if (*is_found) {
-        lc_rows_copy(&rows, 0, out->base, sizeof out->base);
-        code = lc_path_join(data_dir, lc_rows_text(&rows, 1), out->adapter_dir, err);
-        (void)snprintf(out->adapter, sizeof out->adapter, "%s", name);
-    }
-    const lc_code end = lc_rows_end(&rows, err);
-    return code != LC_OK ? code : end;
-}
-
-static lc_code find_tuned(const lc_service *service, const char *owner, const char *name,
-                          lc_worker_target *out, bool *is_found, lc_err *err)
-{
-    lc_code code;
     lc_db *db = NULL;
-    const char *data_dir = lc_store_dir(service->store);
     LC_TRY(lc_store_read(service->store, &db, err));
-    LC_TRY_GOTO(find_row(db, "SELECT base, path FROM models WHERE owner = ?1 AND id = ?2", owner,
-                         name, data_dir, out, is_found, err));
-    if (!*is_found) {
-        LC_TRY_GOTO(
-            find_row(db,
-                     "SELECT j.base, c.path FROM checkpoints c JOIN jobs j ON j.id = c.job_id"
-                     " WHERE j.owner = ?1 AND c.name = ?2",
-                     owner, name, data_dir, out, is_found, err));
-    }
-    lc_store_end(&db);
-    return LC_OK;
-fail:
+    const lc_code code = lc_model_find(db, service->models_dir, owner, name, out, err);
     lc_store_end(&db);
     return code;
 }
@@ -73,16 +31,16 @@ fail:
 lc_code lc_model_target(const lc_service *service, const char *owner, const char *name,
                         lc_worker_target *out, lc_err *err)
 {
-    bool is_tuned = false;
+    lc_model_ref found;
     memset(out, 0, sizeof *out);
-    if (strlen(name) >= LC_MODEL_NAME_BYTES) {
-        return lc_fail_param(err, LC_ERR_NOT_FOUND, "model", "The model does not exist.");
+    LC_TRY(find(service, owner, name, &found, err));
+    (void)snprintf(out->base, sizeof out->base, "%s", found.base);
+    LC_TRY(lc_path_join(service->models_dir, found.base, out->base_dir, err));
+    if (found.adapter[0] == '\0') {
+        return LC_OK;
     }
-    LC_TRY(find_tuned(service, owner, name, out, &is_tuned, err));
-    if (!is_tuned) {
-        (void)snprintf(out->base, sizeof out->base, "%s", name);
-    }
-    return lc_model_base_dir(service, out->base, out->base_dir, err);
+    (void)snprintf(out->adapter, sizeof out->adapter, "%s", found.name);
+    return lc_path_join(lc_store_dir(service->store), found.adapter, out->adapter_dir, err);
 }
 
 /* ---- objects ---- */
@@ -109,30 +67,34 @@ static void add_model(lc_text *out, const char *id, int64_t created, const char 
     lc_text_addf(out, "}");
 }
 
-/* A base model is as old as its config.json. */
-static int64_t age_of(const char *dir)
+/* As old as its config.json. */
+static void add_base(const lc_service *service, const char *name, lc_text *out)
 {
-    char path[LC_MAX_PATH_BYTES];
+    char dir[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES];
     struct stat status;
-    return lc_path_join(dir, "config.json", path, NULL) == LC_OK && stat(path, &status) == 0
-               ? (int64_t)status.st_mtime
-               : 0;
+    const bool is_there = lc_path_join(service->models_dir, name, dir, NULL) == LC_OK &&
+                          lc_path_join(dir, "config.json", path, NULL) == LC_OK &&
+                          stat(path, &status) == 0;
+    add_model(out, name, is_there ? (int64_t)status.st_mtime : 0, NULL, NULL);
 }
 
 static lc_code add_bases(const lc_service *service, lc_text *out, int *count, lc_err *err)
 {
-    char **names = NULL, path[LC_MAX_PATH_BYTES];
+    char **names = NULL;
     size_t total = 0;
     LC_TRY(lc_list_dir(service->models_dir, &names, &total, err));
-    for (size_t i = 0; i < total && i < LC_MAX_BASE_MODELS; i++) {
-        if (lc_model_base_dir(service, names[i], path, NULL) == LC_OK) {
+    lc_code code = LC_OK;
+    for (size_t i = 0; i < total && i < LC_MAX_BASE_MODELS && code == LC_OK; i++) {
+        bool is_base = false;
+        code = lc_base_is(service->models_dir, names[i], &is_base, err);
+        if (code == LC_OK && is_base) {
             lc_text_addf(out, *count > 0 ? ", " : "");
-            add_model(out, names[i], age_of(path), NULL, NULL);
+            add_base(service, names[i], out);
             ++*count;
         }
     }
     lc_list_free(names, total);
-    return LC_OK;
+    return code;
 }
 
 static lc_code add_tuned(const lc_service *service, const char *owner, const char *id, lc_text *out,
@@ -173,14 +135,20 @@ static lc_code handle_list(lc_request *request, lc_err *err)
 
 static lc_code handle_get(lc_request *request, lc_err *err)
 {
+    const lc_service *service = request->service;
     const char *id = request->params[0];
-    char path[LC_MAX_PATH_BYTES];
+    char base[LC_MAX_BASE_NAME + 1];
+    bool is_base = false;
     int count = 0;
-    LC_TRY(add_tuned(request->service, request->owner, id, &request->response.body, &count, err));
-    if (count == 0) {
-        LC_TRY(lc_model_base_dir(request->service, id, path, err));
-        add_model(&request->response.body, id, age_of(path), NULL, NULL);
+    LC_TRY(add_tuned(service, request->owner, id, &request->response.body, &count, err));
+    if (count > 0) {
+        return LC_OK;
     }
+    LC_TRY(lc_base_find(service->models_dir, id, base, &is_base, err));
+    if (!is_base) {
+        return fail_absent(id, err);
+    }
+    add_base(service, base, &request->response.body);
     return LC_OK;
 }
 
@@ -188,13 +156,28 @@ static lc_code count_deployments(lc_db *db, const char *owner, const char *model
                                  lc_err *err)
 {
     lc_rows rows;
-    LC_TRY(lc_db_query(db, "SELECT count(*) FROM deployments WHERE owner = ?1 AND model = ?2",
+    LC_TRY(lc_db_query(db,
+                       "SELECT count(*) FROM deployments WHERE owner = ?1 AND (model = ?2"
+                       " OR model IN (SELECT id FROM checkpoints WHERE name = ?2))",
                        LC_BIND(lc_sql_text(owner), lc_sql_text(model)), &rows, err));
     *count = lc_rows_next(&rows) ? lc_rows_int(&rows, 0) : 0;
     return lc_rows_end(&rows, err);
 }
 
-static lc_code delete_row(const lc_service *service, const char *owner, const char *id, lc_err *err)
+/* Its last checkpoint is the model itself, under the same name. */
+static lc_code delete_rows(lc_db *db, const char *owner, const char *id, lc_err *err)
+{
+    LC_TRY(lc_db_run(db,
+                     "DELETE FROM checkpoints WHERE name = ?2 AND job_id IN"
+                     " (SELECT job_id FROM models WHERE owner = ?1 AND id = ?2)",
+                     LC_BIND(lc_sql_text(owner), lc_sql_text(id)), err));
+    LC_TRY(lc_db_run(db, "DELETE FROM models WHERE owner = ?1 AND id = ?2",
+                     LC_BIND(lc_sql_text(owner), lc_sql_text(id)), err));
+    return lc_db_changes(db) > 0 ? LC_OK : fail_absent(id, err);
+}
+
+static lc_code delete_model(const lc_service *service, const char *owner, const char *id,
+                            lc_err *err)
 {
     lc_code code;
     lc_db *db = NULL;
@@ -207,13 +190,7 @@ static lc_code delete_row(const lc_service *service, const char *owner, const ch
                              deployed);
         goto fail;
     }
-    LC_TRY_GOTO(lc_db_run(db, "DELETE FROM models WHERE owner = ?1 AND id = ?2",
-                          LC_BIND(lc_sql_text(owner), lc_sql_text(id)), err));
-    if (lc_db_changes(db) == 0) {
-        code =
-            lc_fail_param(err, LC_ERR_NOT_FOUND, "model", "The model '%.200s' does not exist.", id);
-        goto fail;
-    }
+    LC_TRY_GOTO(delete_rows(db, owner, id, err));
     return lc_store_commit(&db, err);
 fail:
     lc_store_end(&db);
@@ -223,12 +200,14 @@ fail:
 static lc_code handle_delete(lc_request *request, lc_err *err)
 {
     const char *id = request->params[0];
-    char path[LC_MAX_PATH_BYTES];
-    if (lc_model_base_dir(request->service, id, path, NULL) == LC_OK) {
+    char base[LC_MAX_BASE_NAME + 1];
+    bool is_base = false;
+    LC_TRY(lc_base_find(request->service->models_dir, id, base, &is_base, err));
+    if (is_base) {
         return lc_fail_param(err, LC_ERR_STATE, "model",
                              "%.200s is a base model: its folder is yours to delete.", id);
     }
-    LC_TRY(delete_row(request->service, request->owner, id, err));
+    LC_TRY(delete_model(request->service, request->owner, id, err));
     lc_worker_drop(request->service->workers, id);
     lc_text_addf(&request->response.body, "{\"id\": ");
     lc_text_add_json_string(&request->response.body, id, strlen(id));

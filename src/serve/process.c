@@ -17,35 +17,13 @@
 #include "base/file.h"
 #include "base/system.h"
 #include "lorac/mem.h"
+#include "serve/environment.h"
 #include "serve/jobs.h"
 
 #define LOG_MODE      0600
 #define NAME_ATTEMPTS 20 /* until a holder has written its number, 50 ms each */
 
-extern char **environ;
-
 /* ---- starting ---- */
-
-/* Our environment, but for the cache of tokenized data sets: what is uploaded stays in DATA. */
-static lc_code make_environment(char ***out, lc_err *err)
-{
-    static char no_cache[] = "LORAC_DATASETS=off";
-    size_t count = 0, kept = 0;
-    void *memory = NULL;
-    while (environ[count] != NULL) {
-        count++;
-    }
-    LC_TRY(lc_new(&memory, count + 2, sizeof(char *), "an environment", err));
-    char **copy = memory;
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(environ[i], no_cache, strlen("LORAC_DATASETS=")) != 0) {
-            copy[kept++] = environ[i];
-        }
-    }
-    copy[kept] = no_cache;
-    *out = copy;
-    return LC_OK;
-}
 
 /* Where it runs, what it reads and writes, and nothing else that is open here. */
 static int fill_actions(posix_spawn_file_actions_t *actions, const char *place, const char *log)
@@ -112,7 +90,7 @@ lc_code lc_process_start(const lc_process_args *args, lc_process *out, lc_err *e
     char **environment = NULL;
     pid_t pid = 0;
     LC_TRY(lc_path_join(args->place, LC_PROCESS_LOG, log, err));
-    LC_TRY(make_environment(&environment, err));
+    LC_TRY(lc_environment_of_child(&environment, err));
     const int result = spawn(args, log, environment, &pid);
     lc_free(environment);
     if (result != 0) {

@@ -3,6 +3,7 @@
  */
 #include "serve/request.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ const char *lc_request_query(const lc_request *request, const char *name)
 {
     for (int i = 0; i < request->query_count; i++) {
         if (strcmp(request->query[i].name, name) == 0) {
-            return request->query[i].value;
+            return request->query[i].value[0] != '\0' ? request->query[i].value : NULL;
         }
     }
     return NULL;
@@ -27,7 +28,7 @@ lc_code lc_request_query_int(const lc_request *request, const char *name, int64_
     const char *text = lc_request_query(request, name);
     char *end = NULL;
     *out = fallback;
-    if (text == NULL || text[0] == '\0') {
+    if (text == NULL) {
         return LC_OK;
     }
     const bool is_number = (text[0] >= '0' && text[0] <= '9') || text[0] == '-';
@@ -83,8 +84,10 @@ lc_code lc_response_file(lc_request *request, const char *path, const char *type
     lc_response *response = &request->response;
     struct stat status;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return lc_fail_errno(err, "cannot read %s", path);
+    if (fd < 0) { /* deleted since it was found; clients learn no paths */
+        return errno == ENOENT
+                   ? lc_fail(err, LC_ERR_NOT_FOUND, "There is nothing to read any more.")
+                   : lc_fail_errno(err, "cannot read %s", path);
     }
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         (void)close(fd);

@@ -69,7 +69,8 @@ typedef struct lc_request {
     bool is_deferred;
 } lc_request;
 
-/* The value of a query's first member of that name; NULL without one. */
+/* The value of a query's first member of that name; NULL without one, or where it is empty, as some
+ * clients send what was not given. */
 const char *lc_request_query(const lc_request *request, const char *name);
 /* The same as an integer in [low, high], `fallback` without one; else LC_ERR_INVALID. */
 LC_WARN_UNUSED lc_code lc_request_query_int(const lc_request *request, const char *name,

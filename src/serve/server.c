@@ -52,7 +52,7 @@ void lc_server_write_routes(lc_text *out)
 
 /* ---- what HTTP asks ---- */
 
-/* Without keys anybody is the local user; that is possible on a loopback address only. */
+/* Until there is a key anybody is the local user; that is possible on a loopback address only. */
 static lc_code authenticate(lc_service *service, const char *key, char owner[LC_OWNER_BYTES],
                             bool *is_known, lc_err *err)
 {
@@ -72,15 +72,37 @@ static lc_code authenticate(lc_service *service, const char *key, char owner[LC_
     return LC_OK;
 }
 
+/* The job that a request names, or the one that it has made: "none" for any other text. */
+static void find_job(const lc_request *request, char out[LC_ID_BYTES])
+{
+    static const char begin[] = "{\"id\": \"";
+    const lc_text *body = &request->response.body;
+    const bool has_id =
+        body->length > sizeof begin && memcmp(body->data, begin, sizeof begin - 1) == 0;
+    const char *candidates[] = {request->params[0], has_id ? body->data + sizeof begin - 1 : NULL};
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
+        if (candidates[i] != NULL) {
+            (void)snprintf(out, LC_ID_BYTES, "%.*s", (int)strcspn(candidates[i], "\""),
+                           candidates[i]);
+            if (lc_id_is(out, LC_PREFIX_JOB)) {
+                return;
+            }
+        }
+    }
+    (void)snprintf(out, LC_ID_BYTES, "none");
+}
+
 static void note(lc_service *service, const lc_http_record *record)
 {
+    char job[LC_ID_BYTES];
     lc_metrics_note(service->metrics, record);
+    find_job(record->request, job);
     lc_log(LC_LOG_INFO,
-           "request id=%s method=%s route=%s status=%d ms=%.1f in=%lld out=%lld key=%s",
+           "request id=%s method=%s route=%s status=%d ms=%.1f in=%lld out=%lld key=%s job=%s",
            record->request->id, record->method,
            record->pattern[0] != '\0' ? record->pattern : "none", record->status,
            record->seconds * 1000, (long long)record->bytes_in, (long long)record->bytes_out,
-           record->request->owner[0] != '\0' ? record->request->owner : "none");
+           record->request->owner[0] != '\0' ? record->request->owner : "none", job);
 }
 
 /* ---- start ---- */
@@ -119,6 +141,7 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .port = options->port,
                             .threads = options->threads,
                             .connections = options->connections,
+                            .connections_per_address = options->connections_per_address,
                             .host_name_count = options->host_name_count,
                             .certificate = server->certificate,
                             .key = server->key,
@@ -155,7 +178,6 @@ static lc_code open_parts(const lc_serve_options *options, lc_server *server, lc
         return lc_fail_param(err, LC_ERR_NOT_FOUND, "--models", "%s is no directory",
                              options->models_dir);
     }
-    LC_TRY(lc_mkdir_parents(options->data_dir, err));
     LC_TRY(lc_store_open(options->data_dir, &service->store, err));
     LC_TRY(check_access(options, service, err));
     LC_TRY(read_pem(options, server, err));
@@ -192,7 +214,8 @@ void lc_server_url(const lc_server *server, char *out, size_t capacity)
 }
 
 /* Chats still under way after the drain are ended by their workers' end; then no connection is
- * suspended, which the HTTP library insists on. */
+ * suspended, which the HTTP library insists on. Until that has stopped, clients that keep their
+ * connections may ask for anything: nothing that handlers use is freed before. */
 void lc_server_close(lc_server *server)
 {
     if (server == NULL) {
@@ -203,9 +226,11 @@ void lc_server_close(lc_server *server)
         lc_http_drain(service->http, DRAIN_SECONDS);
     }
     lc_supervisor_stop(service->supervisor);
-    lc_worker_pool_free(service->workers);
+    lc_worker_pool_stop(service->workers);
     lc_http_stop(service->http);
     lc_files_stop(service->files);
+    lc_worker_pool_free(service->workers);
+    lc_supervisor_free(service->supervisor);
     lc_metrics_free(service->metrics);
     lc_store_close(service->store);
     lc_free(server->certificate);

@@ -11,7 +11,7 @@ typedef struct lc_serve_options {
     const char *data_dir, *models_dir;
     const char *program; /* path of lorac itself, for trainers and workers */
     const char *address;
-    int port, threads, connections;
+    int port, threads, connections, connections_per_address;
     const char *host_names[LC_MAX_HOST_NAMES];
     int host_name_count;
     const char *certificate_file, *key_file; /* NULL: no TLS */

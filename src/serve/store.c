@@ -80,12 +80,14 @@ static lc_code code_of(lc_db *db, int result)
     }
 }
 
+/* An open store serves clients of the API: they learn its name, but not where it is. */
 static lc_code fail_sql(lc_db *db, int result, lc_err *err)
 {
+    const char *name = db->store->is_open ? LC_STORE_FILE : db->store->path;
     const char *reason = db->handle != NULL && sqlite3_errcode(db->handle) != SQLITE_OK
                              ? sqlite3_errmsg(db->handle)
                              : sqlite3_errstr(result);
-    return lc_fail(err, code_of(db, result), "%s%s: %s", db->store->path,
+    return lc_fail(err, code_of(db, result), "%s%s: %s", name,
                    (result & 0xff) == SQLITE_CORRUPT ? " is damaged" : "", reason);
 }
 
@@ -110,7 +112,7 @@ lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
     lc_store *store = memory;
     (void)pthread_mutex_init(&store->lock, NULL);
     (void)pthread_cond_init(&store->given_back, NULL);
-    LC_TRY_GOTO(lc_path_join(data_dir, "lorac.db", store->path, err));
+    LC_TRY_GOTO(lc_path_join(data_dir, LC_STORE_FILE, store->path, err));
     (void)snprintf(store->dir, sizeof store->dir, "%s", data_dir);
     LC_TRY_GOTO(make_private(data_dir, err));
     LC_TRY_GOTO(open_connection(store, true, &store->writer, err));

@@ -23,7 +23,8 @@
 
 #include "lorac/err.h"
 
-#define LC_STORE_READERS   4                   /* connections; further readers wait for one */
+#define LC_STORE_READERS   4 /* connections; further readers wait for one */
+#define LC_STORE_FILE      "lorac.db"
 #define LC_STORE_BUSY_MS   5000                /* for another process that writes (lorac keys) */
 #define LC_MAX_STORE_CHECK ((int64_t)64 << 20) /* bytes up to which opening checks all pages */
 #define LC_STORE_ROOM      ((int64_t)8 << 20)  /* bytes kept for when the disk is full */

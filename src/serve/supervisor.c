@@ -154,11 +154,21 @@ void lc_supervisor_stop(lc_supervisor *s)
         return;
     }
     (void)pthread_mutex_lock(&s->lock);
+    const bool runs = !s->is_stopping;
     s->is_stopping = true;
     (void)pthread_cond_signal(&s->change);
     (void)pthread_mutex_unlock(&s->lock);
-    (void)pthread_join(s->thread, NULL);
-    release(s);
+    if (runs) {
+        (void)pthread_join(s->thread, NULL);
+    }
+}
+
+void lc_supervisor_free(lc_supervisor *s)
+{
+    lc_supervisor_stop(s);
+    if (s != NULL) {
+        release(s);
+    }
 }
 
 /* ---- trainers ---- */
@@ -225,7 +235,7 @@ static lc_code start_process(const lc_supervisor *s, trainer *t, lc_err *err)
     t->asked_at = 0.0;
     t->is_killed = false;
     LC_TRY(lc_process_start(&args, &t->process, err));
-    lc_log(LC_LOG_INFO, "%s: trainer %ld started", t->id, t->process.pid);
+    lc_log(LC_LOG_INFO, "job=%s trainer=%ld started", t->id, t->process.pid);
     return LC_OK;
 }
 
@@ -238,7 +248,8 @@ static void ask_to_stop(const lc_supervisor *s, trainer *t)
         lc_process_signal(&t->process, t->place, SIGTERM);
     } else if (!t->is_killed && now - t->asked_at > s->options.stop_seconds) {
         t->is_killed = true;
-        lc_log(LC_LOG_WARN, "%s: trainer %ld does not stop and is killed", t->id, t->process.pid);
+        lc_log(LC_LOG_WARN, "job=%s trainer=%ld does not stop and is killed", t->id,
+               t->process.pid);
         lc_process_signal(&t->process, t->place, SIGKILL);
     }
 }
@@ -283,7 +294,7 @@ static lc_code end_trainer(lc_supervisor *s, trainer *t, bool is_stopping, bool 
     do {
         LC_TRY(lc_follow_read(s->store, t->id, &t->follow, &end, &next, err));
     } while (next == LC_NEXT_MORE);
-    lc_log(LC_LOG_INFO, "%s: trainer %ld ended, exit status %d, signal %d", t->id, t->process.pid,
+    lc_log(LC_LOG_INFO, "job=%s trainer=%ld ended exit=%d signal=%d", t->id, t->process.pid,
            t->process.exit_status, t->process.signal);
     if (next == LC_NEXT_RESTART && !is_stopping) {
         return start_process(s, t, err);
@@ -319,7 +330,7 @@ static void look_after_all(lc_supervisor *s, bool is_stopping)
         lc_err err = {.code = LC_OK};
         bool is_done = false;
         if (look_after(s, s->trainers[i], is_stopping, &is_done, &err) != LC_OK) {
-            lc_log(LC_LOG_WARN, "%s: %s", s->trainers[i]->id, err.message);
+            lc_log(LC_LOG_WARN, "job=%s %s", s->trainers[i]->id, err.message);
         } else if (is_done) {
             s->sweep_at = 0.0; /* a deleted job's directory can go now */
             drop_trainer(s, i);
@@ -418,7 +429,7 @@ static lc_code settle(lc_supervisor *s, const char *sql, lc_err *err)
         while (next == LC_NEXT_MORE &&
                lc_follow_read(s->store, jobs[i].id, &follow, &unseen, &next, &own) == LC_OK) {}
         if (own.code != LC_OK) { /* the others do not wait for it */
-            lc_log(LC_LOG_ERROR, "%s: %s", jobs[i].id, own.message);
+            lc_log(LC_LOG_ERROR, "job=%s %s", jobs[i].id, own.message);
         }
     }
     return LC_OK;
@@ -481,7 +492,7 @@ static lc_code for_each_job(lc_supervisor *s,
     for (size_t i = 0; i < count; i++) {
         lc_err own = {.code = LC_OK};
         if (visit(s, dir, names[i], &own) != LC_OK) {
-            lc_log(LC_LOG_ERROR, "%s: %s", names[i], own.message);
+            lc_log(LC_LOG_ERROR, "job=%s %s", names[i], own.message);
         }
     }
     lc_list_free(names, count);
@@ -516,7 +527,7 @@ static lc_code find_trainer(lc_supervisor *s, const char *parent, const char *na
     }
     LC_TRY(add_trainer(s, name, &t, err));
     t->process = process;
-    lc_log(LC_LOG_INFO, "%s: trainer %ld is still there", name, process.pid);
+    lc_log(LC_LOG_INFO, "job=%s trainer=%ld is still there", name, process.pid);
     return is_wanted(s, t, &ignored, err); /* whose it is */
 }
 

@@ -29,7 +29,9 @@ LC_WARN_UNUSED lc_code lc_supervisor_start(lc_store *store, const lc_supervisor_
 /* Something has changed in the store. Any thread. */
 void lc_supervisor_poke(lc_supervisor *supervisor);
 /* All trainers write a checkpoint and end; their jobs go on with the next start. Blocks until they
- * have, or stop_seconds have passed. NULL: nothing. */
+ * have, or stop_seconds have passed. It may still be poked, for nothing. NULL: nothing. */
 void lc_supervisor_stop(lc_supervisor *supervisor);
+/* Stops it first. NULL: nothing. */
+void lc_supervisor_free(lc_supervisor *supervisor);
 
 #endif

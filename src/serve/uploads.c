@@ -12,6 +12,7 @@
 
 #include "lorac/log.h"
 #include "lorac/mem.h"
+#include "serve/api_code.h"
 #include "serve/files_internal.h"
 #include "serve/md5.h"
 
@@ -116,11 +117,13 @@ static lc_code check_open_uploads(lc_db *db, const char *owner, lc_err *err)
                        LC_BIND(lc_sql_text(owner)), &rows, err));
     const int64_t count = lc_rows_next(&rows) ? lc_rows_int(&rows, 0) : 0;
     LC_TRY(lc_rows_end(&rows, err));
-    return count < LC_MAX_OPEN_UPLOADS
-               ? LC_OK
-               : lc_fail(err, LC_ERR_BUSY,
-                         "%d uploads are under way, the most there may be: complete or cancel one",
-                         LC_MAX_OPEN_UPLOADS);
+    if (count < LC_MAX_OPEN_UPLOADS) {
+        return LC_OK;
+    }
+    (void)lc_fail(err, LC_ERR_INVALID,
+                  "%d uploads are under way, the most there may be: complete or cancel one",
+                  LC_MAX_OPEN_UPLOADS);
+    return lc_err_api_code(err, LC_API_QUOTA);
 }
 
 static lc_code insert(lc_db *db, const lc_files *files, const lc_upload *upload,

@@ -24,7 +24,7 @@ static lc_code handle_ready(lc_request *request, lc_err *err)
     LC_TRY(lc_store_read(service->store, &db, err));
     lc_store_end(&db);
     if (access(lc_store_dir(service->store), W_OK) != 0) {
-        return lc_fail_errno(err, "cannot write to %s", lc_store_dir(service->store));
+        return lc_fail_errno(err, "cannot write to the data directory");
     }
     lc_text_addf(&request->response.body, "{\"status\": \"ready\"}\n");
     return LC_OK;
@@ -93,6 +93,39 @@ static lc_code add_jobs(const lc_service *service, bool is_classic, lc_text *out
     return code;
 }
 
+/* Where the asker's jobs that train are: their ids are nobody else's to know. */
+static lc_code add_training(const lc_service *service, const char *owner, bool is_classic,
+                            lc_text *out, lc_err *err)
+{
+    static const char sql[] =
+        "SELECT j.id, json_extract(e.data, '$.step'), json_extract(e.data, '$.train_loss')"
+        " FROM jobs j JOIN events e ON e.seq = (SELECT seq FROM events WHERE job_id = j.id"
+        " AND type = 'metrics' ORDER BY seq DESC LIMIT 1)"
+        " WHERE j.owner = ?1 AND j.status = 'running' ORDER BY j.seq";
+    lc_db *db = NULL;
+    lc_rows rows;
+    lc_text losses;
+    lc_text_init(&losses);
+    LC_TRY(lc_store_read(service->store, &db, err));
+    lc_code code = lc_db_query(db, sql, LC_BIND(lc_sql_text(owner)), &rows, err);
+    lc_metrics_family(out, is_classic, "lorac_step", "gauge", "Last step of a running job.");
+    if (code == LC_OK) {
+        while (lc_rows_next(&rows)) {
+            const char *id = lc_rows_text(&rows, 0);
+            lc_text_addf(out, "lorac_step{job=\"%s\"} %" PRId64 "\n", id, lc_rows_int(&rows, 1));
+            lc_text_addf(&losses, "lorac_train_loss{job=\"%s\"} ", id);
+            lc_text_add_double(&losses, lc_rows_real(&rows, 2));
+            lc_text_addf(&losses, "\n");
+        }
+        code = lc_rows_end(&rows, err);
+    }
+    lc_store_end(&db);
+    lc_metrics_family(out, is_classic, "lorac_train_loss", "gauge", "Training loss of that step.");
+    lc_text_add(out, losses.data != NULL ? losses.data : "", losses.length);
+    lc_text_release(&losses);
+    return code;
+}
+
 /* OpenMetrics for who asks for it, else the older text format that every scraper reads. */
 static lc_code handle_metrics(lc_request *request, lc_err *err)
 {
@@ -111,6 +144,7 @@ static lc_code handle_metrics(lc_request *request, lc_err *err)
     lc_text_addf(out, "lorac_resident_memory_bytes %" PRId64 "\n", lc_system_resident_bytes());
     add_workers(service, is_classic, out);
     LC_TRY(add_jobs(service, is_classic, out, err));
+    LC_TRY(add_training(service, request->owner, is_classic, out, err));
     if (!is_classic) {
         lc_text_addf(out, "# EOF\n");
     }

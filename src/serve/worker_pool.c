@@ -48,8 +48,10 @@ typedef struct adapter {
 typedef struct worker {
     lc_worker_pool *pool;
     char base[LC_MODEL_NAME_BYTES];
+    char base_dir[LC_MAX_PATH_BYTES];
     enum stage stage;
     bool has_answered;
+    lc_err why;      /* it could not even begin; else LC_OK */
     bool has_thread; /* to be joined; with STAGE_OFF it has nothing left to do */
     pid_t process;
     int fd;
@@ -135,16 +137,6 @@ static int64_t number_of(const cJSON *event, const char *key)
     return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
 }
 
-static lc_code code_of(const char *name)
-{
-    for (int code = 1; code < LC_CODE_COUNT; code++) {
-        if (strcmp(lc_code_name((lc_code)code), name) == 0) {
-            return (lc_code)code;
-        }
-    }
-    return LC_ERR_INTERNAL;
-}
-
 static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
 {
     adapter *about = find_adapter(of, text_of(event, "adapter"));
@@ -156,9 +148,54 @@ static void take_adapter_event(worker *of, const char *kind, const cJSON *event)
     } else if (strcmp(kind, "error") == 0) {
         about->state = LC_ADAPTER_FAILED;
         about->why = (lc_err){.code = LC_OK};
-        (void)lc_fail(&about->why, code_of(text_of(event, "code")), "%s",
-                      text_of(event, "message"));
+        lc_log(LC_LOG_ERROR, "worker base=%s: adapter %s: %s", of->base, about->name,
+               text_of(event, "message")); /* which has paths: not for clients */
+        const lc_code code = lc_worker_error_code(event);
+        (void)lc_fail(&about->why, code,
+                      code == LC_ERR_BUSY
+                          ? "There is no room for the model '%s' now; others may make some."
+                          : "The model '%s' cannot be loaded. The log of the server says why.",
+                      about->name);
     }
+    if (about->why.code == LC_ERR_BUSY && of->adapter_count > 1) {
+        of->adapter_limit = of->adapter_count - 1; /* no room for more than the others */
+    }
+}
+
+/* Why the worker cannot begin: what is wrong with the model is for clients, with its folder's name
+ * for its path; anything else is for the log. */
+static void take_refusal(worker *of, const cJSON *event)
+{
+    const lc_code code = lc_worker_error_code(event);
+    const char *message = text_of(event, "message");
+    const size_t length = strlen(of->base_dir);
+    of->why = (lc_err){.code = LC_OK};
+    lc_log(LC_LOG_ERROR, "worker base=%s: %s", of->base, message);
+    if (code != LC_ERR_INVALID && code != LC_ERR_UNSUPPORTED && code != LC_ERR_NOT_FOUND) {
+        (void)lc_fail(&of->why, LC_ERR_DEVICE,
+                      "The model '%s' cannot be loaded. The log of the server says why.", of->base);
+        return;
+    }
+    const bool is_path = strncmp(message, of->base_dir, length) == 0;
+    (void)lc_fail_param(&of->why, LC_ERR_INVALID, "model", "The model cannot be loaded: %s%s",
+                        is_path ? of->base : "", message + (is_path ? length : 0));
+}
+
+/* An event that ends a chat. NULL: no memory. */
+static cJSON *make_error(const lc_err *why)
+{
+    cJSON *event = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(event, "code", lc_code_name(why->code));
+    (void)cJSON_AddStringToObject(event, "message", why->message);
+    (void)cJSON_AddStringToObject(event, "param", why->param);
+    return event;
+}
+
+/* Why the adapter of a chat could not be loaded: the worker only says that it is not there. */
+static cJSON *failure_of_adapter(worker *of, const chat *about)
+{
+    const adapter *used = find_adapter(of, about->adapter);
+    return used != NULL && used->state == LC_ADAPTER_FAILED ? make_error(&used->why) : NULL;
 }
 
 /* One line. Chats' event functions are called without the mutex; a chat is this thread's to end. */
@@ -167,8 +204,12 @@ static void take_event(worker *of, const cJSON *event)
     const char *kind = text_of(event, "event"), *id = text_of(event, "id");
     const bool is_last = strcmp(kind, "done") == 0 || strcmp(kind, "error") == 0;
     (void)pthread_mutex_lock(&of->pool->mutex);
-    of->has_answered = true;
-    of->deaths = 0;
+    if (!of->has_answered && strcmp(kind, "error") == 0) {
+        take_refusal(of, event); /* the first line is "ready" or this */
+    } else {
+        of->has_answered = true;
+        of->deaths = 0;
+    }
     if (id[0] == '\0') {
         take_adapter_event(of, kind, event);
     }
@@ -178,13 +219,16 @@ static void take_event(worker *of, const cJSON *event)
     of->prompt_tokens += is_last ? number_of(event, "prompt_tokens") : 0;
     of->completion_tokens += is_last ? number_of(event, "completion_tokens") : 0;
     chat *about = is_last ? take_chat(of, id) : find_chat(of, id);
+    const bool is_error = about != NULL && strcmp(kind, "error") == 0;
+    cJSON *reason = is_error ? failure_of_adapter(of, about) : NULL;
     (void)pthread_mutex_unlock(&of->pool->mutex);
     if (about != NULL) {
-        about->on_event(about->context, kind, event);
+        about->on_event(about->context, kind, reason != NULL ? reason : event);
         if (is_last) {
             lc_free(about);
         }
     }
+    cJSON_Delete(reason);
 }
 
 static void take_line(worker *of, const char *line, size_t bytes)
@@ -214,16 +258,19 @@ static bool take_lines(worker *of, lc_text *text)
 /* The worker is gone: everything that waits for it ends. */
 static void end_chats(worker *of)
 {
-    static const char gone[] = "{\"event\": \"error\", \"code\": \"device\", \"message\": "
-                               "\"The worker of this model has ended; ask again.\"}";
-    cJSON *event = cJSON_Parse(gone);
+    lc_err why = {.code = LC_OK};
     (void)pthread_mutex_lock(&of->pool->mutex);
+    why = of->why;
     chat *left = of->chats;
     of->stage = STAGE_ENDS;
     of->chats = NULL;
     of->chat_count = 0;
     of->adapter_count = 0;
     (void)pthread_mutex_unlock(&of->pool->mutex);
+    if (why.code == LC_OK) {
+        (void)lc_fail(&why, LC_ERR_DEVICE, "The worker of this model has ended; ask again.");
+    }
+    cJSON *event = make_error(&why);
     while (left != NULL) {
         chat *next = left->next;
         left->on_event(left->context, "error", event);
@@ -242,7 +289,7 @@ static void end_process(worker *of)
            of->base, (int)of->process, WIFSIGNALED(status) ? "signal" : "exit",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     of->deaths += !is_wanted;
-    if (of->deaths >= LC_MAX_WORKER_DEATHS) {
+    if (of->deaths >= LC_MAX_WORKER_DEATHS || of->why.code != LC_OK) {
         of->rests_until = lc_monotonic_seconds() + LC_WORKER_REST_SECONDS;
     }
     (void)close(of->fd);
@@ -295,6 +342,9 @@ static lc_code make_worker(lc_worker_pool *pool, const char *base, worker **out,
     if (*out != NULL) {
         return LC_OK;
     }
+    if (pool->is_stopping) {
+        return lc_fail(err, LC_ERR_BUSY, "the service is being stopped; ask again");
+    }
     if (pool->count == LC_MAX_WORKERS) {
         return lc_fail(err, LC_ERR_BUSY, "%d base models have a worker already", LC_MAX_WORKERS);
     }
@@ -314,7 +364,12 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     if (of->pool->is_stopping || of->stage == STAGE_ENDS) {
         return lc_fail(err, LC_ERR_BUSY, "the worker of %s is being stopped; ask again", of->base);
     }
-    if (lc_monotonic_seconds() < of->rests_until) {
+    const bool rests = lc_monotonic_seconds() < of->rests_until;
+    if (rests && of->why.code != LC_OK) {
+        *err = of->why;
+        return err->code;
+    }
+    if (rests) {
         return lc_fail(err, LC_ERR_BUSY,
                        "the worker of %s has ended %d times in a row; its log says why", of->base,
                        of->deaths);
@@ -325,6 +380,8 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     }
     LC_TRY(lc_worker_process_start(&of->pool->options, of->base, target->base_dir, &of->process,
                                    &of->fd, err));
+    (void)snprintf(of->base_dir, sizeof of->base_dir, "%s", target->base_dir);
+    of->why = (lc_err){.code = LC_OK};
     const struct timeval patience = {.tv_sec = SEND_SECONDS};
     (void)setsockopt(of->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     of->stage = STAGE_RUNS;
@@ -420,6 +477,10 @@ static lc_code make_room(worker *of, adapter **out, lc_err *err)
 static lc_code need_adapter(worker *of, const lc_worker_target *target, adapter **out, lc_err *err)
 {
     adapter *found = find_adapter(of, target->adapter);
+    if (found != NULL && found->why.code == LC_ERR_BUSY && found->chats == 0) {
+        *found = of->adapters[--of->adapter_count]; /* another one makes room now */
+        found = NULL;
+    }
     if (found != NULL && found->state == LC_ADAPTER_FAILED) {
         const double age = lc_monotonic_seconds() - found->used;
         if (age < LC_WORKER_REST_SECONDS) {
@@ -554,7 +615,9 @@ lc_adapter_state lc_worker_peek(lc_worker_pool *pool, const lc_worker_target *ta
     lc_adapter_state state = LC_ADAPTER_LOADED;
     (void)pthread_mutex_lock(&pool->mutex);
     worker *of = find_worker(pool, target->base);
-    if (of != NULL && of->stage == STAGE_RUNS) {
+    if (of != NULL && of->why.code != LC_OK) {
+        state = LC_ADAPTER_FAILED;
+    } else if (of != NULL && of->stage == STAGE_RUNS) {
         const adapter *found = find_adapter(of, target->adapter);
         if (found != NULL) {
             state = found->state;
@@ -603,7 +666,7 @@ void lc_worker_each(lc_worker_pool *pool, void (*see)(void *, const lc_worker_fi
     (void)pthread_mutex_unlock(&pool->mutex);
 }
 
-void lc_worker_pool_free(lc_worker_pool *pool)
+void lc_worker_pool_stop(lc_worker_pool *pool)
 {
     if (pool == NULL) {
         return;
@@ -616,10 +679,21 @@ void lc_worker_pool_free(lc_worker_pool *pool)
         }
     }
     (void)pthread_mutex_unlock(&pool->mutex);
-    for (int i = 0; i < pool->count; i++) {
+    for (int i = 0; i < pool->count; i++) { /* nobody starts one any more */
         if (pool->workers[i]->has_thread) {
             (void)pthread_join(pool->workers[i]->thread, NULL);
+            pool->workers[i]->has_thread = false;
         }
+    }
+}
+
+void lc_worker_pool_free(lc_worker_pool *pool)
+{
+    lc_worker_pool_stop(pool);
+    if (pool == NULL) {
+        return;
+    }
+    for (int i = 0; i < pool->count; i++) {
         lc_free(pool->workers[i]);
     }
     (void)pthread_mutex_destroy(&pool->mutex);

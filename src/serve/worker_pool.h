@@ -14,7 +14,7 @@
 #include "lorac/err.h"
 
 #define LC_MAX_WORKERS           32
-#define LC_MAX_WORKER_ADAPTERS   64
+#define LC_MAX_WORKER_ADAPTERS   16
 #define LC_MAX_WORKER_CHATS      4096 /* of one worker, queued ones included */
 #define LC_MAX_WORKER_LINE_BYTES ((size_t)16 << 20)
 #define LC_MAX_WORKER_DEATHS     3  /* in a row without an answer; then */
@@ -25,11 +25,11 @@
 typedef struct lc_worker_pool lc_worker_pool;
 
 typedef struct lc_worker_options {
-    const char *program; /* path of lorac */
-    const char *log_dir; /* a worker's errors go to LOG_DIR/BASE.log */
-    const char *device;  /* "auto" */
-    int64_t slots, context, adapters, max_rank, threads; /* 0: the worker's own default */
-    int nice;                                            /* steps behind this process */
+    const char *program;                       /* path of lorac */
+    const char *log_dir;                       /* a worker's errors go to LOG_DIR/BASE.log */
+    const char *device;                        /* "auto" */
+    int64_t slots, context, adapters, threads; /* 0: the worker's own default */
+    int nice;                                  /* steps behind this process */
 } lc_worker_options;
 
 /* What answers: a base, and the adapter on it. */
@@ -43,11 +43,21 @@ typedef struct lc_worker_target {
 /* Each event of a chat, by the worker's thread, in order: "delta", "tool_calls", "finish", and at
  * last one "done" or "error", after which the context is never used again. */
 typedef void (*lc_worker_event)(void *context, const char *kind, const cJSON *event);
+/* What an "error" is. */
+static inline lc_code lc_worker_error_code(const cJSON *event)
+{
+    const char *name = cJSON_GetStringValue(lc_json_get(event, "code"));
+    const lc_code code = name != NULL ? lc_code_of(name) : LC_CODE_COUNT;
+    return code == LC_OK || code == LC_CODE_COUNT ? LC_ERR_INTERNAL : code;
+}
 
 /* Options and their texts are borrowed. */
 LC_WARN_UNUSED lc_code lc_worker_pool_new(const lc_worker_options *options, lc_worker_pool **out,
                                           lc_err *err);
-/* Ends all workers; chats under way end with an error. Waits for both. */
+/* Ends all workers; chats under way end with an error. Waits for both. Chats that come later are
+ * refused. NULL: nothing. */
+void lc_worker_pool_stop(lc_worker_pool *pool);
+/* Stops it first. NULL: nothing. */
 void lc_worker_pool_free(lc_worker_pool *pool);
 
 /* Sends a chat; members: what a chat line has but op, id and adapter, beginning with a comma. On

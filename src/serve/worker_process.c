@@ -17,11 +17,11 @@
 
 #include "base/clock.h"
 #include "base/system.h"
+#include "lorac/mem.h"
+#include "serve/environment.h"
 
 #define MAX_ARGUMENTS 24
 #define NUMBER_BYTES  24
-
-extern char **environ;
 
 typedef struct arguments {
     char *list[MAX_ARGUMENTS]; /* borrowed */
@@ -56,7 +56,8 @@ static lc_code open_log(const char *log_dir, const char *base, int *fd, lc_err *
 
 /* As a program from a shell: no signal blocked or ignored, a process group of its own, so that a
  * Ctrl-C meant for the server does not end it first. */
-static int spawn(const char *program, char **argv, int socket_fd, int log_fd, pid_t *process)
+static int spawn(const char *program, char **argv, char **environment, int socket_fd, int log_fd,
+                 pid_t *process)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -73,8 +74,8 @@ static int spawn(const char *program, char **argv, int socket_fd, int log_fd, pi
     error =
         error != 0 ? error : posix_spawn_file_actions_adddup2(&actions, socket_fd, STDOUT_FILENO);
     error = error != 0 ? error : posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
-    error =
-        error != 0 ? error : posix_spawn(process, program, &actions, &attributes, argv, environ);
+    error = error != 0 ? error
+                       : posix_spawn(process, program, &actions, &attributes, argv, environment);
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return error;
@@ -99,15 +100,19 @@ lc_code lc_worker_process_start(const lc_worker_options *options, const char *ba
     add_number(&argv, "--slots", options->slots);
     add_number(&argv, "--context", options->context);
     add_number(&argv, "--adapters", options->adapters);
-    add_number(&argv, "--max-rank", options->max_rank);
     add_number(&argv, "--threads", options->threads);
-    const int error = spawn(options->program, argv.list, ends[1], log_fd, process);
+    char **environment = NULL;
+    const lc_code code = lc_environment_of_child(&environment, err);
+    const int error =
+        code == LC_OK ? spawn(options->program, argv.list, environment, ends[1], log_fd, process)
+                      : 0;
+    lc_free(environment);
     (void)close(log_fd);
     (void)close(ends[1]);
-    if (error != 0) {
+    if (code != LC_OK || error != 0) {
         (void)close(ends[0]);
         errno = error;
-        return lc_fail_errno(err, "cannot start %s", options->program);
+        return code != LC_OK ? code : lc_fail_errno(err, "cannot start %s", options->program);
     }
     lc_system_lower_priority(*process, options->nice);
     *fd = ends[0];

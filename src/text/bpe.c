@@ -1,12 +1,11 @@
 /*
  * Byte-pair encoding of words, see bpe.h. A word that was seen before is looked up; else its
- * characters become symbols, which bpe_merge.c merges.
+ * characters become units, which bpe_window.c merges.
  */
 #include "text/bpe.h"
 
 #include "text/utf8.h"
 
-#define LONG_WORD    ((size_t)64)
 #define KEPT_SYMBOLS ((size_t)1 << 16) /* of a scratch between texts */
 
 /* ---- words that were seen ---- */
@@ -26,7 +25,7 @@ typedef struct lc_bpe_word {
 
 /* ---- scratch and output ---- */
 
-static void release_symbols(lc_bpe_scratch *scratch)
+void lc_bpe_release_symbols(lc_bpe_scratch *scratch)
 {
     lc_free(scratch->symbols);
     lc_free(scratch->tree);
@@ -35,9 +34,17 @@ static void release_symbols(lc_bpe_scratch *scratch)
     scratch->capacity = 0;
 }
 
+static void release_units(lc_bpe_scratch *scratch)
+{
+    lc_free(scratch->units);
+    scratch->units = NULL;
+    scratch->unit_capacity = 0;
+}
+
 void lc_bpe_scratch_release(lc_bpe_scratch *scratch)
 {
-    release_symbols(scratch);
+    lc_bpe_release_symbols(scratch);
+    release_units(scratch);
     lc_free(scratch->words);
     *scratch = (lc_bpe_scratch){0};
 }
@@ -45,28 +52,29 @@ void lc_bpe_scratch_release(lc_bpe_scratch *scratch)
 void lc_bpe_scratch_shrink(lc_bpe_scratch *scratch)
 {
     if (scratch->capacity > KEPT_SYMBOLS) {
-        release_symbols(scratch);
+        lc_bpe_release_symbols(scratch);
+    }
+    if (scratch->unit_capacity > KEPT_SYMBOLS) {
+        release_units(scratch);
     }
 }
 
-/* Room for a word of so many bytes: as many symbols, and a tree with a leaf for each. */
+/* Room for the units of a word of so many bytes. */
 static lc_code reserve(lc_bpe_scratch *scratch, size_t bytes, lc_err *err)
 {
-    if (bytes <= scratch->capacity) {
+    if (bytes < scratch->unit_capacity) {
         return LC_OK;
     }
     size_t capacity = 256;
-    while (capacity < bytes) {
+    while (capacity <= bytes) {
         capacity *= 2;
     }
-    release_symbols(scratch);
-    scratch->symbols = lc_malloc(capacity * sizeof *scratch->symbols);
-    scratch->tree = lc_malloc(2 * capacity * sizeof *scratch->tree);
-    if (scratch->symbols == NULL || scratch->tree == NULL) {
-        release_symbols(scratch);
+    release_units(scratch);
+    scratch->units = lc_malloc(capacity * sizeof *scratch->units);
+    if (scratch->units == NULL) {
         return lc_fail(err, LC_ERR_MEMORY, "no memory to encode a word of %zu bytes", bytes);
     }
-    scratch->capacity = capacity;
+    scratch->unit_capacity = capacity;
     return LC_OK;
 }
 
@@ -96,19 +104,19 @@ lc_code lc_tokens_push(lc_tokens *tokens, int32_t id, size_t start, size_t end, 
     return LC_OK;
 }
 
-/* ---- the symbols a word begins with ---- */
+/* ---- the units a word begins with ---- */
 
-static void add_symbol(lc_bpe_scratch *scratch, int32_t id, size_t bytes)
+static void add_unit(lc_bpe_scratch *scratch, int32_t id, size_t bytes)
 {
-    const int32_t place = scratch->count++;
-    scratch->symbols[place] = (lc_bpe_symbol){id, place - 1, place + 1, scratch->end};
-    scratch->end += (uint32_t)bytes;
+    lc_bpe_unit *unit = &scratch->units[scratch->unit_count++];
+    unit[0].id = id;
+    unit[1].start = unit[0].start + (uint32_t)bytes;
 }
 
 static void split_bytes(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
-        add_symbol(scratch, bpe->byte_ids[(uint8_t)word[i]], 1);
+        add_unit(scratch, bpe->byte_ids[(uint8_t)word[i]], 1);
     }
 }
 
@@ -121,7 +129,7 @@ static bool fall_back(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *by
         }
     }
     for (size_t i = 0; i < length; i++) {
-        add_symbol(scratch, bpe->fallback_ids[(uint8_t)bytes[i]], 1);
+        add_unit(scratch, bpe->fallback_ids[(uint8_t)bytes[i]], 1);
     }
     return true;
 }
@@ -142,11 +150,11 @@ static lc_code split_chars(const lc_bpe *bpe, lc_bpe_scratch *scratch, const cha
             continue;
         }
         if (unknown > 0 && (id >= 0 || !bpe->fuse_unknown)) {
-            add_symbol(scratch, bpe->unknown_id, unknown);
+            add_unit(scratch, bpe->unknown_id, unknown);
             unknown = 0;
         }
         if (id >= 0) {
-            add_symbol(scratch, id, length);
+            add_unit(scratch, id, length);
         } else if (bpe->unknown_id < 0) {
             return lc_fail(err, LC_ERR_INVALID,
                            "the text has a character without a token, and the vocabulary has no "
@@ -157,7 +165,7 @@ static lc_code split_chars(const lc_bpe *bpe, lc_bpe_scratch *scratch, const cha
         }
     }
     if (unknown > 0) {
-        add_symbol(scratch, bpe->unknown_id, unknown);
+        add_unit(scratch, bpe->unknown_id, unknown);
     }
     return LC_OK;
 }
@@ -166,16 +174,12 @@ static lc_code split_word(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char
                           size_t bytes, lc_err *err)
 {
     LC_TRY(reserve(scratch, bytes, err));
-    scratch->count = 0;
-    scratch->end = 0;
-    if (bpe->byte_level) {
-        split_bytes(bpe, scratch, word, bytes);
-    } else {
-        LC_TRY(split_chars(bpe, scratch, word, bytes, err));
+    scratch->unit_count = 0;
+    scratch->units[0].start = 0;
+    if (!bpe->byte_level) {
+        return split_chars(bpe, scratch, word, bytes, err);
     }
-    if (scratch->count > 0) {
-        scratch->symbols[scratch->count - 1].next = -1;
-    }
+    split_bytes(bpe, scratch, word, bytes);
     return LC_OK;
 }
 
@@ -196,31 +200,7 @@ static int32_t whole_word(const lc_bpe *bpe, const char *word, size_t bytes)
     return lc_bpe_find(bpe, spelled, length);
 }
 
-/* Merges a stretch that no merge reaches across, and appends its tokens behind `from`. */
-static lc_code encode_stretch(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
-                              size_t bytes, size_t from, lc_tokens *tokens, lc_err *err)
-{
-    LC_TRY(split_word(bpe, scratch, word, bytes, err));
-    lc_bpe_merge(bpe, scratch);
-    for (int32_t i = scratch->count > 0 ? 0 : -1; i >= 0;) {
-        const lc_bpe_symbol *s = &scratch->symbols[i];
-        const uint32_t end = s->next >= 0 ? scratch->symbols[s->next].start : scratch->end;
-        LC_TRY(lc_tokens_push(tokens, s->id, from + s->start, from + end, err));
-        i = s->next;
-    }
-    return LC_OK;
-}
-
-/* Whether a merge may join what lies on both sides of word[at]. */
-static bool may_join(const lc_bpe *bpe, const char *word, size_t at)
-{
-    const uint32_t pair = (uint32_t)(uint8_t)word[at - 1] << 8 | (uint8_t)word[at];
-    const bool inside = !bpe->byte_level && ((uint8_t)word[at] & 0xc0) == 0x80;
-    return inside || (bpe->neighbours[pair / 64] >> pair % 64 & 1) != 0;
-}
-
-/* The tokens of a word that is no known one, behind `from`, where those before it end. A long word
- * is cut where no merge can join, so that what is at work at a time stays in the caches. */
+/* The tokens of a word that is no known one, behind `from`, where those before it end. */
 static lc_code encode_word(const lc_bpe *bpe, lc_bpe_scratch *scratch, const char *word,
                            size_t bytes, size_t from, lc_tokens *tokens, lc_err *err)
 {
@@ -228,16 +208,8 @@ static lc_code encode_word(const lc_bpe *bpe, lc_bpe_scratch *scratch, const cha
     if (whole >= 0) {
         return lc_tokens_push(tokens, whole, from, from + bytes, err);
     }
-    if (bytes <= LONG_WORD || !bpe->has_neighbours) {
-        return encode_stretch(bpe, scratch, word, bytes, from, tokens, err);
-    }
-    for (size_t at = 0, end = 1; at < bytes; at = end++) {
-        while (end < bytes && may_join(bpe, word, end)) {
-            end++;
-        }
-        LC_TRY(encode_stretch(bpe, scratch, word + at, end - at, from + at, tokens, err));
-    }
-    return LC_OK;
+    LC_TRY(split_word(bpe, scratch, word, bytes, err));
+    return lc_bpe_encode_units(bpe, scratch, from, tokens, err);
 }
 
 /* The line of the cache that the word belongs into; NULL when it is too long, or there is no cache

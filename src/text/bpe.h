@@ -63,26 +63,35 @@ typedef struct lc_bpe {
     bool fuse_unknown;            /* neighbours that are unknown make one token */
     bool byte_fallback;           /* unknown characters become <0x..>, when all their bytes can */
     bool ignore_merges;           /* a word that is a token is taken as it is */
+    size_t window;                /* LC_BPE_WINDOW; less in tests */
     /* No merge joins something to a U+2581 behind it: a word may be cut there. */
     bool cuts_at_metaspace;
-    /* Two bytes side by side in no token can be joined by no merge: a word may be cut between them.
-     * A bit per pair of bytes that some token has; unless each byte of a text has its symbol. */
-    bool has_neighbours;
-    uint64_t neighbours[65536 / 64];
 } lc_bpe;
+
+#define LC_BPE_WINDOW  4096 /* units merged at a time, see bpe_window.c */
+#define LC_BPE_OVERLAP 16   /* a window's last 16th is merged once more with the next */
+
+/* What a word begins with: a token and the byte where it starts. */
+typedef struct lc_bpe_unit {
+    int32_t id;
+    uint32_t start;
+} lc_bpe_unit;
 
 /* Scratch of one thread and one lc_bpe: grows, is reused; remembers the tokens of short words.
  * Zero-initialised. */
 typedef struct lc_bpe_scratch {
-    struct lc_bpe_symbol *symbols;
-    uint32_t *tree;            /* of the ranks of a long word, see bpe_merge.c */
-    size_t capacity;           /* symbols that there is room for */
+    lc_bpe_unit *units; /* of the word, and behind them one that starts where it ends */
+    size_t unit_count, unit_capacity;
+    struct lc_bpe_symbol *symbols; /* of a window */
+    uint32_t *tree;                /* of the ranks of a long one, see bpe_merge.c */
+    size_t capacity;               /* symbols that there is room for */
+    uint32_t ends[LC_BPE_WINDOW / LC_BPE_OVERLAP + 1]; /* of tokens, as units; bpe_window.c */
+    size_t end_count;
     struct lc_bpe_word *words; /* the cache, see bpe.c */
     bool has_cache;            /* or there was no memory for it */
-    int32_t count;             /* symbols of the word */
-    uint32_t end;              /* bytes that they cover */
 } lc_bpe_scratch;
 void lc_bpe_scratch_release(lc_bpe_scratch *scratch);
+void lc_bpe_release_symbols(lc_bpe_scratch *scratch);
 /* Gives back what only a very long word needs. */
 void lc_bpe_scratch_shrink(lc_bpe_scratch *scratch);
 
@@ -100,9 +109,6 @@ LC_WARN_UNUSED lc_code lc_bpe_index(lc_bpe *bpe, lc_arena *arena, lc_err *err);
  * third. A later rank of the same pair replaces the earlier one, as in Hugging Face. */
 size_t lc_bpe_enter_merges(lc_bpe *bpe, const char *spellings, const lc_merge_entry *entries,
                            size_t count);
-
-/* Sets neighbours, once it is known whether words are bytes. */
-void lc_bpe_note_neighbours(lc_bpe *bpe);
 
 /* Appends the tokens of one word, with places in the word: the lengths of its tokens in turn, so
  * that characters which vanish shift those behind them, as in Hugging Face. O(n log n).
@@ -160,15 +166,19 @@ static inline int32_t lc_bpe_char_id(const lc_bpe *bpe, uint32_t code_point)
     return page == 0 ? -1 : bpe->char_ids[(size_t)(page - 1) * 256 + code_point % 256];
 }
 
-/* A symbol of a word: a linked list, so that a merge costs nothing. */
+/* A symbol of a window: a linked list, so that a merge costs nothing. */
 typedef struct lc_bpe_symbol {
     int32_t id;             /* -1: merged into the one before */
     int32_t previous, next; /* -1 at the ends */
-    uint32_t start;
 } lc_bpe_symbol;
 
-/* Merges all that can be merged: lowest rank first, leftmost among equal ranks. Removes what was
- * merged from the list; the first symbol stays the first. */
-void lc_bpe_merge(const lc_bpe *bpe, lc_bpe_scratch *scratch);
+/* Makes symbols of `count` units (at least one) and merges all that can be merged: lowest rank
+ * first, leftmost among equal ranks. What was merged is removed from the list; the first symbol
+ * stays the first. */
+LC_WARN_UNUSED lc_code lc_bpe_merge(const lc_bpe *bpe, lc_bpe_scratch *scratch, size_t first,
+                                    size_t count, lc_err *err);
+/* Appends the tokens of the units, with their places behind `from`. */
+LC_WARN_UNUSED lc_code lc_bpe_encode_units(const lc_bpe *bpe, lc_bpe_scratch *scratch, size_t from,
+                                           lc_tokens *tokens, lc_err *err);
 
 #endif

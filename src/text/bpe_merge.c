@@ -1,6 +1,6 @@
 /*
- * Merging the symbols of one word in Hugging Face's order: the pair of lowest rank, the leftmost of
- * those. A short word is searched anew for each merge. A long one keeps the rank of the pair that
+ * Merging the symbols of a window in Hugging Face's order: the pair of lowest rank, the leftmost of
+ * those. A short one is searched anew for each merge. A long one keeps the rank of the pair that
  * begins at each place in the leaves of a tree, whose nodes have the lowest rank below them: a
  * merge changes three leaves, so n symbols cost n log n.
  */
@@ -14,13 +14,50 @@ typedef lc_bpe_symbol symbol;
 static void merge_short(const lc_bpe *bpe, symbol *symbols, int32_t count);
 static void merge_long(const lc_bpe *bpe, symbol *symbols, uint32_t *tree, int32_t count);
 
-void lc_bpe_merge(const lc_bpe *bpe, lc_bpe_scratch *scratch)
+/* Leaves of a tree for so many symbols: a power of two. Node 1 is the root, node i has the children
+ * 2 i and 2 i + 1. */
+static size_t leaves_for(size_t count)
 {
-    if (scratch->count <= SHORT_COUNT) {
-        merge_short(bpe, scratch->symbols, scratch->count);
-        return;
+    size_t leaves = 64;
+    while (leaves < count) {
+        leaves *= 2;
     }
-    merge_long(bpe, scratch->symbols, scratch->tree, scratch->count);
+    return leaves;
+}
+
+/* Room for as many symbols, and a tree with a leaf for each. */
+static lc_code reserve(lc_bpe_scratch *scratch, size_t count, lc_err *err)
+{
+    if (count <= scratch->capacity) {
+        return LC_OK;
+    }
+    const size_t capacity = leaves_for(count);
+    lc_bpe_release_symbols(scratch);
+    scratch->symbols = lc_malloc(capacity * sizeof *scratch->symbols);
+    scratch->tree = lc_malloc(2 * capacity * sizeof *scratch->tree);
+    if (scratch->symbols == NULL || scratch->tree == NULL) {
+        lc_bpe_release_symbols(scratch);
+        return lc_fail(err, LC_ERR_MEMORY, "no memory to merge %zu symbols", count);
+    }
+    scratch->capacity = capacity;
+    return LC_OK;
+}
+
+lc_code lc_bpe_merge(const lc_bpe *bpe, lc_bpe_scratch *scratch, size_t first, size_t count,
+                     lc_err *err)
+{
+    LC_TRY(reserve(scratch, count, err));
+    symbol *symbols = scratch->symbols;
+    for (size_t i = 0; i < count; i++) {
+        symbols[i] = (symbol){scratch->units[first + i].id, (int32_t)i - 1, (int32_t)i + 1};
+    }
+    symbols[count - 1].next = -1;
+    if (count <= SHORT_COUNT) {
+        merge_short(bpe, symbols, (int32_t)count);
+    } else {
+        merge_long(bpe, symbols, scratch->tree, (int32_t)count);
+    }
+    return LC_OK;
 }
 
 /* The rank of the merge of the pair that begins at a place; *merged is the token it gives. */
@@ -73,18 +110,7 @@ static void merge_short(const lc_bpe *bpe, symbol *symbols, int32_t count)
     }
 }
 
-/* ---- long words ---- */
-
-/* Leaves of a tree for so many symbols: a power of two. Node 1 is the root, node i has the children
- * 2 i and 2 i + 1. */
-static size_t leaves_for(int32_t count)
-{
-    size_t leaves = 1;
-    while (leaves < (size_t)count) {
-        leaves *= 2;
-    }
-    return leaves;
-}
+/* ---- long windows ---- */
 
 static uint32_t lower(uint32_t a, uint32_t b)
 {
@@ -107,7 +133,7 @@ static void set_rank(uint32_t *tree, size_t leaves, int32_t place, uint32_t rank
 
 static void merge_long(const lc_bpe *bpe, symbol *symbols, uint32_t *tree, int32_t count)
 {
-    const size_t leaves = leaves_for(count);
+    const size_t leaves = leaves_for((size_t)count);
     int32_t merged = -1;
     for (size_t i = 0; i < leaves; i++) {
         tree[leaves + i] = i < (size_t)count ? rank_at(bpe, symbols, (int32_t)i, &merged) : NO_RANK;

@@ -82,6 +82,7 @@ lc_code lc_bpe_init(lc_bpe *bpe, int32_t token_count, size_t vocab_count, size_t
 {
     void *memory = NULL;
     bpe->token_count = token_count;
+    bpe->window = LC_BPE_WINDOW;
     bpe->slot_count = table_size(vocab_count);
     bpe->merge_slots = table_size(merge_count);
     LC_TRY(lc_arena_alloc(arena, (size_t)token_count, sizeof *bpe->tokens, &memory, err));
@@ -247,37 +248,6 @@ size_t lc_bpe_enter_merges(lc_bpe *bpe, const char *spellings, const lc_merge_en
             !has_inner_metaspace(spellings + e->at, (size_t)e->left_bytes + e->right_bytes);
     }
     return entered;
-}
-
-static void note_token(lc_bpe *bpe, const uint8_t *bytes, size_t count)
-{
-    for (size_t i = 1; i < count; i++) {
-        const uint32_t pair = (uint32_t)bytes[i - 1] << 8 | bytes[i];
-        bpe->neighbours[pair / 64] |= UINT64_C(1) << pair % 64;
-    }
-}
-
-void lc_bpe_note_neighbours(lc_bpe *bpe)
-{
-    char bytes[LC_MAX_WHOLE_WORD];
-    bpe->has_neighbours = bpe->byte_level || bpe->byte_fallback;
-    for (int byte = 0; byte < 256 && !bpe->byte_level; byte++) {
-        bpe->has_neighbours = bpe->has_neighbours && bpe->fallback_ids[byte] >= 0;
-    }
-    for (int32_t id = 0; id < bpe->token_count && bpe->has_neighbours; id++) {
-        const lc_token *token = &bpe->tokens[id];
-        if (token->spelled == NULL) {
-            continue;
-        }
-        if (!bpe->byte_level) {
-            note_token(bpe, (const uint8_t *)token->spelled, token->spelled_bytes);
-        } else if (token->spelled_bytes <= sizeof bytes) {
-            const size_t count = lc_byte_unspell(token->spelled, token->spelled_bytes, bytes);
-            note_token(bpe, (const uint8_t *)bytes, count);
-        } else {
-            bpe->has_neighbours = false;
-        }
-    }
 }
 
 /* ---- characters ---- */

@@ -160,14 +160,19 @@ static lc_code next_item(lc_jvm *vm, lc_jloop *state, lc_jiterator *it, lc_jvalu
 static lc_code run_items(lc_jvm *vm, lc_jframe *frame, const lc_jfor *loop, lc_jloop *state,
                          lc_jiterator *it, bool *was_empty)
 {
+    const size_t message = vm->message;
     lc_jvalue item;
     bool has_next = false;
     *was_empty = true;
     for (;;) {
         flow how = FLOW_ON;
+        vm->message = message;
         LC_TRY(next_item(vm, state, it, &item, &has_next));
         if (!has_next) {
             return LC_OK;
+        }
+        if (item.type == LC_J_DICT && item.dict->message > 0) {
+            vm->message = item.dict->message;
         }
         LC_TRY(lc_jinja_assign(vm, frame, loop->target, &item));
         if (state != NULL) {
@@ -179,6 +184,7 @@ static lc_code run_items(lc_jvm *vm, lc_jframe *frame, const lc_jfor *loop, lc_j
             *was_empty = false;
         }
         if (how == FLOW_BREAK) {
+            vm->message = message;
             return LC_OK;
         }
     }
@@ -401,7 +407,7 @@ static lc_code add_span(lc_jvm *vm, size_t begin, size_t end)
         vm->spans = grown;
         vm->span_capacity = capacity;
     }
-    vm->spans[vm->span_count++] = (lc_jspan){begin, end};
+    vm->spans[vm->span_count++] = (lc_jspan){begin, end, vm->message};
     return LC_OK;
 }
 

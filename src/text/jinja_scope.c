@@ -509,10 +509,16 @@ lc_code lc_jinja_bind(lc_jcompiler *compiler, lc_jbody *body)
     lc_jcode *code = &compiler->program->main;
     function in = {.code = code};
     const frame f = {.symbols = &root, .function = &in};
+    lc_jsearch search = {.names = {"self"}};
     lc_jinja_memory_init(&b.scratch, LC_MAX_TEMPLATE_MEMORY);
     code->body = *body;
     code->caller_slot = code->named_slot = code->more_slot = -1;
-    lc_code result = lc_jinja_note_body(&b, &root, body);
+    lc_jinja_search_all(&search, body->nodes, body->count);
+    lc_code result = search.is_found[0]
+                         ? lc_jinja_fail_at(compiler, 1,
+                                            "self, by which a template names its own blocks, is "
+                                            "not supported")
+                         : lc_jinja_note_body(&b, &root, body);
     if (result == LC_OK) {
         result = bind_body(&b, &f, &code->body);
     }

@@ -65,7 +65,7 @@ typedef struct lc_jvalue {
         const char *text; /* STRING, BIG_INT: `bytes` bytes of valid UTF-8, no NUL behind */
         const lc_jlist *list;
         const lc_jdict *dict; /* DICT and its views */
-        lc_jdict *space;      /* NAMESPACE */
+        lc_jdict *space;      /* NAMESPACE; a DICT while it is made */
         const lc_jrange *range;
         const lc_jundefined *undefined;
         lc_jiterator *iterator;
@@ -96,6 +96,7 @@ struct lc_jdict {
     size_t count, capacity;
     uint32_t *index;
     size_t index_size; /* a power of two */
+    size_t message;    /* it is this one of the conversation, from 1; 0: none */
 };
 
 struct lc_jrange {

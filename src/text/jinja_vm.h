@@ -34,9 +34,10 @@ typedef struct lc_jframe {
     lc_jvalue slots[];
 } lc_jframe;
 
-/* A span of {% generation %}, in bytes of the output. */
+/* A span of {% generation %}, in bytes of the output, and the message that the loop around it is
+ * at, from 1; 0: no loop goes through messages. */
 typedef struct lc_jspan {
-    size_t begin, end;
+    size_t begin, end, message;
 } lc_jspan;
 
 struct lc_jvm {
@@ -47,6 +48,7 @@ struct lc_jvm {
     const lc_jdict *given; /* the context: variables of the caller */
     lc_jspan *spans;       /* owned */
     size_t span_count, span_capacity;
+    size_t message;       /* that the innermost loop through messages is at, as in lc_jspan */
     lc_jvalue block_text; /* what a block wrote, for its filter */
     int captures;         /* captures that are open */
     size_t outer_length;  /* of `out` where the outermost capture began */

@@ -235,9 +235,12 @@ static lc_code take_messages(lc_jvm *vm, const lc_rendering *r, lc_jvalue *out)
         if (at == count) {
             break;
         }
-        LC_TRY(cJSON_IsObject(item) && !r->is_raw ? take_message(vm, item, &list->items[at])
-                                                  : lc_jinja_from_json(vm, item, &list->items[at]));
-        at++;
+        lc_jvalue *message = &list->items[at++];
+        LC_TRY(cJSON_IsObject(item) && !r->is_raw ? take_message(vm, item, message)
+                                                  : lc_jinja_from_json(vm, item, message));
+        if (message->type == LC_J_DICT) {
+            message->space->message = at;
+        }
     }
     return LC_OK;
 }
@@ -248,14 +251,19 @@ static lc_code put(lc_jvm *vm, lc_jdict *dict, const char *name, const lc_jvalue
     return lc_jinja_put(vm, dict, &key, value);
 }
 
-/* Every member of an object, but for messages where they are made. */
+/* Every member of an object that is a variable; messages not where they are made. */
 static lc_code put_members(lc_jvm *vm, lc_jdict *dict, const cJSON *object, bool with_messages)
 {
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, object)
     {
         lc_jvalue value;
-        if (with_messages || strcmp(item->string, "messages") != 0) {
+        if (strcmp(item->string, "self") == 0) {
+            return lc_fail_param(vm->err, LC_ERR_INVALID, "self",
+                                 "\"self\" is no name for a variable of a template");
+        }
+        if ((with_messages || strcmp(item->string, "messages") != 0) &&
+            strcmp(item->string, "continue_final_message") != 0) {
             LC_TRY(lc_jinja_from_json(vm, item, &value));
             LC_TRY(put(vm, dict, item->string, &value));
         }
@@ -263,16 +271,28 @@ static lc_code put_members(lc_jvm *vm, lc_jdict *dict, const cJSON *object, bool
     return LC_OK;
 }
 
-static lc_code make_context(lc_jvm *vm, const lc_chat_template *t, const lc_rendering *r)
+/* Into vm->given; *was is what the message to continue says. */
+static lc_code make_context(lc_jvm *vm, const lc_chat_template *t, const lc_rendering *r,
+                            lc_jvalue *was)
 {
     lc_jdict *dict = NULL;
-    lc_jvalue context, messages, tools;
+    lc_jvalue context, messages = lc_jinja_none(), tools;
     const lc_jvalue none = lc_jinja_none(), prompts = lc_jinja_bool(r->add_generation_prompt);
+    const lc_jvalue empty = lc_jinja_literal("");
     LC_TRY(lc_jinja_dict(vm, 16, &dict, &context));
     vm->given = dict;
+    if (r->is_trial) { /* a template without a model has no tokens yet */
+        LC_TRY(put(vm, dict, "bos_token", &empty));
+        LC_TRY(put(vm, dict, "eos_token", &empty));
+    }
     LC_TRY(put_members(vm, dict, t->variables, true));
     if (r->messages != NULL) {
         LC_TRY(take_messages(vm, r, &messages));
+    }
+    if (r->continued != NULL) {
+        LC_TRY(lc_template_mark_end(vm, &messages, r->continued, was));
+    }
+    if (r->messages != NULL) {
         LC_TRY(put(vm, dict, "messages", &messages));
         LC_TRY(put(vm, dict, "documents", &none));
         LC_TRY(lc_jinja_from_json(vm, r->tools, &tools));
@@ -329,9 +349,13 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
     }
     lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY / share);
     lc_text_init(&vm.out);
-    lc_code code = make_context(&vm, t, r);
+    lc_jvalue was = lc_jinja_none();
+    lc_code code = make_context(&vm, t, r, &was);
     if (code == LC_OK) {
         code = lc_jinja_run(&vm);
+    }
+    if (code == LC_OK && r->continued != NULL) {
+        code = lc_template_cut_at_mark(&vm, &was);
     }
     if (code == LC_OK) {
         code = hand_over(&vm, out);
@@ -372,6 +396,28 @@ static lc_code render(const lc_chat_template *t, const lc_rendering *r, bool wit
     return LC_OK;
 }
 
+/* What transformers' continue_final_message names: true is the content. NULL: nothing. */
+static const char *continued_field(const lc_template_args *args)
+{
+    const cJSON *wish = args->row != NULL ? lc_json_get(args->row, "continue_final_message") : NULL;
+    return cJSON_IsTrue(wish)                                     ? "content"
+           : cJSON_IsString(wish) && wish->valuestring[0] != '\0' ? wish->valuestring
+                                                                  : NULL;
+}
+
+static lc_code check_args(const lc_template_args *args, const lc_rendering *r, lc_err *err)
+{
+    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
+    }
+    if (r->continued != NULL && (r->add_generation_prompt || args->with_spans)) {
+        return lc_fail_param(err, LC_ERR_INVALID, "continue_final_message",
+                             "continue_final_message goes neither with add_generation_prompt nor "
+                             "with spans");
+    }
+    return LC_OK;
+}
+
 lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_args *args,
                                 lc_rendered *out, lc_err *err)
 {
@@ -383,12 +429,11 @@ lc_code lc_chat_template_render(const lc_chat_template *t, const lc_template_arg
         .add_generation_prompt = args->row != NULL
                                      ? cJSON_IsTrue(lc_json_get(args->row, "add_generation_prompt"))
                                      : args->add_generation_prompt,
-        .is_raw = args->is_raw};
+        .is_raw = args->is_raw,
+        .continued = continued_field(args)};
     cJSON *read = NULL;
     *out = (lc_rendered){0};
-    if (args->row == NULL && !cJSON_IsArray(args->messages)) {
-        return lc_fail_param(err, LC_ERR_INVALID, "messages", "messages is not a list");
-    }
+    LC_TRY(check_args(args, &r, err));
     if (!r.is_raw) {
         LC_TRY(lc_template_read_forms(t, r.messages, &read, err));
         r.messages = read != NULL ? read : r.messages;

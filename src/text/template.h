@@ -70,13 +70,14 @@ typedef struct lc_template_args {
      * that is an error with advice; messages with weight 0 are left out. */
     bool with_spans;
     /* All variables at once, in place of messages, tools and add_generation_prompt: the members of
-     * this object, as they are (`lorac template`). */
+     * this object, as they are (`lorac template`). "continue_final_message" is no variable: where
+     * it is true, or the name of a member, the text ends behind that text of the last message. */
     const cJSON *row;
     /* The messages as they are. Without it they become what transformers' apply_chat_template makes
      * of them: members that are null are dropped, reasoning goes by all its names (thinking,
      * reasoning, reasoning_content); and `weight` is not shown. Arguments of tool calls become the
-     * objects that they spell where the template wants objects, and lists of text parts become
-     * their text where it wants strings. */
+     * objects that they spell where the template wants objects, their text where it wants that, and
+     * lists of text parts become their text where it wants strings. */
     bool is_raw;
 } lc_template_args;
 

@@ -2,8 +2,9 @@
  * What a row may write in one form and a chat template want in another, see template_internal.h:
  * arguments of tool calls, which the APIs write as the text of a JSON object, and content, which
  * may be a list of text parts. Most templates want the object, and quote its text once more or fail
- * on it; most want a string, and print a list as Python would or fail on it. Which kind a template
- * is, a trial shows: both forms rendered.
+ * on it; some want the text, and print an object as Python would or fail on it. Most want a string
+ * for content, and print a list as Python would or fail on it. Which kind a template is, a trial
+ * shows: both forms rendered.
  */
 #include <string.h>
 
@@ -59,7 +60,10 @@ static lc_code try_arguments(lc_chat_template *t, lc_err *err)
     lc_output object, text = {0};
     LC_TRY(render_trial(t, CALL("{\"" NEEDLE "\":1}"), TOOLS, &object, err));
     const lc_code code = render_trial(t, CALL("\"{\\\"" NEEDLE "\\\":1}\""), TOOLS, &text, err);
-    t->wants_objects = shows(&object, NEEDLE) && (text.text == NULL || shows(&text, "\\\"" NEEDLE));
+    const bool is_text_quoted = shows(&text, "\\\"" NEEDLE);
+    t->wants_objects = shows(&object, NEEDLE) && (text.text == NULL || is_text_quoted);
+    t->wants_texts = shows(&text, NEEDLE) && !is_text_quoted &&
+                     (!shows(&object, NEEDLE) || shows(&object, "'" NEEDLE));
     lc_output_release(&object);
     lc_output_release(&text);
     return code;
@@ -120,22 +124,36 @@ static lc_code replace(cJSON *object, const char *key, cJSON *value, lc_err *err
                : lc_fail(err, LC_ERR_MEMORY, "no memory for the messages of a row");
 }
 
-static lc_code read_calls(cJSON *message, lc_err *err)
+/* The text of an object, as json.dumps would write it. */
+static lc_code spell_arguments(const cJSON *object, cJSON **out, lc_err *err)
+{
+    lc_text text;
+    lc_text_init(&text);
+    lc_text_add_json(&text, object, true);
+    LC_TRY(lc_text_finish(&text, "arguments", err));
+    *out = cJSON_CreateString(text.data);
+    lc_text_release(&text);
+    return *out != NULL ? LC_OK : lc_fail(err, LC_ERR_MEMORY, "no memory for arguments");
+}
+
+static lc_code read_calls(const lc_chat_template *t, cJSON *message, lc_err *err)
 {
     const cJSON *call = NULL;
     cJSON_ArrayForEach(call, lc_json_get(message, "tool_calls"))
     {
-        cJSON *function = cJSON_GetObjectItemCaseSensitive(call, "function"), *object = NULL;
+        cJSON *function = cJSON_GetObjectItemCaseSensitive(call, "function"), *made = NULL;
         const cJSON *arguments = lc_json_get(function, "arguments");
-        if (!cJSON_IsString(arguments)) {
-            continue;
+        lc_code code = LC_OK;
+        if (t->wants_objects && cJSON_IsString(arguments)) {
+            code = parse_arguments(arguments->valuestring, &made, err);
+        } else if (t->wants_texts && cJSON_IsObject(arguments)) {
+            code = spell_arguments(arguments, &made, err);
         }
-        const lc_code code = parse_arguments(arguments->valuestring, &object, err);
         if (code != LC_OK) {
-            cJSON_Delete(object);
+            cJSON_Delete(made);
             return code;
         }
-        LC_TRY(replace(function, "arguments", object, err));
+        LC_TRY(replace(function, "arguments", made, err));
     }
     return LC_OK;
 }
@@ -173,7 +191,8 @@ static bool has_parts(const lc_chat_template *t, const cJSON *message)
 
 static bool has_calls(const lc_chat_template *t, const cJSON *message)
 {
-    return t->wants_objects && cJSON_IsArray(lc_json_get(message, "tool_calls"));
+    return (t->wants_objects || t->wants_texts) &&
+           cJSON_IsArray(lc_json_get(message, "tool_calls"));
 }
 
 lc_code lc_template_read_forms(const lc_chat_template *t, const cJSON *messages, cJSON **out,
@@ -196,7 +215,7 @@ lc_code lc_template_read_forms(const lc_chat_template *t, const cJSON *messages,
     }
     for (cJSON *own = copy->child; own != NULL && code == LC_OK; own = own->next) {
         if (has_calls(t, own)) {
-            code = read_calls(own, err);
+            code = read_calls(t, own, err);
         }
         if (code == LC_OK && has_parts(t, own)) {
             code = join_parts(own, err);

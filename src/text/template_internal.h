@@ -12,8 +12,9 @@ struct lc_chat_template {
     int64_t now;
     bool has_date;
     bool wants_objects; /* arguments of tool calls as objects, not as their text */
+    bool wants_texts;   /* the other way round; neither: it takes both */
     bool wants_strings; /* content as a string, not as a list of parts */
-    int64_t steps; /* fuel of one rendering, LC_MAX_TEMPLATE_STEPS but in tests */
+    int64_t steps;      /* fuel of one rendering, LC_MAX_TEMPLATE_STEPS but in tests */
     uint8_t sha256[32];
 };
 
@@ -22,7 +23,8 @@ typedef struct lc_rendering {
     const cJSON *messages, *tools, *row;
     size_t message_count;
     bool add_generation_prompt, is_raw;
-    bool is_trial; /* of a short conversation: ends at a small part of the limits */
+    bool is_trial;         /* of a short conversation: ends at a small part of the limits */
+    const char *continued; /* the last message's member that the text ends with; NULL: none */
 } lc_rendering;
 
 typedef struct lc_output {
@@ -43,9 +45,15 @@ LC_WARN_UNUSED lc_code lc_template_try_forms(lc_chat_template *t, lc_err *err);
 LC_WARN_UNUSED lc_code lc_template_read_forms(const lc_chat_template *t, const cJSON *messages,
                                               cJSON **out, lc_err *err);
 
+/* Puts a mark behind the last message's `field`; *was is what stands there. And ends the output
+ * where the mark came out. */
+LC_WARN_UNUSED lc_code lc_template_mark_end(lc_jvm *vm, const lc_jvalue *messages,
+                                            const char *field, lc_jvalue *was);
+LC_WARN_UNUSED lc_code lc_template_cut_at_mark(lc_jvm *vm, const lc_jvalue *was);
+
 /* What the assistant wrote, into out->spans (owned by the caller in any case): by the template's
  * own marks, or by comparing with the text of the conversation's beginnings. */
-LC_WARN_UNUSED lc_code lc_template_spans_marked(const lc_rendering *r, const lc_output *whole,
+LC_WARN_UNUSED lc_code lc_template_spans_marked(const lc_rendering *r, lc_output *whole,
                                                 lc_rendered *out, lc_err *err);
 LC_WARN_UNUSED lc_code lc_template_spans_compared(const lc_chat_template *t, const lc_rendering *r,
                                                   const lc_output *whole, lc_rendered *out,

@@ -36,43 +36,66 @@ static lc_code make_room(const cJSON *messages, size_t more, lc_rendered *out, l
 
 /* ---- marked ---- */
 
-static const cJSON *next_assistant(const cJSON *message, size_t *index)
+/* Whether every part stands in a loop that is at a message of the assistant, in their order. */
+static bool know_messages(const lc_rendering *r, const lc_output *whole)
 {
-    while (message != NULL && !is_assistant(message)) {
-        message = message->next;
-        (*index)++;
+    const cJSON *message = r->messages != NULL ? r->messages->child : NULL;
+    size_t at = 1;
+    for (size_t i = 0; i < whole->span_count; i++) {
+        for (; message != NULL && at < whole->spans[i].message; at++) {
+            message = message->next;
+        }
+        if (message == NULL || at != whole->spans[i].message || !is_assistant(message)) {
+            return false;
+        }
     }
-    return message;
+    return true;
 }
 
-lc_code lc_template_spans_marked(const lc_rendering *r, const lc_output *whole, lc_rendered *out,
-                                 lc_err *err)
+/* Numbers the parts by the messages of the assistant, one for one. Where there are more or less of
+ * them nobody may ask whose they are. */
+static lc_code count_messages(const lc_rendering *r, lc_output *whole, lc_err *err)
 {
-    size_t assistants = 0, skipped = 0, index = 0;
+    size_t assistants = 0, skipped = 0, number = 0, at = 0;
     const cJSON *message = NULL;
-    LC_TRY(make_room(r->messages, whole->span_count, out, err));
     cJSON_ArrayForEach(message, r->messages)
     {
+        number++;
         assistants += is_assistant(message);
         skipped += is_assistant(message) && !is_trained(message);
+        if (is_assistant(message) && at < whole->span_count) {
+            whole->spans[at++].message = number;
+        }
     }
-    if (skipped > 0 && assistants != whole->span_count) {
-        return lc_fail_param(err, LC_ERR_INVALID, "weight",
-                             "the template marks %zu parts as the assistant's for %zu messages of "
-                             "the assistant, so that one with weight 0 cannot be told apart",
-                             whole->span_count, assistants);
+    for (; at < whole->span_count; at++) {
+        whole->spans[at].message = number;
     }
-    message = r->messages != NULL ? r->messages->child : NULL;
+    return skipped == 0 || assistants == whole->span_count
+               ? LC_OK
+               : lc_fail_param(err, LC_ERR_INVALID, "weight",
+                               "the template marks %zu parts as the assistant's for %zu messages "
+                               "of the assistant, so that one with weight 0 cannot be told apart",
+                               whole->span_count, assistants);
+}
+
+lc_code lc_template_spans_marked(const lc_rendering *r, lc_output *whole, lc_rendered *out,
+                                 lc_err *err)
+{
+    const cJSON *message = r->messages != NULL ? r->messages->child : NULL;
+    size_t index = 0;
+    LC_TRY(make_room(r->messages, whole->span_count, out, err));
+    if (!know_messages(r, whole)) {
+        LC_TRY(count_messages(r, whole, err));
+    }
     for (size_t i = 0; i < whole->span_count; i++) {
-        message = next_assistant(message, &index);
         const lc_jspan span = whole->spans[i];
         const size_t end = span.end < whole->bytes ? span.end : whole->bytes;
-        if ((skipped == 0 || is_trained(message)) && span.begin < end) {
-            out->spans[out->span_count++] = (lc_span){span.begin, end, index};
-        }
-        if (assistants == whole->span_count && message != NULL) {
+        for (; message != NULL && index + 1 < span.message; index++) {
             message = message->next;
-            index++;
+        }
+        const bool is_skipped = is_assistant(message) && !is_trained(message);
+        if (!is_skipped && span.begin < end) {
+            out->spans[out->span_count++] = (lc_span){span.begin, end, index};
         }
     }
     return LC_OK;

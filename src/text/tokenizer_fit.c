@@ -53,6 +53,7 @@ static lc_code read_padding(lc_fit *fit, const cJSON *root, lc_err *err)
     if (item == NULL) {
         return LC_OK;
     }
+    fit->pad_length = -1;
     strategy = lc_json_get(item, "strategy");
     if (cJSON_IsObject(strategy)) { /* else as long as the longest of a batch, here of one */
         LC_TRY(lc_json_int(strategy, "Fixed", true, 0, MAX_FITTED, &fit->pad_length, err));
@@ -95,10 +96,18 @@ static lc_code truncate_tokens(const lc_tokenizer *t, bool add_special, lc_token
                        "the tokenizer's truncation (max_length %lld, stride %lld) cannot be done",
                        (long long)fit->max_length, (long long)fit->stride);
     }
-    if (fit->cuts_left) {
-        return lc_refuse_option("truncation", "the direction Left", err);
+    if (fit->cuts_left && t->trims_offsets && t->keeps_first_blank) {
+        return lc_refuse_option("truncation",
+                                "the direction Left with a ByteLevel in the post-processor that "
+                                "has trim_offsets and add_prefix_space",
+                                err); /* the blank of another first token would be kept */
     }
-    move_tokens(tokens, tokens->count - (around - prefix), prefix + (size_t)most, tokens->count);
+    const size_t end = tokens->count - (around - prefix); /* of the text's */
+    if (fit->cuts_left) {
+        move_tokens(tokens, end - (size_t)most, prefix, tokens->count);
+    } else {
+        move_tokens(tokens, end, prefix + (size_t)most, tokens->count);
+    }
     tokens->count = around + (size_t)most;
     return LC_OK;
 }
@@ -106,7 +115,7 @@ static lc_code truncate_tokens(const lc_tokenizer *t, bool add_special, lc_token
 static lc_code pad_tokens(const lc_fit *fit, lc_tokens *tokens, lc_err *err)
 {
     const size_t count = tokens->count;
-    size_t length = fit->pad_length > 0 ? (size_t)fit->pad_length : count;
+    size_t length = fit->pad_length >= 0 ? (size_t)fit->pad_length : count;
     if (fit->pad_multiple > 0 && length % (size_t)fit->pad_multiple > 0) {
         length += (size_t)fit->pad_multiple - length % (size_t)fit->pad_multiple;
     }

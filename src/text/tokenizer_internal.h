@@ -37,7 +37,8 @@ typedef struct lc_fit {
     bool truncates, cuts_left, cuts_second; /* cuts_second: only the second text of a pair */
     bool pads, pads_left;
     int64_t max_length, stride;
-    int64_t pad_length, pad_multiple; /* 0: none */
+    int64_t pad_length;   /* -1: as long as it is */
+    int64_t pad_multiple; /* 0: none */
     int32_t pad_id;
 } lc_fit;
 

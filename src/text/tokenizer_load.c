@@ -161,7 +161,6 @@ static lc_code read_root(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err 
     LC_TRY(lc_read_decoder(t, root, err));
     LC_TRY(read_model(t, file, err));
     leave_spelling_to_bpe(t);
-    lc_bpe_note_neighbours(&t->bpe);
     LC_TRY(check_whole_words(t, err));
     LC_TRY(read_added(t, root, err));
     return lc_read_post_processor(t, root, err);

@@ -68,7 +68,7 @@ static lc_mat to_bf16(bench *b, lc_mat from)
         LC_OK) {
         fail(b);
     }
-    const lc_mat to = {memory, from.rows, from.cols, from.ld, LC_BF16};
+    const lc_mat to = {memory, from.rows, from.cols, from.ld, LC_BF16, 0};
     if (b->device->ops->copy(b->device, to, from, &b->err) != LC_OK) {
         fail(b);
     }

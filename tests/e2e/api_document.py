@@ -179,7 +179,7 @@ CHAT_REQUEST = request(
     max_tokens=nullable(integer(1, 2**31 - 1)),
     max_completion_tokens={**nullable(integer(1, 2**31 - 1)), "description": "The same; only one of them"},
     n=nullable(integer(1, 16)),
-    seed=nullable(integer(-(2**53) + 1, 2**53 - 1)),
+    seed=nullable(integer(-(2**63), 2**63 - 1)),
     stop={"anyOf": [{"type": "null"}, ref("Stop"), array(ref("Stop"), maxItems=4)]},
     stream=nullable({"type": "boolean"}),
     stream_options={
@@ -188,9 +188,17 @@ CHAT_REQUEST = request(
     },
     logprobs=nullable({"type": "boolean"}),
     top_logprobs={**nullable(integer(0, 20)), "description": "With logprobs: true only"},
-    presence_penalty=nullable(number(0, 0)),
-    frequency_penalty=nullable(number(0, 0)),
-    logit_bias=nullable({"type": "object", "maxProperties": 0}),
+    presence_penalty=nullable(number(-2, 2)),
+    frequency_penalty=nullable(number(-2, 2)),
+    logit_bias=nullable(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^[0-9]{1,9}$"},
+            "additionalProperties": number(-100, 100),
+            "maxProperties": 1024,
+            "description": "By ids of tokens, which must be the model's",
+        }
+    ),
     response_format=nullable(request(["type"], True, type=const("text"))),
     chat_template_kwargs=nullable({"type": "object", "description": "Variables of the chat template"}),
     **{

@@ -193,10 +193,21 @@ grep -Eqx 'lorac-[0-9a-f]{32}-[0-9a-f]{64}' "$scratch/out" || fail "keys add pri
 refused 2 'there is a key named "ann" already' keys add ann --data "$scratch/service/data"
 run 0 keys list --data "$scratch/service/data"
 grep -Eq '^key-[0-9a-f]{32}  [-0-9]{10}  -  *ann$' "$scratch/out" || fail "keys list"
+cp "$scratch/out" "$scratch/list"
+run 0 keys renew ann --data "$scratch/service/data"
+grep -Eqx 'lorac-[0-9a-f]{32}-[0-9a-f]{64}' "$scratch/out" || fail "keys renew prints no key"
+run 0 keys list --data "$scratch/service/data"
+cmp -s "$scratch/out" "$scratch/list" || fail "keys renew makes another key"
 run 0 keys revoke ann --data "$scratch/service/data"
 refused 3 'no valid key has the name or id "ann"' keys revoke ann --data "$scratch/service/data"
 refused 2 'keys add needs a NAME' keys add --data "$scratch/service/data"
 refused 2 'keys list takes no NAME' keys list ann --data "$scratch/service/data"
+
+# ---- worker: who started it learns why it cannot begin ----
+mkdir "$scratch/strange"
+echo '{"model_type": "strange"}' >"$scratch/strange/config.json"
+refused 3 'model_type "strange" is not supported' worker --model "$scratch/strange"
+grep -q '^{"event": "error", "code": "[a-z]*", "message": ".*model_type' "$scratch/out" || fail "worker tells nothing"
 
 # ---- validate and tokenize, by form alone and with the shipped tokenizer; more in validate.sh ----
 for i in $(seq 12); do

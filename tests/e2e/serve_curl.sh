@@ -16,7 +16,8 @@ trap cleanup EXIT
 fail() { echo "FAILED: $*" >&2; tail -n 20 "$scratch/log" >&2; exit 1; }
 command -v curl >/dev/null || { echo "no curl"; exit 77; }
 
-"$lorac" serve --data "$scratch/data" --models "$root/models" --port 0 >"$scratch/url" 2>"$scratch/log" &
+"$lorac" serve --data "$scratch/data" --models "$root/models" --port 0 --running-jobs 1 --queued-per-key 1 --max-rank 16 --context 64 \
+    >"$scratch/url" 2>"$scratch/log" &
 server=$!
 for _ in $(seq 50); do [ -s "$scratch/url" ] && break; sleep 0.1; done
 url=$(cat "$scratch/url")
@@ -104,6 +105,18 @@ for family in "/openai/v1 200 " "/openai 201 ?api-version=2024-10-21"; do
         [ "$(member 'any(e["type"] == "metrics" for e in body["data"])')" = True ] && break
         sleep 0.1
     done
+    # One trains, one more may wait; a rank above --max-rank is refused, and more than the context's 64 tokens.
+    other="\"model\": \"sprout-3m\", \"training_file\": \"$training\""
+    call "$created" POST "$base/fine_tuning/jobs$query" -H 'Content-Type: application/json' -d "{$other, \"lorac\": {\"rank\": 16}}"
+    waiting=$(member 'body["id"]')
+    call 429 POST "$base/fine_tuning/jobs$query" -H 'Content-Type: application/json' -d "{$other}"
+    call 200 POST "$base/fine_tuning/jobs/$waiting/cancel$query"
+    call 400 POST "$base/fine_tuning/jobs$query" -H 'Content-Type: application/json' -d "{$other, \"lorac\": {\"rank\": 17}}"
+    [ "$(member 'body["error"]["param"]')" = lorac.rank ] || fail "rank: $(cat "$scratch/body")"
+    call 400 POST "/openai/v1/chat/completions" -H 'Content-Type: application/json' -d "{
+        \"model\": \"sprout-3m\", \"messages\": [{\"role\": \"user\", \"content\": \"$(seq -s ' ' 100)\"}]}"
+    [ "$(member 'body["error"]["param"]')" = messages ] || fail "context: $(cat "$scratch/body")"
+
     call 200 POST "$base/fine_tuning/jobs/$job/pause$query"
     until_status paused
     call 200 POST "$base/fine_tuning/jobs/$job/resume$query" -H 'Content-Type: application/json'
@@ -112,6 +125,10 @@ for family in "/openai/v1 200 " "/openai 201 ?api-version=2024-10-21"; do
     until_status cancelled
     call 204 DELETE "$base/fine_tuning/jobs/$job$query"
     call 404 GET "$base/fine_tuning/jobs/$job$query"
+    for line in "request id=[-0-9a-f]* method=POST route=/fine_tuning/jobs status=$created .* job=$job\$" \
+        "request .* route=/fine_tuning/jobs/{job}/events .* job=$job\$" "job=$job trainer=[0-9]* started\$"; do
+        grep -q " $line" "$scratch/log" || fail "the log has no line: $line"
+    done
     call 200 DELETE "$base/files/$training$query"
     [ "$(member 'body["deleted"]')" = True ] || fail "delete: $(cat "$scratch/body")"
 done

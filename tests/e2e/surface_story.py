@@ -4,6 +4,7 @@ of the contract. Every answer is held against the description (api_document.py):
 
 import hashlib
 import json
+import os
 import re
 import time
 import urllib.parse
@@ -169,7 +170,7 @@ class Story:
         expect(
             self.training["expires_at"] == self.training["created_at"] + 1209600, f"it expires at {self.training['expires_at']}"
         )
-        self.upload(b"{\n", filename="bad.jsonl")
+        bad = self.upload(b"{\n", filename="bad.jsonl")
         others = [self.upload(b"x", purpose, "x.txt") for purpose in ("assistants", "batch", "evals")]
         page = self.ok("GET", "/files", query="limit=2&order=desc")
         expect(page["has_more"] and page["last_id"] == page["data"][1]["id"], f"a page of two: {page}")
@@ -193,6 +194,8 @@ class Story:
         expect(far["status"] == "pending", f"an import begins as {far}")
         far = self.until(f"/files/{far['id']}", lambda now: now["status"] != "pending", "imported")
         expect(far["status"] == "error" and far["bytes"] is None, f"an import from this machine: {far}")
+        for file in (bad, far):
+            self.call("POST", "/fine_tuning/jobs", {"model": BASE, "training_file": file["id"]})
         self.uploads(train)
 
     def uploads(self, data):
@@ -295,13 +298,16 @@ class Story:
         self.status(job)
         self.call("POST", path + "/cancel")
         self.events += self.ok("GET", path + "/events", query="limit=1000")["data"]
-        gone = {"properties": {"model": {"format": "OpenAI", "name": paused[0]["fine_tuned_model_checkpoint"], "version": "1"}}}
-        self.ok("PUT", f"{ARM}/gone", gone, statuses=(201,), family=ROOT)
+        kept = os.path.join(self.server.data, "jobs", job["id"], f"paused-step-{paused[0]['step_number']}")
+        os.unlink(os.path.join(kept, "adapter_model.safetensors"))  # damage
+        body = {"properties": {"model": {"format": "OpenAI", "name": paused[0]["fine_tuned_model_checkpoint"], "version": "1"}}}
+        self.ok("PUT", f"{ARM}/damaged", body, statuses=(201,), family=ROOT)
+        self.until_deployed("damaged", "Failed")
+        self.ok("GET", "/deployments/damaged")
+        self.call("DELETE", path)
+        self.ok("DELETE", "/deployments/damaged", statuses=(204,))
         self.ok("DELETE", path, statuses=(204,))
         self.call("GET", path)
-        self.ok("GET", f"{ARM}/gone", family=ROOT)  # its model went with the job
-        self.ok("GET", "/deployments/gone")
-        self.ok("DELETE", "/deployments/gone", statuses=(204,))
         failing = self.status(self.job(lorac={"max_seq_len": 2}))
         expect(failing["status"] == "failed", f"a job that cannot be trained is {failing['status']}")
         self.events += self.ok("GET", f"/fine_tuning/jobs/{failing['id']}/events")["data"]
@@ -316,13 +322,15 @@ class Story:
         }
         self.ok("PUT", f"{ARM}/tuned", body, statuses=(201,), family=ROOT, query="api-version=2024-10-01")
         self.ok("PUT", f"{ARM}/tuned", body, family=ROOT)
-        self.until_deployed()
+        self.until_deployed("tuned", "Succeeded")
         self.ok("GET", ARM, family=ROOT)
         scale = {"scale_type": "manual", "capacity": 1}
         made = self.ok(
             "POST", "/deployments", {"model": checkpoint_name(self), "scale_settings": scale}, statuses=(201,), family=CLASSIC
         )
         expect(made["id"].startswith("deployment-"), f"a deployment without a name: {made}")
+        by_id = self.ok("POST", "/deployments", {"model": self.checkpoints[-1]["id"], "name": "by-id"}, statuses=(201,))
+        self.facts["a checkpoint's id deploys it"] = by_id["model"] == checkpoint_name(self)
         self.ok(
             "POST", "/deployments", {"model": BASE, "name": "plain", "scale_settings": scale}, statuses=(201,), family=CLASSIC
         )
@@ -332,10 +340,10 @@ class Story:
         status, _, error = self.call("DELETE", f"/models/{model}")
         expect(status == 400 and error["error"]["code"] == "unexpectedEntityState", f"a deployed model: {status} {error}")
 
-    def until_deployed(self):
+    def until_deployed(self, name, wanted):
         for _ in range(200):
-            state = self.ok("GET", f"{ARM}/tuned", family=ROOT)["properties"]["provisioningState"]
-            if state == "Succeeded":
+            state = self.ok("GET", f"{ARM}/{name}", family=ROOT)["properties"]["provisioningState"]
+            if state == wanted:
                 return
             time.sleep(0.1)
         raise Failed(f"the deployment is {state}")
@@ -397,6 +405,9 @@ class Story:
                 ],
                 "max_completion_tokens": 400,
                 "temperature": 0,
+                "presence_penalty": 0.5,
+                "frequency_penalty": -0.1,
+                "logit_bias": {"70": -100},
             },
         )
         expect(long["usage"]["completion_tokens"] > 0, f"a chat with a model's name: {long}")
@@ -421,7 +432,7 @@ class Story:
         self.call("POST", "/deployments", b" " * (256 * 1024 + 1))
 
     def access(self, server):
-        """On a server of its own, that has keys."""
+        """On a server of its own, that has keys and lets one job run and one wait."""
         self.server, before = server, self.server
         ann, bob = ({"api-key": make_key(server, name)} for name in ("ann", "bob"))
         file = self.ok(
@@ -438,8 +449,15 @@ class Story:
         )
         strange = {"api-key": None, "Authorization": "Bearer eyJ0eXAiOiJKV1QifQ.e30.x"}
         self.facts["a strange bearer is refused"] = self.call("GET", "/files", headers=strange)[0] == 401
+        form_of_rows = form(b"b", part("purpose", "fine-tune"), part("file", rows("train.jsonl", 12), "train.jsonl"))
+        training = self.ok("POST", "/files", form_of_rows, headers={**FORM, **ann})
+        wanted = {"model": BASE, "training_file": training["id"], "hyperparameters": {"n_epochs": 50}}
+        asked = [self.call("POST", "/fine_tuning/jobs", wanted, headers=ann) for _ in range(3)]
+        self.facts["jobs are limited"] = asked[2][0] == 429
+        for job in (answer for status, _, answer in asked if status == 200):
+            self.ok("POST", f"/fine_tuning/jobs/{job['id']}/cancel", headers=ann)
         several = [self.call("POST", "/deployments", {"model": BASE, "name": f"d{i}"}, headers=bob)[0] for i in range(101)]
-        self.facts["100 deployments"] = several == [201] * 100 + [429]
+        self.facts["100 deployments"] = several == [201] * 100 + [400]
         self.server = before
 
     def watch(self):

@@ -138,7 +138,7 @@ def section_file_object():
                 "/files",
                 form(b"b", part("purpose", word), part("file", b"x", "x")),
                 "purpose",
-                "no use for it here",
+                "OpenAI's alone: Azure takes no such uploads either",
                 headers=FORM,
             )
             for word in ("vision", "user_data")
@@ -216,7 +216,7 @@ def section_jobs():
             "a stream of events",
             lambda s: s.call("GET", f"{JOBS}/{s.first['id']}/events", query="stream=true")[2]["object"] == "list",
             ABSENT,
-            "no client asks for one",
+            "Azure has none either; the newest event is a page of one",
         ),
         absent("POST", job + "/checkpoints/{checkpoint}/copy", "there is no other resource to copy to"),
         absent("GET", job + "/checkpoints/{checkpoint}/copy", "there is no other resource to copy to"),
@@ -431,8 +431,13 @@ def section_checkpoints():
         fact("the last has the model's name, others end in `:ckpt-step-N`", checkpoints),
         fact("the model is `{base}.ft-{digits of the job's id}-{suffix}`", names),
         fact(
-            "a checkpoint can be deployed",
-            lambda s: s.checkpoints[-1]["fine_tuned_model_checkpoint"] in s.record.seen["deployment"]["model"],
+            "a checkpoint can be deployed, by name or id",
+            lambda s: s.facts["a checkpoint's id deploys it"],
+        ),
+        fact(
+            "a job whose checkpoint is deployed cannot be deleted",
+            lambda s: any("is deployed as 'damaged'" in text for text in s.record.seen["error"]["error.message"]),
+            note="its model stays when it is deleted; its checkpoints do not",
         ),
         fact("the three newest are kept", three_kept, note="`lorac.keep_checkpoints` says another number"),
     ]

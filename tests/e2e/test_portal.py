@@ -109,8 +109,12 @@ class Portal:
     def status(self, word):
         expect(self.page.locator("h1 + .badge")).to_have_text(word, timeout=PATIENCE_S * 1000)
 
-    def expect_row(self, text):
-        row = self.page.locator("tbody tr", has_text=text)
+    def rows(self, text, table=None):
+        within = self.page.get_by_role("table", name=table, exact=True) if table else self.page
+        return within.locator("tbody tr", has_text=text)
+
+    def expect_row(self, text, table=None):
+        row = self.rows(text, table)
         expect(row).to_be_visible()
         return row
 
@@ -329,7 +333,7 @@ def deploy(portal, data):
     portal.look("7-deploy")
     portal.button("Deploy", portal.dialog()).click()
     expect(portal.page.get_by_role("heading", name="Deployments", level=1)).to_be_visible()
-    portal.expect_row("harbor-desk")
+    portal.expect_row("harbor-desk", "Deployments")
     portal.button("Deploy a model").click()
     portal.dialog().get_by_label("Model").select_option("sprout-3m")
     expect(portal.dialog().get_by_label("Deployment name")).to_have_value("sprout-3m")
@@ -339,7 +343,7 @@ def deploy(portal, data):
     expect(portal.button("Replace it")).to_be_visible()
     portal.dialog().get_by_label("Deployment name").fill("base")
     portal.button("Deploy", portal.dialog()).click()
-    expect(portal.expect_row("base").locator(".badge")).to_have_text("Succeeded")
+    expect(portal.expect_row("base", "Deployments").locator(".badge")).to_have_text("Succeeded")
     portal.look("8-deployments")
 
 
@@ -419,6 +423,7 @@ def pause_and_cancel(portal, data):
     page.locator("tbody tr").first.get_by_role("link").click()
     portal.button("Delete", toolbar).click()
     portal.button("Delete the job").click()
+    expect(page.get_by_role("heading", name="Fine-tuning jobs")).to_be_visible()
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
@@ -433,16 +438,27 @@ def checkpoint(portal, data):
     portal.dialog().get_by_label("Deployment name").fill("early")
     portal.button("Deploy", portal.dialog()).click()
     expect(page.get_by_role("heading", name="Deployments", level=1)).to_be_visible()
-    portal.expect_row("early")
+    portal.expect_row("early", "Deployments")
 
 
 def clean_up(portal, data):
-    """Deployments, then files. A name that is HTML is a name."""
+    """Deployments, the model, which has to wait for its deployment, then files. A name that is HTML is a name."""
     page = portal.page
-    for name in ("early", "harbor-desk"):
-        portal.button(f"Delete {name}").click()
-        portal.button("Delete the deployment").click()
-        expect(page.locator("tbody tr", has_text=name)).to_have_count(0)
+    portal.button("Delete early").click()
+    portal.button("Delete the deployment").click()
+    expect(portal.rows("early", "Deployments")).to_have_count(0)
+    portal.expect_row("harbor-desk", "Fine-tuned models").get_by_role("button", name="Delete").click()
+    expect(portal.button("Keep it")).to_be_focused()
+    portal.button("Delete the model").click()
+    expect(portal.dialog().get_by_role("alert")).to_contain_text("The model is deployed")
+    portal.look("12-model")
+    portal.button("Keep it").click()
+    portal.button("Delete harbor-desk").click()
+    portal.button("Delete the deployment").click()
+    expect(portal.rows("harbor-desk", "Deployments")).to_have_count(0)
+    portal.expect_row("harbor-desk", "Fine-tuned models").get_by_role("button", name="Delete").click()
+    portal.button("Delete the model").click()
+    expect(portal.rows("harbor-desk")).to_have_count(0)
     portal.go("Files")
     page.get_by_label("Files to upload").set_input_files(data["html"])
     row = portal.expect_row(os.path.basename(data["html"]))
@@ -450,7 +466,7 @@ def clean_up(portal, data):
     assert page.locator("main img").count() == 0, "a file's name was taken for HTML"
     bad = portal.expect_row("bad.jsonl")
     expect(bad.locator(".problems li")).not_to_have_count(0)
-    portal.look("12-files")
+    portal.look("13-files")
     with page.expect_download() as waiting:
         row.get_by_role("button", name="Download").click()
     with open(waiting.value.path(), encoding="utf-8") as file:
@@ -491,7 +507,7 @@ def key(browser, server, folder):
     page = portal.page
     portal.open()
     expect(portal.dialog()).to_contain_text("This server asks for a key")
-    portal.look("13-key")
+    portal.look("14-key")
     for value, text in (("wrong", "does not know this key"), (server.key, None)):
         portal.dialog().get_by_label("Key").fill(value)
         portal.button("Use key").click()

@@ -118,7 +118,7 @@ def test_surface():
     with Server(options=["--running-jobs", "1", "--queued-jobs", "3", "--import"]) as server:
         story = Story(server)
         story.run()
-        with Server() as other:
+        with Server(options=["--running-jobs", "1", "--queued-jobs", "1"]) as other:
             story.access(other)
         table, failures = surface.report(story)
     for failure in failures + story.record.misfits:

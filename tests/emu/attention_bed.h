@@ -195,10 +195,12 @@ static void drop_bed(bed *b)
 
 static lc_mat window_of(const bed *b, int which, int64_t first, int64_t cols)
 {
-    const lc_mat whole = {b->blocks[which], b->rows,
+    const lc_mat whole = {b->blocks[which],
+                          b->rows,
                           which == QKV || which == DQKV ? b->ld : b->q_width + BORDER,
                           which == QKV || which == DQKV ? b->ld : b->q_width + BORDER,
-                          b->shape.is_f32 ? LC_F32 : LC_BF16};
+                          b->shape.is_f32 ? LC_F32 : LC_BF16,
+                          0};
     return lc_mat_view(whole, 0, first, b->rows, cols);
 }
 

@@ -143,9 +143,45 @@ static void a_graph_holds_what_is_planned(void **state)
     assert_int_equal(count_steps("qwen3", LC_BF16, 10, 400, 3), 2 * 14 + 7);
 }
 
+static bool is_replayed(lc_device *device, void *memory, uint64_t key)
+{
+    bool replayed = false;
+    assert_ok(device->ops->record_begin(device, "graph", key, &replayed, &test_err));
+    if (!replayed) {
+        assert_ok(device->ops->zero(device, memory, 16, &test_err));
+        assert_ok(device->ops->record_end(device, true, &test_err));
+    }
+    return replayed;
+}
+
+/* Of more sequences than are kept, those of lately are launched as graphs. */
+static void new_graphs_take_the_place_of_old_ones(void **state)
+{
+    (void)state;
+    enum { KEYS = 200, KEPT = 64 };
+    lc_device *device = NULL;
+    void *memory = NULL;
+    const lc_device_options options = {.kind = LC_DEVICE_EMU};
+    assert_ok(lc_backend_entry()->open(&options, &device, &test_err));
+    assert_ok(device->ops->alloc(device, 16, &memory, &test_err));
+    for (uint64_t key = 1; key <= KEYS; key++) {
+        assert_false(is_replayed(device, memory, key));
+        assert_false(is_replayed(device, memory, key));
+        assert_true(is_replayed(device, memory, key));
+        assert_true(key == 1 || is_replayed(device, memory, 1)); /* which is never old */
+    }
+    for (uint64_t key = KEYS - KEPT + 2; key <= KEYS; key++) {
+        assert_true(is_replayed(device, memory, key));
+    }
+    assert_false(is_replayed(device, memory, 2));
+    device->ops->free(device, memory);
+    device->ops->close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_step_is_one_launch),
-                                       cmocka_unit_test(a_graph_holds_what_is_planned)};
+                                       cmocka_unit_test(a_graph_holds_what_is_planned),
+                                       cmocka_unit_test(new_graphs_take_the_place_of_old_ones)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

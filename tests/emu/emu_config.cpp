@@ -83,6 +83,7 @@ Config read_config()
     config.cublaslt_version = number("EMU_CUBLASLT_VERSION", 0, 1u << 30);
     config.cublaslt_by_rows = number("EMU_CUBLASLT_BY_ROWS", 0, 1);
     config.nccl_first_rank = int(number("EMU_NCCL_FIRST_RANK", 0, 1024));
+    config.breaks_at = int(number("EMU_BREAKS_AT", 0, 1 << 20));
     const char *device = getenv("EMU_DEVICE");
     if (!device || !strcmp(device, "sm_90"))
         config.device = SM90;

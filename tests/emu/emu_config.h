@@ -35,6 +35,7 @@ struct Config {
     size_t cublaslt_version = 0; // EMU_CUBLASLT_VERSION, 0: the header's
     bool cublaslt_by_rows = false; // EMU_CUBLASLT_BY_ROWS
     int nccl_first_rank = 0;     // EMU_NCCL_FIRST_RANK
+    int breaks_at = 0;           // EMU_BREAKS_AT, 0: never
     DeviceModel device = {};     // EMU_DEVICE, EMU_MEMORY_MB
 };
 

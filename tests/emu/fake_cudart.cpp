@@ -32,6 +32,7 @@ const ErrorText ERROR_TEXTS[] = {
     EMU_ERROR(cudaErrorNotReady, "device not ready"),
     EMU_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
     EMU_ERROR(cudaErrorNotSupported, "operation not supported"),
+    EMU_ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
     EMU_ERROR(cudaErrorHostMemoryAlreadyRegistered, "part or all of the memory is registered"),
     EMU_ERROR(cudaErrorHostMemoryNotRegistered, "pointer is no registered memory"),
     EMU_ERROR(cudaErrorStreamCaptureUnsupported,

@@ -381,6 +381,8 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t stream)
                    {"graph upload", false, cudaGraphNodeTypeEmpty, {nullptr, nullptr}, nullptr});
 }
 
+static int graph_launches; // counted while there is a limit
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle)
 {
     Lock lock(runtime()->mutex);
@@ -390,6 +392,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle)
         return fail(cudaErrorStreamCaptureUnsupported);
     }
     cudaError_t error = refuse_default_stream(stream);
+    if (error == cudaSuccess && config().breaks_at > 0 && ++graph_launches >= config().breaks_at)
+        error = cudaErrorLaunchFailure;
     if (error != cudaSuccess)
         return fail(error);
     if (!exec->nodes.empty())

@@ -114,7 +114,7 @@ static void an_adapter_does_not_see_the_others(void **state)
 }
 
 /* Steps that run ahead, and such as cannot: sequences of several adapters, some with log
- * probabilities, beside those of the CPU. */
+ * probabilities or penalties, beside those of the CPU. */
 static void adapters_tokens_are_the_cpus(void **state)
 {
     (void)state;
@@ -132,6 +132,7 @@ static void adapters_tokens_are_the_cpus(void **state)
     for (int32_t r = 0; r < REQUESTS; r++) {
         requests[r].adapter = r % (OTHER_ADAPTERS + 1) - 1;
         requests[r].wants_logprobs = r == 6;
+        requests[r].sampling.frequency_penalty = r == 5 ? 1.5 : 0.0;
     }
     generate(&cpu, requests, REQUESTS, NULL, 0, &expected);
     generate(&device, requests, REQUESTS, NULL, 0, &found);

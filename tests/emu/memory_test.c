@@ -6,7 +6,9 @@
 #include "random_run.h"
 
 #include "emu_counters.h"
+#include "generation.h"
 #include "job/memory.h"
+#include "lorac/mem.h"
 
 #define MOST_OFF      0.02
 #define STAGE_BYTES   ((size_t)4 << 20) /* of each reader, while weights are loaded (weights.h) */
@@ -144,6 +146,43 @@ static void test_plan(void **state)
     }
 }
 
+/* Adapters that rows choose among: each has what its targets and ranks need, from its load to its
+ * drop, and nothing else is left of the way there. */
+static void test_adapters(void **state)
+{
+    (void)state;
+    enum { PLACES = 3 };
+    const lc_model_options options = {
+        .dtype = LC_BF16, .tokens = 32, .cache_slots = 4, .cache_rows = 64};
+    const lc_device_options device = {.kind = LC_DEVICE_EMU};
+    lc_engine engine;
+    emu_counters_clear();
+    assert_ok(lc_engine_load(LC_SOURCE_DIR "/tests/golden/cases/smollm3/model", NULL, &engine,
+                             &test_err));
+    assert_ok(lc_adapter_spec_room(&engine.config, LC_MAX_RANK, PLACES, engine.spec, &test_err));
+    assert_ok(lc_backend_entry()->open(&device, &engine.device, &test_err));
+    engine.model = lc_calloc(1, sizeof *engine.model);
+    assert_non_null(engine.model);
+    assert_ok(lc_model_open(&engine.config, engine.spec, engine.files, &options, engine.device,
+                            engine.model, &test_err));
+    const size_t alone = emu_memory_in_use().device_bytes;
+    const lc_adapter_place *places = engine.model->places;
+    check_close("device", lc_plan_total(&engine.model->plan), alone);
+    for (int32_t i = 0; i < PLACES; i++) {
+        load_other_adapter(&engine, i, i);
+    }
+    assert_true(2 * places[2].bytes < places[0].bytes); /* one layer of five */
+    assert_int_equal(emu_memory_in_use().device_bytes,
+                     alone + (size_t)(places[0].bytes + places[1].bytes + places[2].bytes));
+    load_other_adapter(&engine, 0, 2); /* over another one */
+    assert_int_equal(places[0].bytes, places[2].bytes);
+    lc_engine_drop_adapter(&engine, 1);
+    lc_engine_drop_adapter(&engine, 2);
+    assert_int_equal(emu_memory_in_use().device_bytes, alone + (size_t)places[0].bytes);
+    lc_engine_close(&engine);
+    assert_int_equal(emu_memory_in_use().device_bytes, 0);
+}
+
 /* A matrix that is converted on its way, in pieces of what the device keeps for that. */
 static void check_upload(lc_device *device, lc_dtype from_dtype, int64_t rows, int64_t cols)
 {
@@ -162,8 +201,8 @@ static void check_upload(lc_device *device, lc_dtype from_dtype, int64_t rows, i
                                      : lc_convert(values, LC_F32, from, from_dtype, count));
     assert_true(lc_convert(from, from_dtype, expected, to_dtype, count));
     assert_ok(device->ops->alloc(device, bytes, &memory, &test_err));
-    assert_ok(device->ops->upload_mat(device, (lc_mat){memory, rows, cols, ld, to_dtype},
-                                      (lc_mat){from, rows, cols, ld, from_dtype}, &test_err));
+    assert_ok(device->ops->upload_mat(device, (lc_mat){memory, rows, cols, ld, to_dtype, 0},
+                                      (lc_mat){from, rows, cols, ld, from_dtype, 0}, &test_err));
     assert_ok(device->ops->download(device, found, memory, bytes, &test_err));
     assert_memory_equal(found, expected, bytes);
     device->ops->free(device, memory);
@@ -191,6 +230,7 @@ static void test_upload(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_upload)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_adapters),
+                                       cmocka_unit_test(test_upload)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,9 +12,16 @@ static void fill_poison(uint8_t *data, size_t bytes)
     }
 }
 
+static lc_mat device_mat(const tensor *t)
+{
+    const lc_mat mat = {t->data + GUARD_BYTES, t->rows, t->cols, t->ld, t->dtype, t->strip};
+    return mat;
+}
+
 static uint8_t *element(const tensor *t, int64_t row, int64_t col)
 {
-    return t->data + GUARD_BYTES + (size_t)(row * t->ld + col) * lc_dtype_bytes(t->dtype);
+    const size_t at = (size_t)lc_mat_at(device_mat(t), row, col);
+    return t->data + GUARD_BYTES + at * lc_dtype_bytes(t->dtype);
 }
 
 void set_element(tensor *t, int64_t row, int64_t col, double value)
@@ -41,12 +48,6 @@ void set_element(tensor *t, int64_t row, int64_t col, double value)
         assert_int_equal(t->dtype, LC_I32);
         memcpy(at, &word, sizeof word);
     }
-}
-
-static lc_mat device_mat(const tensor *t)
-{
-    const lc_mat mat = {t->data + GUARD_BYTES, t->rows, t->cols, t->ld, t->dtype};
-    return mat;
 }
 
 static uint8_t *seen_by_device(const tensor *t)
@@ -104,18 +105,46 @@ static int64_t any_ld(const op_case *c, lc_dtype dtype, int64_t cols)
     return cols + extra[test_int(0, 4)];
 }
 
-int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
-            double low, double high)
+static int add_filled(op_case *c, tensor like, double low, double high)
 {
-    const int index = add_tensor(c, name, kind, dtype, rows, cols, any_ld(c, dtype, cols));
+    const int index = add_tensor(c, like.name, like.role, like.dtype, like.rows, like.cols,
+                                 any_ld(c, like.dtype, like.cols));
     tensor *t = &c->tensors[index];
-    for (int64_t i = 0; (kind == ROLE_IN || kind == ROLE_ACC) && i < rows; i++) {
-        for (int64_t j = 0; j < cols; j++) {
+    t->strip = like.strip;
+    for (int64_t i = 0; (t->role == ROLE_IN || t->role == ROLE_ACC) && i < t->rows; i++) {
+        for (int64_t j = 0; j < t->cols; j++) {
             set_element(t, i, j, test_uniform(low, high));
         }
     }
-    t->exact = must_alloc((size_t)(rows * cols) * sizeof *t->exact);
+    t->exact = must_alloc((size_t)(t->rows * t->cols) * sizeof *t->exact);
     return index;
+}
+
+int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
+            double low, double high)
+{
+    return add_filled(
+        c, (tensor){.name = name, .role = kind, .dtype = dtype, .rows = rows, .cols = cols}, low,
+        high);
+}
+
+int add_weight(op_case *c, const char *name, lc_dtype dtype, int64_t rows, int64_t cols)
+{
+    const bool fits = !c->is_gpu && rows % CPU_STRIP == 0;
+    return add_filled(c,
+                      (tensor){.name = name,
+                               .role = ROLE_IN,
+                               .dtype = dtype,
+                               .rows = rows,
+                               .cols = cols,
+                               .strip = fits && test_int(0, 3) > 0 ? CPU_STRIP : 0},
+                      -1, 1);
+}
+
+int64_t whole_strips(const op_case *c, int64_t rows)
+{
+    return !c->is_gpu && test_int(0, 1) == 0 ? (rows + CPU_STRIP - 1) / CPU_STRIP * CPU_STRIP
+                                             : rows;
 }
 
 int add_act(op_case *c, const char *name, role kind, int64_t rows, int64_t cols, double low,
@@ -163,7 +192,7 @@ lc_mat view(const op_case *c, int index)
         mat.data = seen_by_device(t) + GUARD_BYTES;
         return mat;
     }
-    const lc_mat mat = {t->exact, t->rows, t->cols, t->cols, LC_F64};
+    const lc_mat mat = {t->exact, t->rows, t->cols, t->cols, LC_F64, 0};
     return mat;
 }
 

@@ -26,6 +26,7 @@ typedef struct tensor {
     bool is_vector; /* a plain array of rows*cols elements, passed as a pointer */
     int64_t rows, cols, ld;
     lc_dtype dtype;
+    int32_t strip; /* lc_mat.strip */
     double
         least_rms; /* values smaller than this come from cancellation: errors are relative to it */
     size_t bytes;  /* of data, guards included */

@@ -8,6 +8,8 @@
 #include "reference.h"
 #include "testing.h"
 
+#define CPU_STRIP 16 /* lc_memory_rules.strip */
+
 #define DESCRIBE(c, ...) (void)snprintf((c)->shape, sizeof(c)->shape, __VA_ARGS__)
 
 /* In a row's run function: the device's op, or go on to the reference. */
@@ -20,6 +22,10 @@
  */
 int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t rows, int64_t cols,
             double low, double high);
+/* A weight that an op reads, with values in -1..1; where its rows allow it mostly in strips. */
+int add_weight(op_case *c, const char *name, lc_dtype dtype, int64_t rows, int64_t cols);
+/* `rows`, or in every other case on the CPU rounded up to whole strips. */
+int64_t whole_strips(const op_case *c, int64_t rows);
 /* An activation, of the case's type. */
 int add_act(op_case *c, const char *name, role kind, int64_t rows, int64_t cols, double low,
             double high);

@@ -23,6 +23,7 @@ void draw_linear(op_case *c)
 {
     int64_t n, k, out;
     draw_product(c, &n, &k, &out);
+    out = whole_strips(c, out);
     const lc_dtype dtype = c->trial == 0 && !c->is_gpu ? LC_BF16 : any_weight(c);
     const int64_t addend = c->trial == 0 ? 0 : test_int(0, 2);
     const bool bias = c->trial > 0 && test_int(0, 1) == 0;
@@ -30,7 +31,7 @@ void draw_linear(op_case *c)
     DESCRIBE(c, "N %d K %d tail %d out %d w %s addend %d bias %d", (int)n, (int)k, (int)c->tail,
              (int)out, lc_dtype_name(dtype), (int)addend, bias);
     add_act(c, "x", ROLE_IN, n, k, -1, 1);
-    add_mat(c, "w", ROLE_IN, dtype, out, k, -1, 1);
+    add_weight(c, "w", dtype, out, k);
     add_act(c, "y", addend == 2 ? ROLE_ACC : ROLE_OUT, n, out, -1, 1);
     c->number[0] = addend == 1   ? add_act(c, "addend", ROLE_IN, n, out, -1, 1)
                    : addend == 2 ? 2
@@ -232,12 +233,26 @@ lc_code run_linear_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
+static bool has_whole_strips(const lc_lora_parts *parts)
+{
+    for (int32_t i = 0; i < parts->count; i++) {
+        if (parts->part[i].width % CPU_STRIP != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void draw_lora_forward(op_case *c)
 {
     const int64_t n = any_size(300), in = any_width(c, 400);
     (void)draw_parts(c, 3);
     add_act(c, "x", ROLE_IN, n, in, -1, 1);
-    add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, in, -1, 1);
+    if (has_whole_strips(&c->parts)) {
+        add_weight(c, "a", any_weight(c), c->tail, in);
+    } else {
+        add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, in, -1, 1);
+    }
     add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
     add_act(c, "x_dropped", ROLE_SCRATCH, n, in, 0, 0);
     c->number[1] = test_int(0, 1) == 0 ? add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0) : -1;
@@ -400,9 +415,14 @@ void draw_swiglu(op_case *c)
         (void)draw_parts(c, 1);
         c->is_rounded = true; /* y */
         add_mat(c, "a", ROLE_IN, any_weight(c), c->tail, width, -1, 1);
-        add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+        const int s = add_act(c, "s", ROLE_OUT, n, c->tail, 0, 0);
+        c->tensors[s].least_rms = sqrt((double)width); /* a fifth or less of what it mostly is */
         add_act(c, "x_dropped", ROLE_SCRATCH, n, width, 0, 0);
-        c->number[1] = test_int(0, 1) == 0 ? add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0) : -1;
+        c->number[1] = -1;
+        if (test_int(0, 1) == 0) {
+            c->number[1] = add_act(c, "saved", ROLE_OUT, n, c->tail, 0, 0);
+            c->tensors[c->number[1]].least_rms = c->tensors[s].least_rms;
+        }
         draw_dropout(c, n, false);
     }
     DESCRIBE(c, "N %d I %d R %d p %g", (int)n, (int)width, has_lora ? (int)c->tail : 0,

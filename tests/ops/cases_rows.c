@@ -3,9 +3,10 @@
 
 void draw_embed(op_case *c)
 {
-    const int64_t n = any_size(200), width = any_width(c, 300), words = any_size(300);
+    const int64_t n = any_size(200), width = any_width(c, 300);
+    const int64_t words = whole_strips(c, any_size(300));
     DESCRIBE(c, "N %d C %d V %d", (int)n, (int)width, (int)words);
-    add_mat(c, "table", ROLE_IN, any_weight(c), words, width, -1, 1);
+    add_weight(c, "table", any_weight(c), words, width);
     add_array(c, "ids", ROLE_IN, LC_I32, n, 0, (double)words);
     add_act(c, "out", ROLE_OUT, n, width, 0, 0);
 }
@@ -105,16 +106,25 @@ lc_code run_rmsnorm_backward(op_case *c, lc_device *device, lc_err *err)
     return LC_OK;
 }
 
-/* Some of 0..total-1, ascending, into a new I32 array; returns how many. */
-static int64_t draw_selection(op_case *c, int64_t total)
+/* Some of 0..total-1, ascending, into a new I32 array; returns how many. In half of the cases there
+ * are some -1 too: among them, or, for a scatter, behind. */
+static int64_t draw_selection(op_case *c, int64_t total, bool is_scatter)
 {
     int32_t chosen[512];
-    int64_t count = 0;
+    int64_t count = 0, nowhere = 0;
     const double share = test_uniform(0.0, 1.0);
+    const double none = c->trial % 2 == 0 ? test_uniform(0.0, 1.0) : 0.0;
     for (int64_t i = 0; i < total; i++) {
         if (test_uniform(0.0, 1.0) < share) {
-            chosen[count++] = (int32_t)i;
+            const bool is_none = test_uniform(0.0, 1.0) < none;
+            nowhere += is_none;
+            if (!is_none || !is_scatter) {
+                chosen[count++] = is_none ? -1 : (int32_t)i;
+            }
         }
+    }
+    for (; is_scatter && nowhere > 0; nowhere--) {
+        chosen[count++] = -1;
     }
     const int at = add_array(c, "rows", ROLE_IN, LC_I32, count, 0, 1);
     for (int64_t i = 0; i < count; i++) {
@@ -123,9 +133,22 @@ static int64_t draw_selection(op_case *c, int64_t total)
     return count;
 }
 
+/* Every third case in place: a row stays, or becomes zeros. */
 void draw_gather_rows(op_case *c)
 {
-    const int64_t n = any_size(300), width = any_width(c, 300), count = draw_selection(c, n);
+    const int64_t n = any_size(300), width = any_width(c, 300);
+    c->number[0] = c->trial % 3 == 2;
+    if (c->number[0]) {
+        const double none = test_uniform(0.0, 1.0);
+        const int at = add_array(c, "rows", ROLE_IN, LC_I32, n, 0, 1);
+        for (int64_t i = 0; i < n; i++) {
+            set_element(&c->tensors[at], 0, i, test_uniform(0.0, 1.0) < none ? -1 : (double)i);
+        }
+        DESCRIBE(c, "N %d C %d in place", (int)n, (int)width);
+        add_act(c, "x and y", ROLE_ACC, n, width, -1, 1);
+        return;
+    }
+    const int64_t count = draw_selection(c, n, false);
     DESCRIBE(c, "N %d M %d C %d", (int)n, (int)count, (int)width);
     add_act(c, "x", ROLE_IN, n, width, -1, 1);
     add_act(c, "y", ROLE_OUT, count, width, 0, 0);
@@ -133,7 +156,8 @@ void draw_gather_rows(op_case *c)
 
 lc_code run_gather_rows(op_case *c, lc_device *device, lc_err *err)
 {
-    const lc_gather_rows_args args = {.rows = pointer(c, 0), .x = view(c, 1), .y = view(c, 2)};
+    const lc_gather_rows_args args = {
+        .rows = pointer(c, 0), .x = view(c, 1), .y = view(c, c->number[0] ? 1 : 2)};
     ON_DEVICE(gather_rows, args)
     ref_gather_rows(&args);
     return LC_OK;
@@ -141,7 +165,7 @@ lc_code run_gather_rows(op_case *c, lc_device *device, lc_err *err)
 
 void draw_scatter_rows(op_case *c)
 {
-    const int64_t n = any_size(300), width = any_width(c, 300), count = draw_selection(c, n);
+    const int64_t n = any_size(300), width = any_width(c, 300), count = draw_selection(c, n, true);
     DESCRIBE(c, "N %d M %d C %d", (int)n, (int)count, (int)width);
     add_act(c, "x", ROLE_IN, count, width, -1, 1);
     add_act(c, "y", ROLE_OUT, n, width, 0, 0);

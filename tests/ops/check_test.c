@@ -132,6 +132,9 @@ static void test_linear(void **state)
         REFUSES_MAT(linear, w);
         REFUSES_SHAPE(linear, y);
         REFUSES(linear, bad.w.cols = 9, "w", "w.cols is 9, expected 8");
+        REFUSES(linear, bad.w.strip = 8, "w", "w.strip is 8, expected 16");
+        REFUSES(linear, bad.w.strip = 16, "w", "w.rows % strip is ");
+        REFUSES(linear, bad.x.strip = 16, "x", "x.strip is 16, expected 0");
         ACCEPTS(linear, other.tail = 7);
         REFUSES(linear, bad.tail = 8, "tail", "tail is 8, expected below 8");
         REFUSES(linear, bad.tail = -1, "tail", "tail is -1, expected at least 0");
@@ -589,6 +592,12 @@ static void test_rows(void **state)
         REFUSES_NULL(gather_rows, rows);
         REFUSES(gather_rows, bad.y.cols = 3, "y", "y.cols is 3, expected 4");
         REFUSES(gather_rows, bad.x.rows = 4, "rows", "rows[1] is 4, expected -1..3");
+        const int32_t first = rows[0];
+        rows[0] = -1;
+        ACCEPTS(gather_rows, (void)other);
+        rows[0] = -2;
+        REFUSES(gather_rows, (void)bad, "rows", "rows[0] is -2, expected -1..4");
+        rows[0] = first;
     }
     const lc_scatter_rows_args good = {.x = mat(0, 2, 4), .rows = rows, .y = mat(1, 5, 4)};
     ACCEPTS(scatter_rows, (void)other);
@@ -720,8 +729,8 @@ static void test_alignment(void **state)
 {
     (void)state;
     const lc_op_rules rules = {.activation = LC_BF16, .weights = 1u << LC_BF16, .alignment = 16};
-    const lc_mat x = {data[0], 3, 24, 32, LC_BF16}, w = {data[1], 5, 24, 24, LC_BF16},
-                 y = {data[2], 3, 5, 8, LC_BF16};
+    const lc_mat x = {data[0], 3, 24, 32, LC_BF16, 0}, w = {data[1], 5, 24, 24, LC_BF16, 0},
+                 y = {data[2], 3, 5, 8, LC_BF16, 0};
     const lc_linear_args good = {.x = x, .w = w, .y = y};
     assert_ok(lc_linear_check(&good, &rules, &test_err)); /* 5 is the vocabulary's width */
     lc_linear_args bad = good;

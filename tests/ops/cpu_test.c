@@ -142,7 +142,7 @@ static void test_copy(void **state)
     memset(half, 0x55, sizeof half);
     memset(back, 0x55, sizeof back);
     const lc_mat source = lc_mat_f32(from, 7, 9, 13), target = lc_mat_f32(back, 7, 9, 11);
-    const lc_mat narrow = {half, 7, 9, 10, LC_BF16};
+    const lc_mat narrow = {half, 7, 9, 10, LC_BF16, 0};
     assert_ok(device->ops->copy(device, narrow, source, &test_err));
     assert_ok(device->ops->copy(device, target, source, &test_err));
     for (int i = 0; i < 7; i++) {
@@ -422,13 +422,112 @@ static void check_product(const lc_kernels *kernels)
     }
 }
 
+/* b in strips gives the bytes of b row by row, for any number of rows and both types. */
+static void check_strips(const lc_kernels *kernels)
+{
+    const lc_cpu cpu = {.kernels = kernels};
+    for (int round = 0; round < 200; round++) {
+        const bool is_deep = round % 10 == 0;
+        product p = draw_product(test_int(1, round % 2 == 0 ? 9 : 40),
+                                 LC_STRIP * test_int(1, is_deep ? 14 : 7),
+                                 test_int(1, is_deep ? 1300 : 90));
+        p.a_transposed = false;
+        p.b_transposed = true;
+        p.alpha = 1.0f;
+        const size_t bytes = (size_t)(p.m * p.n) * sizeof(float);
+        float *by_rows = malloc(bytes), *by_strips = malloc(bytes);
+        char *strips = malloc((size_t)(p.n * p.k) * sizeof(float));
+        const lc_dtype dtype = p.is_bf16 ? LC_BF16 : LC_F32;
+        const lc_mat from = {p.is_bf16 ? (void *)p.half : p.b, p.n, p.k, p.k, dtype, 0};
+        const lc_mat to = {strips, p.n, p.k, p.k, dtype, LC_STRIP};
+        assert_ok(device->ops->upload_mat(device, to, from, &test_err));
+        memcpy(by_rows, p.c, bytes);
+        memcpy(by_strips, p.c, bytes);
+        multiply_columns(kernels, &p, 0, p.n, by_rows);
+        lc_cpu_sgemm(&cpu, NULL,
+                     &(lc_sgemm){.ta = 'N',
+                                 .tb = 'T',
+                                 .m = p.m,
+                                 .n = p.n,
+                                 .k = p.k,
+                                 .alpha = p.alpha,
+                                 .accumulate = p.accumulate,
+                                 .a = p.a,
+                                 .lda = p.k,
+                                 .b = strips,
+                                 .b_dtype = dtype,
+                                 .b_has_strips = true,
+                                 .ldb = p.k,
+                                 .c = by_strips,
+                                 .ldc = p.n});
+        if (memcmp(by_rows, by_strips, bytes) != 0) {
+            fail_msg("%s: m %d n %d k %d %s: strips give other bytes", kernels->name, (int)p.m,
+                     (int)p.n, (int)p.k, lc_dtype_name(dtype));
+        }
+        free(by_rows);
+        free(by_strips);
+        free(strips);
+        free_product(&p);
+    }
+}
+
+static void test_strips(void **state)
+{
+    (void)state;
+    for_each_set(check_strips);
+}
+
+/* Every element where lc_mat_at says, converted as row by row; what is read again is the same. */
+static void test_upload_strips(void **state)
+{
+    (void)state;
+    enum { ROWS = 32, COLS = 150, LD = 160 };
+    static const lc_dtype dtypes[] = {LC_F32, LC_BF16};
+    float from[ROWS * COLS], rows[ROWS * LD], strips[ROWS * LD], row[COLS];
+    test_fill(from, (int64_t)ROWS * COLS, -3, 3);
+    for (int i = 0; i < 2; i++) {
+        const lc_mat source = lc_mat_f32(from, ROWS, COLS, COLS);
+        const lc_mat plain = {rows, ROWS, COLS, LD, dtypes[i], 0};
+        const lc_mat target = {strips, ROWS, COLS, LD, dtypes[i], LC_STRIP};
+        const size_t size = lc_dtype_bytes(dtypes[i]);
+        memset(strips, 0x55, sizeof strips);
+        assert_ok(device->ops->upload_mat(device, plain, source, &test_err));
+        assert_ok(device->ops->upload_mat(device, target, source, &test_err));
+        for (int64_t r = 0; r < ROWS; r++) {
+            for (int64_t c = 0; c < LD; c++) {
+                const char *at = (const char *)strips + (size_t)lc_mat_at(target, r, c) * size;
+                const uint32_t untouched = 0x55555555;
+                assert_memory_equal(at,
+                                    c < COLS ? (const char *)rows + (size_t)(r * LD + c) * size
+                                             : (const char *)&untouched,
+                                    size);
+            }
+            lc_cpu_expand(lc_cpu_of(device), target, r, 7, COLS - 7, row);
+            for (int64_t c = 7; c < COLS; c++) {
+                const float value = from[r * COLS + c];
+                const float expected = i == 0 ? value : lc_bf16_to_f32(lc_f32_to_bf16(value));
+                assert_memory_equal(&row[c - 7], &expected, sizeof expected);
+            }
+        }
+        const lc_mat window = lc_mat_view(target, LC_STRIP, 3, LC_STRIP, 5);
+        assert_ptr_equal(window.data,
+                         (char *)strips + (size_t)(LC_STRIP * LD + 3 * LC_STRIP) * size);
+    }
+    lc_mat wrong = lc_mat_f32(strips, ROWS, COLS, LD);
+    wrong.strip = LC_STRIP;
+    assert_fails(device->ops->copy(device, wrong, lc_mat_f32(from, ROWS, COLS, COLS), &test_err),
+                 LC_ERR_INTERNAL, "copy: to.strip is 16, expected 0");
+}
+
 static void test_product(void **state)
 {
     (void)state;
     for_each_set(check_product);
 }
 
-static float *by_threads(lc_device **devices, int threads, const product *p, int64_t pad)
+/* strips: memory for b, where it is to lie in strips, or NULL. */
+static float *by_threads(lc_device **devices, int threads, const product *p, int64_t pad,
+                         void *strips)
 {
     const int64_t a_ld = p->a_transposed ? p->m : p->k, b_ld = p->b_transposed ? p->k : p->n;
     float *c = calloc((size_t)(p->m * (p->n + pad)), sizeof *c);
@@ -449,6 +548,13 @@ static float *by_threads(lc_device **devices, int threads, const product *p, int
         gemm.b.data = p->half;
         gemm.b.dtype = LC_BF16;
     }
+    if (strips != NULL) {
+        lc_mat to = gemm.b;
+        to.data = strips;
+        to.strip = LC_STRIP;
+        assert_ok(device->ops->upload_mat(device, to, gemm.b, &test_err));
+        gemm.b = to;
+    }
     lc_cpu_gemm(lc_cpu_of(devices[threads]), &gemm);
     return c;
 }
@@ -465,11 +571,16 @@ static void test_product_threads(void **state)
     for (int round = 0; round < 500; round++) {
         const bool is_wide = round % 2 == 0;
         const int64_t thin = test_int(1, 60), wide = test_int(1, is_wide ? 500 : 1300);
-        product p = draw_product(is_wide ? thin : wide, is_wide ? wide : thin, test_int(1, 900));
+        const int64_t n = is_wide ? wide : thin;
+        product p = draw_product(is_wide ? thin : wide, round % 3 == 0 ? (n + 15) / 16 * 16 : n,
+                                 test_int(1, 900));
         const int64_t pad = test_int(0, 3);
-        float *one = by_threads(devices, 1, &p, pad);
-        for (int i = 1; i < 6; i++) {
-            float *many = by_threads(devices, counts[i], &p, pad);
+        const bool fits = !p.a_transposed && p.b_transposed && p.n % LC_STRIP == 0;
+        float *strips = malloc((size_t)(p.n * p.k) * sizeof *strips);
+        p.alpha = fits ? 1.0f : p.alpha;
+        float *one = by_threads(devices, 1, &p, pad, NULL);
+        for (int i = fits ? 0 : 1; i < 6; i++) {
+            float *many = by_threads(devices, counts[i], &p, pad, fits ? strips : NULL);
             if (memcmp(one, many, (size_t)(p.m * (p.n + pad)) * sizeof *one) != 0) {
                 fail_msg("m %d n %d k %d, a %s, b %s %s: %d threads give other bytes than one",
                          (int)p.m, (int)p.n, (int)p.k, p.a_transposed ? "T" : "N",
@@ -478,6 +589,7 @@ static void test_product_threads(void **state)
             free(many);
         }
         free(one);
+        free(strips);
         free_product(&p);
     }
     for (int i = 0; i < 6; i++) {
@@ -520,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_exp),           cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_dropout),       cmocka_unit_test(test_expand),
         cmocka_unit_test(test_product),       cmocka_unit_test(test_product_threads),
+        cmocka_unit_test(test_strips),        cmocka_unit_test(test_upload_strips),
         cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -12,7 +12,7 @@
 double ref_get(lc_mat mat, int64_t row, int64_t col)
 {
     assert(row >= 0 && row < mat.rows && col >= 0 && col < mat.cols);
-    const int64_t at = row * mat.ld + col;
+    const int64_t at = lc_mat_at(mat, row, col);
     switch (mat.dtype) {
     case LC_F64:
         return ((const double *)mat.data)[at];
@@ -30,7 +30,7 @@ double ref_get(lc_mat mat, int64_t row, int64_t col)
 void ref_put(lc_mat mat, int64_t row, int64_t col, double value)
 {
     assert(row >= 0 && row < mat.rows && col >= 0 && col < mat.cols);
-    const int64_t at = row * mat.ld + col;
+    const int64_t at = lc_mat_at(mat, row, col);
     switch (mat.dtype) {
     case LC_F64:
         ((double *)mat.data)[at] = value;
@@ -129,8 +129,8 @@ void ref_rmsnorm_backward(const lc_rmsnorm_backward_args *args, double eps)
 
 void ref_linear(const lc_linear_args *args)
 {
-    const lc_mat bias = {(void *)(uintptr_t)args->bias, 1, args->w.rows, args->w.rows,
-                         args->y.dtype};
+    const lc_mat bias = {
+        (void *)(uintptr_t)args->bias, 1, args->w.rows, args->w.rows, args->y.dtype, 0};
     for (int64_t i = 0; i < args->x.rows; i++) {
         for (int64_t j = 0; j < args->w.rows; j++) {
             double sum = args->bias != NULL ? ref_get(bias, 0, j) : 0.0;

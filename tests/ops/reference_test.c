@@ -41,7 +41,7 @@ static lc_mat new_mat(probe *p, int64_t rows, int64_t cols, double low, double h
     for (int64_t i = 0; i < rows * cols; i++) {
         data[i] = test_uniform(low, high);
     }
-    const lc_mat mat = {data, rows, cols, cols, LC_F64};
+    const lc_mat mat = {data, rows, cols, cols, LC_F64, 0};
     p->mats[p->count++] = mat;
     return mat;
 }

@@ -3,7 +3,9 @@
 // ctest: threads
 #include "testing.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -14,7 +16,11 @@
 /* ---- the worker: `chat_test worker ...` ---- */
 
 /* Says the adapter's name, then the last message, in two pieces. "die": ends. "wait": says nothing
- * until it is cancelled. "fail": an error. "cut": dies after the first piece. */
+ * until it is cancelled. "fail": an error. "cut": dies after the first piece. "linger": takes its
+ * time at the end of its input. */
+static bool lingers;
+static char missing[64]; /* the adapter that could not be loaded */
+
 static void say(const cJSON *line)
 {
     const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
@@ -24,12 +30,19 @@ static void say(const cJSON *line)
     const char *text = cJSON_GetStringValue(lc_json_get(last, "content"));
     const cJSON *n = lc_json_get(line, "n");
     const int choices = cJSON_IsNumber(n) ? (int)n->valuedouble : 1;
+    if (adapter != NULL && strcmp(adapter, missing) == 0) {
+        printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"not_found\", \"message\": "
+               "\"no adapter of that name\", \"param\": \"adapter\"}\n",
+               id);
+        return;
+    }
     if (strcmp(text, "die") == 0) {
         exit(9);
     }
     if (strcmp(text, "wait") == 0) {
         return;
     }
+    lingers = lingers || strcmp(text, "linger") == 0;
     if (strcmp(text, "fail") == 0) {
         printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"invalid\", \"message\": \"no\", "
                "\"param\": \"messages\"}\n",
@@ -61,23 +74,36 @@ static void say(const cJSON *line)
            id);
 }
 
+/* A "heavy" one has room only by itself. */
+static const char *why_not(const char *adapter, const char *dir, int loaded)
+{
+    const bool is_heavy = strstr(adapter, "heavy") != NULL;
+    return !lc_path_is_dir(dir)     ? "\"not_found\", \"message\": \"it is not there\""
+           : is_heavy && loaded > 0 ? "\"busy\", \"message\": \"no memory for it\""
+                                    : NULL;
+}
+
 static void play(const cJSON *line)
 {
+    static int loaded;
     const char *op = cJSON_GetStringValue(lc_json_get(line, "op"));
     const char *adapter = cJSON_GetStringValue(lc_json_get(line, "adapter"));
     const char *id = cJSON_GetStringValue(lc_json_get(line, "id"));
     if (strcmp(op, "load") == 0) {
         const char *dir = cJSON_GetStringValue(lc_json_get(line, "dir"));
         fprintf(stderr, "load %s\n", adapter);
-        if (lc_path_is_dir(dir)) {
+        const char *why = why_not(adapter, dir, loaded);
+        if (why == NULL) {
             printf("{\"event\": \"loaded\", \"adapter\": \"%s\"}\n", adapter);
+            loaded++;
+            missing[0] = '\0';
         } else {
-            printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": \"not_found\", "
-                   "\"message\": \"it is not there\"}\n",
-                   adapter);
+            (void)snprintf(missing, sizeof missing, "%s", adapter);
+            printf("{\"event\": \"error\", \"adapter\": \"%s\", \"code\": %s}\n", adapter, why);
         }
     } else if (strcmp(op, "drop") == 0) {
         fprintf(stderr, "drop %s\n", adapter);
+        loaded--;
     } else if (strcmp(op, "cancel") == 0) {
         fprintf(stderr, "cancel\n");
         printf("{\"event\": \"error\", \"id\": \"%s\", \"code\": \"interrupted\", \"message\": "
@@ -89,10 +115,20 @@ static void play(const cJSON *line)
     (void)fflush(stdout);
 }
 
-static int run_worker(void)
+/* One of the model "bad" cannot begin. */
+static int run_worker(const char *model)
 {
     static char line[1 << 20];
     lc_json_init();
+    const char *rank = getenv("RANK"), *log = getenv("LORAC_LOG");
+    fprintf(stderr, "environment: %s %s\n", rank != NULL ? rank : "none",
+            log != NULL ? log : "none");
+    if (strstr(model, "/bad") != NULL) {
+        printf("{\"event\": \"error\", \"code\": \"invalid\", \"message\": "
+               "\"%s/config.json: a strange model\", \"param\": \"\"}\n",
+               model);
+        return 3;
+    }
     printf("{\"event\": \"ready\", \"slots\": 4, \"context\": 64, \"memory_bytes\": 1, "
            "\"adapters\": 2}\n");
     (void)fflush(stdout);
@@ -101,6 +137,7 @@ static int run_worker(void)
         play(parsed);
         cJSON_Delete(parsed);
     }
+    pause_ms(lingers ? 2000 : 0);
     return 0;
 }
 
@@ -201,7 +238,10 @@ static int chat(const char *path, const char *model, const char *text, const cha
 static void test_whole(void **state)
 {
     (void)state;
+    struct stat status;
     start();
+    assert_int_equal(stat(data_dir, &status), 0); /* nobody else's to read */
+    assert_int_equal(status.st_mode & 0777, 0700);
     assert_int_equal(chat(V1, "small", "h\\u00e9 \\\"x\\\"", ""), 200);
     http_has("{\"id\": \"chatcmpl-");
     http_has("\"object\": \"chat.completion\"");
@@ -217,8 +257,77 @@ static void test_whole(void **state)
     http_has("\"message\": \"no\", \"param\": \"messages\"");
     assert_int_equal(chat(V1, "nobody", "hi", ""), 404);
     http_has("\"code\": \"DeploymentNotFound\"");
+    assert_true(log_has("environment: none error")); /* a stated part of ours */
     assert_int_equal(chat(V1, ".hidden", "hi", ""), 404);
     assert_int_equal(chat(V1, "../models/small", "hi", ""), 404);
+    stop();
+}
+
+static void run_sql(const char *sql, const char *text)
+{
+    lc_db *db = NULL;
+    lc_store *store = NULL;
+    assert_ok(lc_store_open(data_dir, &store, &test_err));
+    assert_ok(lc_store_begin(store, &db, &test_err));
+    assert_ok(lc_db_run(db, sql, LC_BIND(lc_sql_text(text)), &test_err));
+    assert_ok(lc_store_commit(&db, &test_err));
+    lc_store_close(store);
+}
+
+/* A job and its two checkpoints: the last is the model itself. */
+static void add_checkpoints(const char *model)
+{
+    char dir[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(data_dir, "adapters/first", dir, &test_err));
+    assert_ok(lc_mkdir_parents(dir, &test_err));
+    run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " VALUES ('ftjob-1', '', 'succeeded', 1, 'small', 'small', ?1, 'f', 1, 1, 1, 1.0)",
+            model);
+    run_sql("INSERT INTO checkpoints (id, job_id, created_at, step_number, name, metrics, path)"
+            " VALUES ('ftchkpt-1', 'ftjob-1', 1, 1, ?1 || ':ckpt-step-1', '{}', 'adapters/first')",
+            model);
+    run_sql("INSERT INTO checkpoints (id, job_id, created_at, step_number, name, metrics, path)"
+            " VALUES ('ftchkpt-2', 'ftjob-1', 1, 2, ?1, '{}', 'adapters/' || ?1)",
+            model);
+}
+
+/* The same names wherever a model is named: a base's in any case, a checkpoint's or its id. */
+static void test_names(void **state)
+{
+    (void)state;
+    start();
+    make_base("Two words+1");
+    add_model("small.ft-0", true);
+    add_checkpoints("small.ft-0");
+    assert_int_equal(http_ask("GET", "/openai/v1/models", NULL, NULL), 200);
+    http_has("\"id\": \"Two words+1\"");
+    assert_int_equal(chat(V1, "two Words+1", "hi", ""), 200);
+    http_has("\"model\": \"Two words+1\"");
+    assert_int_equal(http_ask("GET", "/openai/v1/models/SMALL", NULL, NULL), 200);
+    http_has("\"id\": \"small\"");
+    assert_int_equal(chat(V1, "ftchkpt-1", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-0:ckpt-step-1:hi\"");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"ftchkpt-1\", \"name\": \"first\"}"),
+                     201);
+    http_has("\"model\": \"small.ft-0:ckpt-step-1\"");
+    assert_int_equal(chat(V1, "first", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-0:ckpt-step-1:hi\"");
+    /* deployed by the id of its last checkpoint, it is the model that is deployed */
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"ftchkpt-2\", \"name\": \"last\"}"),
+                     201);
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-0", NULL, NULL), 400);
+    assert_int_equal(http_ask("DELETE", "/openai/deployments/last", NULL, NULL), 204);
+    /* one that is deleted answers no more, by whatever name */
+    assert_int_equal(http_ask("DELETE", "/openai/v1/models/small.ft-0", NULL, NULL), 200);
+    assert_int_equal(chat(V1, "small.ft-0", "hi", ""), 404);
+    assert_int_equal(chat(V1, "ftchkpt-2", "hi", ""), 404);
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-0\", \"name\": \"gone\"}"),
+                     404);
+    assert_int_equal(chat(V1, "first", "hi", ""), 200);
     stop();
 }
 
@@ -272,7 +381,10 @@ static void test_requests(void **state)
         {"\"n\": 17", "n"},
         {"\"n\": 0", "n"},
         {"\"seed\": -1", NULL},
-        {"\"seed\": 9007199254740991", NULL},
+        {"\"seed\": 9223372036854775807", NULL},
+        {"\"seed\": -9223372036854775808", NULL},
+        {"\"seed\": 18446744073709551616", "seed"},
+        {"\"seed\": \"1\"", "seed"},
         {"\"seed\": 1.5", "seed"},
         {"\"stop\": \"x\"", NULL},
         {"\"stop\": \"\"", "stop"},
@@ -397,7 +509,10 @@ static void test_deployments(void **state)
     assert_true(log_has("drop small.ft-0"));
     assert_int_equal(chat(V1, "zero", "hi", ""), 200);
     assert_true(log_has("drop small.ft-1"));
-    /* one that cannot be loaded */
+    /* one that cannot be loaded: its first chat learns why, too */
+    add_model("small.ft-4", false);
+    assert_int_equal(chat(V1, "small.ft-4", "hi", ""), 404);
+    http_lacks("no adapter of that name");
     assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
                               "{\"model\": \"small.ft-3\", \"name\": \"three\"}"),
                      201);
@@ -410,7 +525,8 @@ static void test_deployments(void **state)
     }
     http_has("\"status\": \"failed\"");
     assert_int_equal(chat(V1, "three", "hi", ""), 404);
-    http_has("it is not there");
+    http_has("The model 'small.ft-3' cannot be loaded.");
+    http_lacks(data_dir);
     /* lists, deletes */
     assert_int_equal(http_ask("GET", "/openai/deployments", NULL, NULL), 200);
     http_has("\"id\": \"three\"");
@@ -439,6 +555,27 @@ static void test_deployments(void **state)
     stop();
 }
 
+/* A load that fails ends the chats that wait for it, with its reason; where room is what it lacked,
+ * the next try takes the place of another one. */
+static void test_loads_that_fail(void **state)
+{
+    (void)state;
+    start();
+    add_model("small.ft-light", true);
+    add_model("small.ft-heavy", true);
+    add_model("small.ft-gone", false);
+    assert_int_equal(chat(V1, "small.ft-light", "hi", ""), 200);
+    assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 429);
+    http_has("There is no room for the model");
+    assert_int_equal(chat(V1, "small.ft-heavy", "hi", ""), 200);
+    http_has("\"content\": \"small.ft-heavy:hi\"");
+    assert_true(log_has("drop small.ft-light"));
+    assert_int_equal(chat(V1, "small.ft-gone", "hi", ""), 404);
+    http_has("small.ft-gone' cannot be loaded");
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    stop();
+}
+
 static void test_workers_that_die(void **state)
 {
     (void)state;
@@ -453,6 +590,81 @@ static void test_workers_that_die(void **state)
     assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
     http_has("lorac_worker_starts_total{base=\"small\"} 2");
     http_has("lorac_worker_completion_tokens_total{base=\"small\"} 14");
+    stop();
+}
+
+/* Waiting would not help: 400, and one that is there can still be changed. */
+static void test_most_deployments(void **state)
+{
+    (void)state;
+    static const char first[] = "{\"model\": \"small\", \"name\": \"first\"}";
+    static const char last[] = "{\"model\": \"small\", \"name\": \"last\"}";
+    start();
+    run_sql("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 + 0)"
+            " INSERT INTO deployments (owner, name, model, created_at, updated_at)"
+            " SELECT '', 'd' || i, 'small', 1, 1 FROM n",
+            "99");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, first), 201);
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, last), 400);
+    http_has("\"param\": \"deployment\"");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL, first), 201);
+    stop();
+}
+
+/* What is wrong with a model is said, and not asked again with every chat. */
+static void test_model_that_does_not_load(void **state)
+{
+    (void)state;
+    start();
+    make_base("bad");
+    add_model("small.ft-0", true);
+    run_sql("UPDATE models SET base = 'bad' WHERE id = ?1", "small.ft-0");
+    static const char *const names[] = {"bad", "small.ft-0"};
+    for (int i = 0; i < 6; i++) {
+        int status;
+        while ((status = chat(V1, names[i % 2], "hi", "")) == 429) {
+            pause_ms(50); /* until the worker is gone */
+        }
+        assert_int_equal(status, 400);
+        http_has("\"message\": \"The model cannot be loaded: bad/config.json: a strange model\", "
+                 "\"param\": \"model\"");
+        http_lacks(models_dir);
+    }
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_worker_starts_total{base=\"bad\"} 1");
+    assert_int_equal(http_ask("POST", "/openai/deployments", NULL,
+                              "{\"model\": \"small.ft-0\", \"name\": \"zero\"}"),
+                     400);
+    assert_int_equal(chat(V1, "small", "hi", ""), 200);
+    stop();
+}
+
+/* /metrics has the last step of the asker's running jobs. */
+static void test_training_metrics(void **state)
+{
+    (void)state;
+    static const char *const events[] = {"{\"step\": 1, \"train_loss\": 3}",
+                                         "{\"step\": 20, \"train_loss\": 0.25}"};
+    start();
+    for (int i = 0; i < 2; i++) {
+        run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+                " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+                " VALUES ('ftjob-1' || ?1, ?1, 'running', 1, 'm', 'm', 'm', 'f', 1, 1, 1, 1.0)",
+                i == 0 ? "" : "else");
+        run_sql("INSERT INTO events (id, job_id, created_at, level, message, type, data)"
+                " VALUES ('e' || ?1, 'ftjob-1', 1, 'info', 'm', 'metrics', ?1)",
+                events[i]);
+        run_sql("INSERT INTO events (id, job_id, created_at, level, message, type)"
+                " VALUES (?1, 'ftjob-1', 1, 'info', 'm', 'message')",
+                i == 0 ? "a" : "b");
+    }
+    run_sql("INSERT INTO events (id, job_id, created_at, level, message, type, data)"
+            " VALUES ('f', 'ftjob-1else', 1, 'info', 'm', 'metrics', ?1)",
+            events[0]);
+    assert_int_equal(http_ask("GET", "/metrics", NULL, NULL), 200);
+    http_has("lorac_step{job=\"ftjob-1\"} 20\n");
+    http_has("lorac_train_loss{job=\"ftjob-1\"} 0.25\n");
+    http_lacks("ftjob-1else");
     stop();
 }
 
@@ -485,6 +697,48 @@ static void test_clients_that_leave(void **state)
     stop();
 }
 
+static void *stop_it(void *context)
+{
+    (void)context;
+    stop();
+    return NULL;
+}
+
+/* Whoever keeps a connection may still ask while the server ends: chats are refused, what needs the
+ * store alone is done. */
+static void test_requests_at_the_end(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"model\": \"small\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}";
+    static const char list[] = "GET /openai/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char cancel[] = "POST /openai/v1/fine_tuning/jobs/ftjob-1/cancel HTTP/1.1\r\n"
+                                 "Host: localhost\r\nContent-Length: 0\r\n\r\n";
+    char head[256];
+    pthread_t thread;
+    start();
+    run_sql("INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " VALUES ('ftjob-1', '', 'pending', 1, ?1, 'm', 'm', 'f', 1, 1, 1, 1.0)",
+            "m");
+    assert_int_equal(chat(V1, "small", "linger", ""), 200);
+    const int fd = http_connect();
+    assert_true(http_put(fd, list, sizeof list - 1));
+    assert_true(http_read_until(fd, "\"has_more\": false}"));
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, NULL), 0);
+    pause_ms(700); /* the supervisor has stopped, the worker has not */
+    assert_true(http_put(fd, cancel, sizeof cancel - 1));
+    assert_true(http_read_until(fd, "\"status\": \"cancelled\""));
+    (void)snprintf(head, sizeof head,
+                   "POST " V1 " HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+                   sizeof body - 1);
+    assert_true(http_put(fd, head, strlen(head)));
+    assert_true(http_put(fd, body, sizeof body - 1));
+    assert_true(http_read_until(fd, "being stopped; ask again"));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    (void)close(fd);
+}
+
 static void test_open_errors(void **state)
 {
     (void)state;
@@ -513,16 +767,23 @@ static void test_open_errors(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "worker") == 0) {
-        return run_worker();
+        return run_worker(argv[3]); /* worker --model DIR */
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(setenv("RANK", "3", 1) + setenv("LORAC_LOG", "error", 1), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_streamed),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_deployments),
+        cmocka_unit_test(test_loads_that_fail),
         cmocka_unit_test(test_workers_that_die),
+        cmocka_unit_test(test_model_that_does_not_load),
+        cmocka_unit_test(test_training_metrics),
+        cmocka_unit_test(test_most_deployments),
         cmocka_unit_test(test_clients_that_leave),
+        cmocka_unit_test(test_requests_at_the_end),
         cmocka_unit_test(test_open_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,7 +218,7 @@ static void test_files_refused(void **state)
     assert_int_equal(post_form("/openai/v1/files", "a", no_file), 400);
     assert_non_null(strstr(answer, "\"param\": \"file\""));
     assert_int_equal(post_form("/openai/v1/files", "a", too_large), 413);
-    assert_non_null(strstr(answer, "\"code\": \"invalidPayload\""));
+    assert_non_null(strstr(answer, "\"code\": \"quotaExceeded\""));
     assert_int_equal(
         http_ask("POST", "/openai/v1/files", "Content-Type: application/json\r\n", "{}"), 400);
     http_has("must be multipart/form-data");

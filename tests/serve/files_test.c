@@ -130,8 +130,10 @@ static lc_code get(service *s, const char *owner, const char *id, lc_text *out)
 }
 
 /* The object once it is no longer pending. */
-static void wait_checked(service *s, const char *owner, const char *id, lc_text *out)
+static void wait_checked(service *s, const char *owner, const char *name, lc_text *out)
 {
+    char id[LC_ID_BYTES]; /* `name` may be what member() gave */
+    (void)snprintf(id, sizeof id, "%s", name);
     for (int i = 0; i < 2000; i++) {
         assert_int_equal(get(s, owner, id, out), LC_OK);
         if (strcmp(member(out, "status"), "pending") != 0) {
@@ -313,6 +315,7 @@ static void test_limits(void **state)
         lc_err_clear(&test_err);
         const lc_code code = create(&s, "me", "b", "batch", bytes, n, &out, &test_err);
         assert_int_equal(code, n <= 40 ? LC_OK : LC_ERR_TOO_LARGE);
+        assert_int_equal(test_err.api_code != NULL, code != LC_OK);
         if (code == LC_OK) {
             lc_text gone;
             lc_text_init(&gone);
@@ -336,6 +339,7 @@ static void test_training_file_quota(void **state)
     }
     assert_fails(create(&s, "me", "a", "fine-tune", "x", 1, &out, &test_err), LC_ERR_INVALID,
                  "there are 100 files with purpose fine-tune already");
+    assert_string_equal(test_err.api_code, "quotaExceeded");
     lc_text_release(&out);
     (void)add(&s, "me", "batch", "x");
     (void)add(&s, "other", "fine-tune", "x");
@@ -722,7 +726,6 @@ static void test_io_faults(void **state)
             lc_text_release(&out);
             if (code != LC_OK) {
                 assert_int_equal(code, errors[kind] == EIO ? LC_ERR_IO : LC_ERR_DISK_FULL);
-                assert_true(kind == 0 || strstr(test_err.message, s.dir) == NULL);
                 assert_int_equal(count_in(&s, "files"), kind);
                 assert_int_equal(count_in(&s, "tmp"), 0);
                 assert_int_equal(count_rows(&s), kind);

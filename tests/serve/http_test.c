@@ -4,6 +4,7 @@
 #include "testing.h"
 
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -53,7 +54,8 @@ static lc_code handle_echo(lc_request *request, lc_err *err)
     }
     lc_text_addf(out, "], \"after\": ");
     const char *after = lc_request_query(request, "after");
-    lc_text_add_json_string(out, after != NULL ? after : "", after != NULL ? strlen(after) : 0);
+    after = after != NULL ? after : "none";
+    lc_text_add_json_string(out, after, strlen(after));
     lc_text_addf(out, ", \"body\": ");
     if (request->body != NULL) {
         lc_text_add_json(out, request->body, true);
@@ -67,7 +69,8 @@ static lc_code handle_echo(lc_request *request, lc_err *err)
 static lc_code handle_error(lc_request *request, lc_err *err)
 {
     const int code = (int)strtol(request->params[0], NULL, 10);
-    return lc_fail_param(err, (lc_code)code, "field", "secret \"text\" of %d", code);
+    (void)lc_fail_param(err, (lc_code)code, "field", "secret \"text\" of %d", code);
+    return lc_err_api_code(err, lc_request_query(request, "word") != NULL ? "quotaExceeded" : NULL);
 }
 
 static lc_code handle_file(lc_request *request, lc_err *err)
@@ -228,7 +231,7 @@ static void test_routes(void **state)
     start(&options);
     assert_int_equal(http_ask("GET", "/openai/v1/things/a", NULL, NULL), 200);
     http_has("{\"family\": 1, \"owner\": \"key-1\", \"limit\": 20, \"params\": [\"a\"], \"after\": "
-             "\"\", "
+             "\"none\", "
              "\"body\": null}");
     http_has("\nx-request-id: ");
     http_has("\napim-request-id: ");
@@ -240,6 +243,8 @@ static void test_routes(void **state)
         200);
     http_has("{\"family\": 2, \"owner\": \"key-1\", \"limit\": 7, \"params\": [\"a/b c\"], "
              "\"after\": \"x y&\"");
+    assert_int_equal(http_ask("GET", "/v1/things/a?limit=&after=", NULL, NULL), 200);
+    http_has("\"limit\": 20, \"params\": [\"a\"], \"after\": \"none\"");
     static const struct {
         const char *path;
         int status;
@@ -344,6 +349,16 @@ static void test_bodies(void **state)
     assert_int_equal(http_ask("POST", "/v1/things",
                               "api-key: key-1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
                      400);
+    /* a body whose end nobody knows is not waited for */
+    static const char *const codings[] = {"gzip, chunked", "identity", "xchunked", ""};
+    for (size_t i = 0; i < sizeof codings / sizeof *codings; i++) {
+        char head[256];
+        (void)snprintf(head, sizeof head,
+                       "POST /v1/things HTTP/1.1\r\nHost: localhost\r\napi-key: key-1\r\n"
+                       "Transfer-Encoding: %s\r\n\r\n",
+                       codings[i]);
+        assert_int_equal(http_ask_raw(head, "{}", 2), 400);
+    }
     stop();
 }
 
@@ -421,6 +436,10 @@ static void test_errors(void **state)
         assert_true((kinds[i].status == 429 || kinds[i].status == 503) ==
                     (strstr(http_answer, "\nretry-after-ms: ") != NULL));
     }
+    char path[64]; /* a word of its own */
+    (void)snprintf(path, sizeof path, "/v1/errors/%d?word=1", LC_ERR_TOO_LARGE);
+    assert_int_equal(http_ask("GET", path, NULL, NULL), 413);
+    http_has("{\"error\": {\"code\": \"quotaExceeded\", \"message\": ");
     stop();
 }
 
@@ -470,6 +489,11 @@ static void test_origins(void **state)
         {"Host: localhost:1\r\nOrigin: http://localhost:1\r\n", 200},
         {"Host: localhost:1\r\nOrigin: http://localhost:2\r\n", 403},
         {"Host: localhost:1\r\nOrigin: https://localhost:1\r\n", 403},
+        {"Host: node.example\r\nOrigin: https://node.example\r\n", 200}, /* a proxy's TLS */
+        {"Host: node.example\r\nOrigin: http://node.example\r\n", 200},
+        {"Host: node.example\r\nOrigin: https://node.example.evil\r\n", 403},
+        {"Host: node.example\r\nOrigin: https://node.example:444\r\n", 403},
+        {"Host: node.example\r\nOrigin: ftp://node.example\r\n", 403},
         {"Host: localhost:1\r\nOrigin: http://evil.example\r\n", 403},
         {"Host: localhost:1\r\nOrigin: null\r\n", 403},
     };
@@ -682,6 +706,38 @@ static void test_connections(void **state)
     stop();
 }
 
+/* One more from this address is closed; the next is taken when one has gone. */
+static void test_connections_of_an_address(void **state)
+{
+    (void)state;
+    static const char head[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    enum { ROOM = 2 };
+    int fds[ROOM];
+    char byte;
+    lc_http_options options = usual();
+    options.connections_per_address = ROOM;
+    start(&options);
+    for (int i = 0; i < ROOM; i++) {
+        fds[i] = http_connect();
+        assert_true(http_put(fds[i], head, sizeof head - 1));
+        assert_true(http_read_until(fds[i], "\"family\""));
+    }
+    const int more = http_connect();
+    assert_true(recv(more, &byte, 1, 0) <= 0);
+    (void)close(more);
+    (void)close(fds[0]);
+    int status = 0;
+    for (int i = 0; i < 100 && status != 200; i++) {
+        const int fd = http_connect();
+        status = http_put(fd, head, sizeof head - 1) && recv(fd, &byte, 1, 0) == 1 ? 200 : 0;
+        (void)close(fd);
+        pause_ms(status == 200 ? 0 : 20);
+    }
+    assert_int_equal(status, 200);
+    (void)close(fds[1]);
+    stop();
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -694,6 +750,7 @@ static void test_files(void **state)
     http_has("Content-Length: 10");
     assert_int_equal(unlink(service.file), 0);
     assert_int_equal(http_ask("GET", "/", "", NULL), 404);
+    http_lacks(service.file);
     stop();
 }
 
@@ -722,12 +779,19 @@ static void test_start_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_sink),          cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_keys_and_rate), cmocka_unit_test(test_origins),
-        cmocka_unit_test(test_headers),       cmocka_unit_test(test_late),
-        cmocka_unit_test(test_streams),       cmocka_unit_test(test_slow),
-        cmocka_unit_test(test_connections),   cmocka_unit_test(test_files),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_sink),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_keys_and_rate),
+        cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_connections_of_an_address),
+        cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_start_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

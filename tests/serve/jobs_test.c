@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "base/fault.h"
+#include "serve/follow.h"
 
 #define FILE_A       "file-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define FILE_PENDING "file-99999999999999999999999999999999"
@@ -194,6 +195,32 @@ static void test_refused(void **state)
     assert_int_equal(count_dirs(), 0); /* nothing was left behind */
 }
 
+/* More than the service takes. */
+static void test_rank(void **state)
+{
+    (void)state;
+    lc_jobs_options limited = options;
+    limited.max_rank = 8;
+    for (int rank = 8; rank <= 9; rank++) {
+        char text[256];
+        lc_text out;
+        lc_text_init(&out);
+        (void)snprintf(text, sizeof text,
+                       "{\"model\": \"sprout-3m\", \"training_file\": \"" FILE_A
+                       "\", \"lorac\": {\"rank\": %d}}",
+                       rank);
+        cJSON *body = body_of(text);
+        if (rank == 8) {
+            assert_ok(lc_jobs_create(store, &limited, "", body, &out, &test_err));
+        } else {
+            refuse(LC_ERR_INVALID, "at most 8", lc_jobs_create, &limited, "", body);
+            assert_string_equal(test_err.param, "lorac.rank");
+        }
+        lc_text_release(&out);
+        cJSON_Delete(body);
+    }
+}
+
 static void test_models_and_files(void **state)
 {
     (void)state;
@@ -203,6 +230,8 @@ static void test_models_and_files(void **state)
                                          "..",
                                          "/etc",
                                          "sprout-3m\\u0001",
+                                         "sprout-3m:1",
+                                         ".sprout-3m",
                                          "",
                                          "no-such",
                                          "sprout-3m/../sprout-3m",
@@ -231,6 +260,13 @@ static void test_models_and_files(void **state)
         cJSON *body = body_of(text);
         refuse(files[i].code, files[i].text, lc_jobs_create, &options, "", body);
         assert_string_equal(test_err.param, "training_file");
+        assert_int_equal(test_err.api_code != NULL, strcmp(files[i].status, "error") == 0);
+        if (test_err.api_code != NULL) {
+            assert_string_equal(test_err.api_code, "jsonlValidationFailed");
+            run_sql("UPDATE files SET path = '' WHERE id = ?1", id, NULL); /* as an import has it */
+            refuse(files[i].code, files[i].text, lc_jobs_create, &options, "", body);
+            assert_string_equal(test_err.api_code, "fileImportFailed");
+        }
         cJSON_Delete(body);
     }
     /* one whose check has not ended is taken: the trainer checks it too */
@@ -286,6 +322,13 @@ static void test_continue(void **state)
         cJSON_Delete(body);
         run_sql("DELETE FROM files WHERE id = ?1", "file-1", NULL);
     }
+    /* one that its trainer has just removed: the error has the field and no path */
+    assert_int_equal(unlink(in_data("old/adapter_config.json")), 0);
+    cJSON *body = body_of(text);
+    refuse(LC_ERR_INVALID, "model is not there any more", lc_jobs_create, &options, "", body);
+    assert_string_equal(test_err.param, "model");
+    assert_null(strstr(test_err.message, data_dir));
+    cJSON_Delete(body);
 }
 
 static void test_data_outlives_its_file(void **state)
@@ -312,6 +355,7 @@ static void test_queue_limits(void **state)
     run_sql("UPDATE jobs SET owner = 'key-1' WHERE id = ?1", first, NULL);
     (void)create_id("", MINIMAL);
     refuse(LC_ERR_BUSY, "3 jobs are queued", lc_jobs_create, &options, "", body);
+    assert_string_equal(test_err.api_code, "quotaExceeded");
     run_sql("UPDATE jobs SET status = 'running' WHERE id = ?1", first, NULL);
     refuse(LC_ERR_BUSY, "2 jobs of this key", lc_jobs_create, &options, "", body);
     options.queued_limit_per_key = 3;
@@ -470,6 +514,97 @@ static void test_verbs(void **state)
     assert_string_equal(test_err.param, "fine_tuning_job_id");
 }
 
+/* ---- checkpoints ---- */
+
+/* A checkpoint as the trainer leaves it in DATA/jobs/ID/run/WHERE. */
+static void leave_checkpoint(const char *id, const char *where, int step)
+{
+    char text[512];
+    assert_ok(lc_mkdir_parents(in_data("jobs/%s/run/%s", id, where), &test_err));
+    (void)snprintf(text, sizeof text,
+                   "{\"id\": \"ftckpt-%d\", \"fine_tuned_model_checkpoint\": \"m:ckpt-step-%d\", "
+                   "\"step_number\": %d, \"metrics\": {}}",
+                   step, step, step);
+    test_write_file(in_data("jobs/%s/run/%s/checkpoint.json", id, where), text, strlen(text));
+}
+
+static void follow(lc_code (*how)(lc_db *, const lc_store *, const char *, lc_err *),
+                   const char *id)
+{
+    lc_db *db = NULL;
+    assert_ok(lc_store_begin(store, &db, &test_err));
+    assert_ok(how(db, store, id, &test_err));
+    assert_ok(lc_store_commit(&db, &test_err));
+}
+
+/* The steps of the checkpoints that are offered, newest first; all can be read. */
+static void expect_steps(const char *id, const char *steps)
+{
+    char found[128] = "";
+    const lc_page page = {.limit = 20};
+    cJSON *list = answer(lc_jobs_checkpoints, "", id, &page);
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, lc_json_get(list, "data"))
+    {
+        const size_t length = strlen(found);
+        (void)snprintf(found + length, sizeof found - length, "%d ",
+                       (int)int_of(item, "step_number"));
+    }
+    cJSON_Delete(list);
+    assert_string_equal(found, steps);
+}
+
+static void deploy(const char *model)
+{
+    run_sql("INSERT INTO deployments (owner, name, model, created_at, updated_at) "
+            "VALUES ('', ?1, ?1, 1, 1)",
+            model, NULL);
+}
+
+/* Those of epochs go when the trainer drops them, those of pauses with the epochs around them and
+ * when they are many; one that is deployed stays, and keeps its job. */
+static void test_checkpoints_are_pruned(void **state)
+{
+    (void)state;
+    const char *id = create_id("", MINIMAL);
+    leave_checkpoint(id, "checkpoints/epoch-1", 10);
+    leave_checkpoint(id, "checkpoints/epoch-2", 20);
+    follow(lc_follow_checkpoints, id);
+    for (int step = 21; step <= 25; step++) {
+        leave_checkpoint(id, "paused", step);
+        follow(lc_follow_paused, id);
+        assert_ok(lc_remove_tree(in_data("jobs/%s/run/paused", id), &test_err));
+        if (step == 21) {
+            deploy("m:ckpt-step-21");
+        }
+    }
+    expect_steps(id, "25 24 23 21 20 10 ");
+    assert_false(lc_path_exists(in_data("jobs/%s/paused-step-22", id)));
+    deploy("ftckpt-10"); /* by its id */
+    assert_ok(lc_remove_tree(in_data("jobs/%s/run/checkpoints", id), &test_err));
+    leave_checkpoint(id, "checkpoints/epoch-3", 30);
+    follow(lc_follow_checkpoints, id);
+    expect_steps(id, "30 21 10 ");
+    assert_true(lc_path_exists(in_data("jobs/%s/paused-step-21/checkpoint.json", id)));
+    assert_true(lc_path_exists(in_data("jobs/%s/epoch-1/checkpoint.json", id)));
+    assert_false(lc_path_exists(in_data("jobs/%s/epoch-2", id)));
+    assert_false(lc_path_exists(in_data("jobs/%s/paused-step-25", id)));
+
+    set_status(id, "succeeded");
+    assert_fails(lc_jobs_delete(store, "", id, &test_err), LC_ERR_STATE, "is deployed as");
+    run_sql("DELETE FROM deployments WHERE name = ?1", "m:ckpt-step-21", NULL);
+    follow(lc_follow_checkpoints, id);
+    expect_steps(id, "30 10 ");
+    assert_fails(lc_jobs_delete(store, "", id, &test_err), LC_ERR_STATE,
+                 "m:ckpt-step-10 is deployed");
+    run_sql("DELETE FROM deployments WHERE name = ?1", "ftckpt-10", NULL);
+    run_sql("INSERT INTO models (id, owner, base, job_id, created_at, path) "
+            "VALUES ('m:ckpt-step-30', '', 'sprout-3m', ?1, 1, 'x')",
+            id, NULL);
+    deploy("m:ckpt-step-30"); /* it stays a model */
+    assert_ok(lc_jobs_delete(store, "", id, &test_err));
+}
+
 static void test_reasons(void **state)
 {
     (void)state;
@@ -607,20 +742,14 @@ static void test_metadata_filter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_object),
-        CASE(test_everything_given),
-        CASE(test_accepted),
-        CASE(test_refused),
-        CASE(test_models_and_files),
-        CASE(test_continue),
-        CASE(test_data_outlives_its_file),
-        CASE(test_queue_limits),
-        CASE(test_faults),
-        CASE(test_table),
-        CASE(test_verbs),
-        CASE(test_reasons),
-        CASE(test_lists),
-        CASE(test_metadata_filter),
+        CASE(test_object),       CASE(test_everything_given),
+        CASE(test_accepted),     CASE(test_refused),
+        CASE(test_rank),         CASE(test_models_and_files),
+        CASE(test_continue),     CASE(test_data_outlives_its_file),
+        CASE(test_queue_limits), CASE(test_faults),
+        CASE(test_table),        CASE(test_verbs),
+        CASE(test_reasons),      CASE(test_checkpoints_are_pruned),
+        CASE(test_lists),        CASE(test_metadata_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* API keys: made, found, revoked; what is no key; what is stored; two owners' names. */
+/* API keys: made, found, revoked; what the first gets; what is no key; what is stored; names. */
 #include "testing.h"
 
 #include "base/file.h"
@@ -54,8 +54,19 @@ static void test_life(void **state)
     assert_string_equal(owner, b);
     assert_fails(lc_keys_add(store, "ann", b, key_b, &test_err), LC_ERR_STATE, "ann");
 
+    char again[LC_ID_BYTES], renewed[LC_KEY_BYTES]; /* another text of the same key */
+    assert_ok(lc_keys_renew(store, "ann", again, renewed, &test_err));
+    assert_string_equal(again, a);
+    assert_false(is_known(key_a, owner));
+    assert_true(is_known(renewed, owner));
+    assert_string_equal(owner, a);
+    assert_true(is_known(key_b, owner));
+    assert_fails(lc_keys_renew(store, "eve", again, renewed, &test_err), LC_ERR_NOT_FOUND, "eve");
+
     assert_ok(lc_keys_revoke(store, "ann", &test_err));
     assert_false(is_known(key_a, owner));
+    assert_false(is_known(renewed, owner));
+    assert_fails(lc_keys_renew(store, "ann", again, renewed, &test_err), LC_ERR_NOT_FOUND, "ann");
     assert_string_equal(owner, "");
     assert_fails(lc_keys_revoke(store, "ann", &test_err), LC_ERR_NOT_FOUND, "ann");
     assert_ok(lc_keys_add(store, "ann", b, key_b, &test_err)); /* the name is free again */
@@ -64,7 +75,7 @@ static void test_life(void **state)
     assert_true(is_known(key_b, owner));
     assert_ok(lc_keys_revoke(store, b, &test_err)); /* by id */
     assert_ok(lc_keys_revoke(store, "bob", &test_err));
-    assert_false(do_exist());
+    assert_true(do_exist()); /* revoking the last one opens nothing */
 
     assert_ok(lc_keys_list(store, &keys, &count, &test_err));
     assert_int_equal(count, 3);
@@ -73,6 +84,64 @@ static void test_life(void **state)
         assert_true(keys[i].created_at > 0 && keys[i].revoked_at >= keys[i].created_at);
     }
     lc_free(keys);
+}
+
+static void run_sql(const char *sql, const char *owner)
+{
+    lc_db *db = NULL;
+    assert_ok(lc_store_begin(store, &db, &test_err));
+    assert_ok(lc_db_run(db, sql, LC_BIND(lc_sql_text(owner)), &test_err));
+    assert_ok(lc_store_commit(&db, &test_err));
+}
+
+/* How many rows of all tables that have owners are this one's. */
+static int64_t count_of(const char *owner)
+{
+    static const char sql[] = "SELECT (SELECT count(*) FROM files WHERE owner = ?1)"
+                              " + (SELECT count(*) FROM uploads WHERE owner = ?1)"
+                              " + (SELECT count(*) FROM jobs WHERE owner = ?1)"
+                              " + (SELECT count(*) FROM models WHERE owner = ?1)"
+                              " + (SELECT count(*) FROM deployments WHERE owner = ?1)";
+    lc_db *db = NULL;
+    lc_rows rows;
+    assert_ok(lc_store_read(store, &db, &test_err));
+    assert_ok(lc_db_query(db, sql, LC_BIND(lc_sql_text(owner)), &rows, &test_err));
+    assert_true(lc_rows_next(&rows));
+    const int64_t count = lc_rows_int(&rows, 0);
+    assert_ok(lc_rows_end(&rows, &test_err));
+    lc_store_end(&db);
+    return count;
+}
+
+/* What was made without keys is the first one's, and no later one's. */
+static void test_first_key_takes_over(void **state)
+{
+    (void)state;
+    static const char *const inserts[] = {
+        "INSERT INTO files (id, owner, filename, purpose, created_at, status, path)"
+        " VALUES ('file-' || ?1, ?1, 'a', 'fine-tune', 1, 'processed', '')",
+        "INSERT INTO uploads (id, owner, filename, purpose, mime_type, bytes, created_at,"
+        " expires_at, status) VALUES ('u' || ?1, ?1, 'a', 'fine-tune', 't', 1, 1, 1, 'pending')",
+        "INSERT INTO jobs (id, owner, status, created_at, model, base, model_name, training_file,"
+        " seed, n_epochs, batch_size, learning_rate_multiplier)"
+        " VALUES ('j' || ?1, ?1, 'succeeded', 1, 'm', 'm', 'm', 'f', 1, 1, 1, 1.0)",
+        "INSERT INTO models (id, owner, base, job_id, created_at, path)"
+        " VALUES ('m' || ?1, ?1, 'm', 'j', 1, 'p')",
+        "INSERT INTO deployments (owner, name, model, created_at, updated_at)"
+        " VALUES (?1, 'd', 'm', 1, 1)"};
+    char first[LC_ID_BYTES], second[LC_ID_BYTES], key[LC_KEY_BYTES];
+    for (size_t i = 0; i < sizeof inserts / sizeof inserts[0]; i++) {
+        run_sql(inserts[i], "");
+        run_sql(inserts[i], "somebody");
+    }
+    assert_ok(lc_keys_add(store, "ann", first, key, &test_err));
+    assert_int_equal(count_of(first), 5);
+    assert_int_equal(count_of(""), 0);
+    assert_int_equal(count_of("somebody"), 5);
+    run_sql(inserts[4], "");
+    assert_ok(lc_keys_revoke(store, "ann", &test_err));
+    assert_ok(lc_keys_add(store, "bob", second, key, &test_err));
+    assert_int_equal(count_of(second), 0);
 }
 
 /* Each digit changed, each length, and texts of another shape. */
@@ -140,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_life, open_store, close_store),
+        cmocka_unit_test_setup_teardown(test_first_key_takes_over, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_no_keys, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_names, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_nothing_secret_is_stored, open_store, close_store),

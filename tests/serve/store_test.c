@@ -225,6 +225,27 @@ static void test_two_writers(void **state)
     lc_store_close(second);
 }
 
+/* Another process that keeps the store to itself: told without saying where the store is. */
+static void test_busy(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    char path[LC_MAX_PATH_BYTES];
+    sqlite3 *handle = NULL;
+    lc_store *store = open_store(dir);
+    assert_ok(lc_path_join(dir, "lorac.db", path, &test_err));
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(add_key(store, "one", &test_err), LC_ERR_BUSY);
+    assert_non_null(strstr(test_err.message, "locked"));
+    assert_null(strstr(test_err.message, dir));
+    assert_int_equal(sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(handle), SQLITE_OK);
+    lc_err_clear(&test_err);
+    assert_ok(add_key(store, "one", &test_err));
+    lc_store_close(store);
+}
+
 /* More readers than connections: all get their turn. */
 static void *read_many(void *context)
 {
@@ -347,6 +368,7 @@ static void test_full_disk(void **state)
         writes_left = -1;
         if (code != LC_OK) {
             assert_int_equal(code, LC_ERR_DISK_FULL);
+            assert_null(strstr(test_err.message, dir));
             failures++;
         }
         added += code == LC_OK;
@@ -459,9 +481,9 @@ int main(void)
         cmocka_unit_test(test_reopen),      cmocka_unit_test(test_statements),
         cmocka_unit_test(test_rollback),    cmocka_unit_test(test_versions),
         cmocka_unit_test(test_two_writers), cmocka_unit_test(test_readers_wait),
-        cmocka_unit_test(test_killed),      cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_room),        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_busy),        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_room),
+        cmocka_unit_test(test_damage),      cmocka_unit_test(test_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,7 +80,7 @@ static inline void start(void)
 
 static inline void stop(void)
 {
-    lc_supervisor_stop(supervisor);
+    lc_supervisor_free(supervisor);
     supervisor = NULL;
 }
 
@@ -106,7 +106,7 @@ static inline void run_child(void)
     while (read(child_pipe[0], &command, 1) == 1 && command == 'p') {
         lc_supervisor_poke(s);
     }
-    lc_supervisor_stop(s);
+    lc_supervisor_free(s);
     lc_store_close(own);
     _exit(0);
 }

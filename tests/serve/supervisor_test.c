@@ -209,6 +209,16 @@ static void test_queue(void **state)
     assert_int_equal(trainer_of(ids[3]), 0);
 }
 
+/* The trainer under a script that sees to its environment. */
+static void use_script(const char *text)
+{
+    static char program[LC_MAX_PATH_BYTES];
+    (void)snprintf(program, sizeof program, "%s", in_data("script"));
+    test_write_file(program, text, strlen(text));
+    assert_int_equal(chmod(program, 0700), 0);
+    how.program = program;
+}
+
 static void test_bad_data(void **state)
 {
     (void)state;
@@ -222,20 +232,49 @@ static void test_bad_data(void **state)
     const cJSON *error = lc_json_get(job, "error");
     assert_non_null(strstr(text_of(error, "message"), "training.jsonl"));
     assert_null(strstr(text_of(error, "message"), data_dir)); /* no path of this machine */
-    assert_non_null(lc_json_get(error, "code"));
+    assert_string_equal(text_of(error, "code"), "invalid_training_file");
     cJSON_Delete(job);
     assert_int_equal(count_event(id, "Job failed. "), 1);
     assert_int_equal(count_event(id, "The trainer ended"), 0);
 }
 
-/* The trainer under a script that sees to its environment. */
-static void use_script(const char *text)
+/* A job that the trainer refuses before it has a directory; and what it gets of our environment. */
+static void test_refused(void **state)
 {
-    static char program[LC_MAX_PATH_BYTES];
-    (void)snprintf(program, sizeof program, "%s", in_data("script"));
-    test_write_file(program, text, strlen(text));
-    assert_int_equal(chmod(program, 0700), 0);
-    how.program = program;
+    (void)state;
+    static const char *const script[] = {
+        "#!/bin/sh\nenv >env\necho 'lorac: no, not this' >&2\nexit 3\n", "#!/bin/sh\nexit 2\n"};
+    static const char *const codes[] = {"invalidPayload", "internalFailure"};
+    assert_int_equal(setenv("RANK", "3", 1), 0);
+    assert_int_equal(setenv("LORAC_FAULT", "", 1), 0);
+    assert_int_equal(setenv("LORAC_LOG", "info", 1), 0);
+    assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "7", 1), 0);
+    assert_int_equal(setenv("SOME_SECRET", "s", 1), 0);
+    for (int i = 0; i < 2; i++) {
+        char *text = NULL;
+        size_t bytes = 0;
+        use_script(script[i]);
+        start();
+        const char *id = create_id("", SHORT);
+        wait_for(id, "failed");
+        cJSON *job = answer(lc_jobs_get, "", id);
+        assert_string_equal(text_of(lc_json_get(job, "error"), "code"), codes[i]);
+        cJSON_Delete(job);
+        stop();
+        if (i == 0) {
+            assert_ok(lc_file_read(in_data("jobs/%s/env", id), 1 << 20, &text, &bytes, &test_err));
+            assert_non_null(strstr(text, "LORAC_DATASETS=off\n"));
+            assert_non_null(strstr(text, "LORAC_LOG=info\n"));
+            assert_non_null(strstr(text, "CUDA_VISIBLE_DEVICES=7\n"));
+            assert_null(strstr(text, "RANK="));
+            assert_null(strstr(text, "SECRET="));
+            assert_null(strstr(text, "LORAC_FAULT="));
+            lc_free(text);
+        }
+    }
+    assert_int_equal(unsetenv("RANK") + unsetenv("LORAC_FAULT") + unsetenv("LORAC_LOG") +
+                         unsetenv("CUDA_VISIBLE_DEVICES") + unsetenv("SOME_SECRET"),
+                     0);
 }
 
 /* Killed at several places; then so often without a step forward that it fails. */
@@ -263,7 +302,7 @@ static void test_trainer_is_killed(void **state)
     id = create_id("", SHORT);
     wait_for(id, "failed");
     cJSON *job = answer(lc_jobs_get, "", id);
-    assert_string_equal(text_of(lc_json_get(job, "error"), "code"), "trainer_crashed");
+    assert_string_equal(text_of(lc_json_get(job, "error"), "code"), "internalFailure");
     cJSON_Delete(job);
     assert_int_equal(count_event(id, "The trainer ended unexpectedly"), LC_MAX_RESTARTS);
 }
@@ -290,7 +329,7 @@ static void test_disk_is_full(void **state)
         wait_for(id, "paused");
         cJSON *job = answer(lc_jobs_get, "", id);
         const cJSON *error = lc_json_get(job, "error");
-        assert_string_equal(text_of(error, "code"), "disk_full");
+        assert_string_equal(text_of(error, "code"), "serviceUnavailable");
         assert_non_null(strstr(text_of(error, "message"), "No space left"));
         cJSON_Delete(job);
         assert_int_equal(count_event(id, "Job paused. "), 1);
@@ -405,6 +444,7 @@ static void test_one_supervisor(void **state)
                  "/no/such/program");
     assert_null(second);
     lc_supervisor_stop(NULL);
+    lc_supervisor_free(NULL);
 }
 
 /* A directory without a row, as a crash in the middle of a request leaves it. */
@@ -434,6 +474,7 @@ int main(int argc, char **argv)
         CASE(test_cancel),
         CASE(test_queue),
         CASE(test_bad_data),
+        CASE(test_refused),
         CASE(test_trainer_is_killed),
         CASE(test_supervisor_is_killed),
         CASE(test_both_are_killed),

@@ -370,7 +370,8 @@ static void test_limits(void **state)
     }
     assert_fails(
         create("{\"bytes\": 1, \"filename\": \"a\", \"purpose\": \"batch\"}", &out, &test_err),
-        LC_ERR_BUSY, "64 uploads are under way");
+        LC_ERR_INVALID, "64 uploads are under way");
+    assert_string_equal(test_err.api_code, "quotaExceeded");
     run_sql("UPDATE uploads SET status = 'cancelled' WHERE seq > 2");
     const char *upload = begin(60);
     char sixty[61];

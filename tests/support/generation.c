@@ -38,7 +38,9 @@ void open_with_room(const char *name, lc_device_kind device, const char *dtype, 
     open_as(name, device, dtype, false, tokens, slots, rows, adapters, engine);
 }
 
-void load_other_adapter(lc_engine *engine, int32_t place, int32_t which)
+/* Its masters are the caller's to free, as is the spec. */
+static float *make_other_adapter(const lc_model_config *config, int32_t which,
+                                 lc_adapter_spec **out)
 {
     static const char *const some[] = {"q_proj", "down_proj", "up_proj"};
     static const char *const others[] = {"v_proj", "o_proj", "gate_proj", "k_proj"};
@@ -54,22 +56,44 @@ void load_other_adapter(lc_engine *engine, int32_t place, int32_t which)
          .layer_count = 1}};
     lc_adapter_spec *spec = lc_calloc(1, sizeof *spec);
     assert_non_null(spec);
-    assert_ok(lc_adapter_spec_build(&engine->config, &options[which], spec, &test_err));
+    assert_ok(lc_adapter_spec_build(config, &options[which], spec, &test_err));
     float *master = lc_calloc((size_t)spec->master_count, sizeof *master);
     assert_non_null(master);
-    lc_adapter_init(spec, &engine->config, (uint32_t)which, master);
-    for (int32_t layer = 0; layer < engine->config.layers; layer++) {
+    lc_adapter_init(spec, config, (uint32_t)which, master);
+    for (int32_t layer = 0; layer < config->layers; layer++) {
         for (int kind = 0; kind < LC_MODULE_COUNT; kind++) {
             const lc_lora_slot *slot = &spec->slots[layer][kind];
-            const int64_t out = lc_module_out(&engine->config, (lc_module_kind)kind);
-            for (int64_t i = 0; slot->rank > 0 && i < out * slot->r16; i++) {
+            const int64_t out_rows = lc_module_out(config, (lc_module_kind)kind);
+            for (int64_t i = 0; slot->rank > 0 && i < out_rows * slot->r16; i++) {
                 const bool is_there = i % slot->r16 < slot->rank;
                 master[slot->b_offset + i] =
                     is_there ? (float)((i * 7 + which * 13 + kind) % 11 - 5) * 0.02f : 0.0f;
             }
         }
     }
+    *out = spec;
+    return master;
+}
+
+void load_other_adapter(lc_engine *engine, int32_t place, int32_t which)
+{
+    lc_adapter_spec *spec = NULL;
+    float *master = make_other_adapter(&engine->config, which, &spec);
     assert_ok(lc_model_load_adapter(engine->model, place, spec, master, &test_err));
+    lc_free(master);
+    lc_free(spec);
+}
+
+void save_other_adapter(const char *name, int32_t which, const char *dir)
+{
+    const lc_adapter_meta meta = {.base_model = name};
+    lc_model_config config;
+    lc_adapter_spec *spec = NULL;
+    char model[LC_MAX_PATH_BYTES];
+    (void)snprintf(model, sizeof model, "%s/tests/golden/cases/%s/model", LC_SOURCE_DIR, name);
+    assert_ok(lc_model_config_load(model, &config, &test_err));
+    float *master = make_other_adapter(&config, which, &spec);
+    assert_ok(lc_adapter_save(dir, spec, &config, master, &meta, &test_err));
     lc_free(master);
     lc_free(spec);
 }

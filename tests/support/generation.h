@@ -34,6 +34,8 @@ void check_adapters_are_alone(const char *name, lc_device_kind device, const cha
 void open_with_room(const char *name, lc_device_kind device, const char *dtype, int64_t tokens,
                     int64_t slots, int64_t rows, int32_t adapters, lc_engine *engine);
 void load_other_adapter(lc_engine *engine, int32_t place, int32_t which);
+/* The same one as a PEFT directory, which is there. */
+void save_other_adapter(const char *name, int32_t which, const char *dir);
 
 /* lc_generated_fn: context is the answers, in which nothing may come after an end. */
 lc_code keep_token(void *context, const lc_generated *token, lc_err *err);

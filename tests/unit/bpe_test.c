@@ -1,6 +1,7 @@
 /*
- * Merging by every way there is (short words, trees, the cache, cuts) against the definition, on
- * random vocabularies: lowest rank first, the leftmost among equals, one pair at a time.
+ * Merging by every way there is (short words, trees, windows, the cache, cuts) against the
+ * definition, on random vocabularies: lowest rank first, the leftmost among equals, one pair at a
+ * time.
  */
 #include "testing.h"
 
@@ -185,6 +186,7 @@ static void all_ways_merge_as_defined(void **state)
     (void)state;
     static vocab v;
     const char *directory = test_dir();
+    static const size_t windows[] = {16, 64, LC_BPE_WINDOW};
     int cut = 0, whole = 0;
     for (int round = 0; round < 120; round++) {
         const bool byte_level = round % 2 == 0, ignore_merges = test_int(0, 3) == 0;
@@ -192,7 +194,8 @@ static void all_ways_merge_as_defined(void **state)
         make_vocab(&v, !byte_level, test_int(0, 1) == 0);
         write_vocab(&v, byte_level, ignore_merges, directory);
         assert_ok(lc_tokenizer_load(directory, &t, &test_err));
-        assert_true(t->bpe.byte_level == byte_level && t->bpe.has_neighbours);
+        assert_true(t->bpe.byte_level == byte_level);
+        t->bpe.window = windows[test_int(0, 2)];
         cut += t->bpe.cuts_at_metaspace ? 1 : 0;
         whole += t->bpe.cuts_at_metaspace ? 0 : 1;
         for (int i = 0; i < 60; i++) {
@@ -204,9 +207,41 @@ static void all_ways_merge_as_defined(void **state)
     assert_true(cut > 0 && whole > 60); /* byte-level vocabularies are never cut so */
 }
 
+/* A long word takes the memory of a window, and gives what merging it as a whole gives. */
+static void long_words_stay_in_windows(void **state)
+{
+    (void)state;
+    static vocab v;
+    static char word[50000];
+    const char *directory = test_dir();
+    for (int round = 0; round < 10; round++) {
+        lc_tokenizer *t = NULL;
+        lc_tokens tokens = {0}, whole = {0};
+        make_vocab(&v, false, true);
+        write_vocab(&v, true, false, directory);
+        assert_ok(lc_tokenizer_load(directory, &t, &test_err));
+        const int64_t letters = test_int(1, LETTERS);
+        for (size_t i = 0; i < sizeof word; i++) {
+            word[i] = (char)('a' + test_int(0, letters - 1));
+        }
+        assert_ok(lc_tokenizer_encode(t, word, sizeof word, false, &tokens, &test_err));
+        assert_int_equal(t->pool->first->scratch.capacity, LC_BPE_WINDOW);
+        t->bpe.window = SIZE_MAX;
+        assert_ok(lc_tokenizer_encode(t, word, sizeof word, false, &whole, &test_err));
+        assert_true(t->pool->first->scratch.capacity > LC_BPE_WINDOW);
+        assert_int_equal(tokens.count, whole.count);
+        assert_memory_equal(tokens.ids, whole.ids, whole.count * sizeof *whole.ids);
+        assert_memory_equal(tokens.ends, whole.ends, whole.count * sizeof *whole.ends);
+        lc_tokens_release(&tokens);
+        lc_tokens_release(&whole);
+        lc_tokenizer_free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(long_words_stay_in_windows),
         cmocka_unit_test(all_ways_merge_as_defined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

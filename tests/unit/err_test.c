@@ -38,7 +38,9 @@ static void test_code_table(void **state)
     for (size_t i = 0; i < LC_CODE_COUNT; i++) {
         assert_string_equal(lc_code_name(rows[i].code), rows[i].name);
         assert_int_equal(lc_code_exit_status(rows[i].code), rows[i].status);
+        assert_int_equal(lc_code_of(rows[i].name), rows[i].code);
     }
+    assert_int_equal(lc_code_of("invalid_training_file"), LC_CODE_COUNT);
     assert_string_equal(lc_code_name(LC_CODE_COUNT), "unknown");
     assert_int_equal(lc_code_exit_status(LC_CODE_COUNT), 1);
 }
@@ -56,7 +58,11 @@ static void test_first_error_wins(void **state)
     assert_int_equal(err.line, 0);
     assert_string_equal(err.param, "rank");
     assert_string_equal(err.message, "rank is 7");
+    assert_null(err.api_code);
+    assert_int_equal(lc_err_api_code(&err, "quotaExceeded"), LC_ERR_INVALID);
+    assert_string_equal(err.api_code, "quotaExceeded");
     lc_err_clear(&err);
+    assert_null(err.api_code);
     assert_int_equal(err.code, LC_OK);
     assert_string_equal(err.message, "");
     assert_string_equal(err.param, "");

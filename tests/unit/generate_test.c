@@ -346,6 +346,82 @@ static void logprobs_are_those_of_the_logits(void **state)
     lc_engine_close(&reference);
 }
 
+/* Greedy answers with penalties and biases: of logits changed by OpenAI's formula; the one beside
+ * them is what it is alone. */
+static void penalties_and_biases_change_what_is_chosen(void **state)
+{
+    (void)state;
+    enum { PROMPT = 4, NEW = 20 };
+    static const lc_logit_bias biases[] = {{.id = 7, .value = 1.5f}, {.id = 11, .value = -100.0f}};
+    const lc_sampling kinds[] = {{.top_p = 1.0, .presence_penalty = 2.0},
+                                 {.top_p = 1.0, .frequency_penalty = -0.5},
+                                 {.top_p = 1.0, .biases = biases, .bias_count = 2},
+                                 {.top_p = 1.0,
+                                  .presence_penalty = 0.3,
+                                  .frequency_penalty = 1.1,
+                                  .biases = biases,
+                                  .bias_count = 2}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    lc_engine engine, reference;
+    lc_generator *generator = NULL;
+    answers kept = {.seen = 0}, alone = {.seen = 0};
+    int32_t prompt[PROMPT];
+    int different = 0;
+    open_case("qwen2", LC_DEVICE_CPU, true, 16, KINDS + 1, 32, &engine);
+    open_case("qwen2", LC_DEVICE_CPU, true, 32, 1, 32, &reference);
+    fill_prompt(prompt, PROMPT, engine.config.vocab);
+    lc_generate_request requests[KINDS + 1];
+    for (int r = 0; r <= KINDS; r++) {
+        requests[r] = (lc_generate_request){.number = r,
+                                            .prompt = prompt,
+                                            .prompt_count = PROMPT,
+                                            .max_tokens = NEW,
+                                            .sampling = {.top_p = 1.0}};
+        if (r < KINDS) {
+            requests[r].sampling = kinds[r];
+        }
+    }
+    assert_ok(lc_generator_open(engine.model, NULL, 0, &generator, &test_err));
+    assert_ok(lc_generate_all(generator, &requests[KINDS], 1, keep_token, &alone, &test_err));
+    assert_ok(lc_generate_all(generator, requests, KINDS + 1, keep_token, &kept, &test_err));
+    assert_memory_equal(kept.ids[KINDS], alone.ids[KINDS], NEW * sizeof(int32_t));
+    for (int r = 0; r < KINDS; r++) {
+        int32_t ids[PROMPT + NEW];
+        memcpy(ids, prompt, sizeof prompt);
+        for (int i = 0; i < NEW; i++) {
+            float *logits = logits_after(&reference, ids, PROMPT + i), largest = -INFINITY;
+            for (int32_t v = 0; v < engine.config.vocab; v++) {
+                double times = 0.0;
+                for (int before = 0; before < i; before++) {
+                    times += ids[PROMPT + before] == v;
+                }
+                logits[v] -= (float)(times * kinds[r].frequency_penalty +
+                                     (times > 0.0 ? kinds[r].presence_penalty : 0.0));
+                for (int b = 0; b < kinds[r].bias_count; b++) {
+                    logits[v] += biases[b].id == v ? biases[b].value : 0.0f;
+                }
+                largest = logits[v] > largest ? logits[v] : largest;
+            }
+            ids[PROMPT + i] = kept.ids[r][i];
+            assert_true(logits[ids[PROMPT + i]] >= largest - CLOSE);
+            lc_free(logits);
+        }
+        different += memcmp(kept.ids[r], alone.ids[KINDS], NEW * sizeof(int32_t)) != 0;
+    }
+    assert_true(different > 0);
+    lc_generate_request bad = requests[0];
+    const lc_logit_bias outside = {.id = engine.config.vocab, .value = 1.0f};
+    bad.sampling.presence_penalty = 2.5;
+    assert_fails(lc_generator_add(generator, &bad, &test_err), LC_ERR_USAGE, "presence penalty");
+    bad.sampling = (lc_sampling){.top_p = 1.0, .frequency_penalty = -3.0};
+    assert_fails(lc_generator_add(generator, &bad, &test_err), LC_ERR_USAGE, "frequency penalty");
+    bad.sampling = (lc_sampling){.top_p = 1.0, .biases = &outside, .bias_count = 1};
+    assert_fails(lc_generator_add(generator, &bad, &test_err), LC_ERR_INVALID, "outside the voc");
+    lc_generator_close(generator);
+    lc_engine_close(&engine);
+    lc_engine_close(&reference);
+}
+
 /* A conversation: each prompt continues the one before, partly or wholly, and other prompts come
  * between. */
 static void a_cache_is_reused_only_where_it_holds(void **state)
@@ -570,6 +646,7 @@ int main(void)
         cmocka_unit_test(too_high_a_rank_is_refused),
         cmocka_unit_test(answers_to_one_prompt_share_it),
         cmocka_unit_test(logprobs_are_those_of_the_logits),
+        cmocka_unit_test(penalties_and_biases_change_what_is_chosen),
         cmocka_unit_test(a_cache_is_reused_only_where_it_holds),
         cmocka_unit_test(stop_ids_end_a_sequence),
         cmocka_unit_test(the_context_ends_a_sequence),

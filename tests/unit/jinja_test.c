@@ -205,6 +205,7 @@ static void limits_of_a_rendering(void **state)
 static void tags_are_stripped(void **state)
 {
     (void)state;
+    assert_renders("{% set self = 1 %}{{ self }}{{ {'self': 2}.self }}", "12");
     assert_renders("{{ 'a <!-- b <c> --> <d>e</d>  f' | striptags }}", "a e f");
     assert_renders("{{ '<!-- a > b <c>' | striptags }}", "<!-- a > b <c>");
     assert_renders("{{ '<!--> <a>b' | striptags }}", "<!--> <a>b");
@@ -228,6 +229,10 @@ static void errors_have_lines(void **state)
     assert_refused("{{ 99999999999999999999 }}", "beyond 64 bits");
     assert_refused("{{ [1] | map('string') }}", "|list");
     assert_refused("{% include 'x' %}", "not supported");
+    assert_refused("a\n{% for m in [1] %}{{ self }}{% endfor %}",
+                   "self, by which a template names");
+    assert_refused("{% macro f() %}{{ self.x }}{% endmacro %}", "not supported");
+    assert_refused("{{ self }}{% set self = 1 %}", "not supported");
 }
 
 static void dates(void **state)

@@ -200,7 +200,7 @@ static void test_view(void **state)
     assert_ptr_equal(view.data, values + 2 * 9 + 3);
     assert_true(view.rows == 3 && view.cols == 6 && view.ld == 9 && view.dtype == LC_F32);
     uint16_t halves[4 * 4];
-    const lc_mat half = {halves, 4, 4, 4, LC_BF16};
+    const lc_mat half = {halves, 4, 4, 4, LC_BF16, 0};
     assert_ptr_equal(lc_mat_view(half, 1, 1, 2, 2).data, halves + 5);
 }
 

@@ -457,7 +457,7 @@ static void reads_matrices(void **state)
         memset(place, 0xa5, target_size);
         const size_t buffer_bytes = (64u << 10) + (size_t)test_int(0, 9);
         void *buffer = malloc(buffer_bytes);
-        lc_mat mat = {place, rows, cols, ld, target};
+        lc_mat mat = {place, rows, cols, ld, target, 0};
         const lc_tensor_info *info = lc_safetensors_find(file, "w");
         assert_ok(lc_safetensors_read_mat(file, info, mat, buffer, buffer_bytes, &test_err));
         for (int64_t r = 0; r < rows; r++) {

@@ -378,10 +378,13 @@ static void truncation_and_padding(void **state)
         {CUT("5", ""), NULL, "1 2 256 99 3", "256 99 256 99", NULL},
         {CUT("3", ""), NULL, "1 2 3", "256 99 256", NULL},
         {CUT("2", ""), NULL, NULL, "256 99", "max_length 2"},
-        {CUT("5", ",\"direction\":\"Left\""), NULL, NULL, "256 99 256 99", "direction Left"},
+        {CUT("4", ",\"direction\":\"Left\""), NULL, "1 2 99 3", "256 99 256 99", NULL},
+        {CUT("3", ",\"direction\":\"Left\""), NULL, "1 2 3", "99 256 99", NULL},
         {CUT("5", ",\"strategy\":\"OnlySecond\""), NULL, NULL, "256 99 256 99", "max_length 5"},
         {NULL, PAD("\"BatchLongest\"", ""), "1 2 256 99 256 99 3", "256 99 256 99", NULL},
         {NULL, PAD("{\"Fixed\":6}", ""), "1 2 256 99 256 99 3", "256 99 256 99 9 9", NULL},
+        {NULL, PAD("{\"Fixed\":0}", ",\"pad_to_multiple_of\":3"), "1 2 256 99 256 99 3",
+         "256 99 256 99", NULL},
         {NULL, PAD("\"BatchLongest\"", ",\"pad_to_multiple_of\":4,\"direction\":\"Left\""),
          "9 1 2 256 99 256 99 3", "256 99 256 99", NULL},
         {CUT("4", ""), PAD("{\"Fixed\":5}", ",\"direction\":\"Left\""), "9 1 2 256 3",
@@ -404,6 +407,14 @@ static void truncation_and_padding(void **state)
         }
         lc_tokenizer_free(tokenizer);
     }
+    lc_tokens tokens = {0};
+    lc_tokenizer *trims = load_parts((parts){.post_processor = "{\"type\":\"ByteLevel\"}",
+                                             .truncation = CUT("3", ",\"direction\":\"Left\"")});
+    assert_ok(lc_tokenizer_encode(trims, "abcabc", 6, true, &tokens, &test_err));
+    assert_fails(lc_tokenizer_fit(trims, true, &tokens, &test_err), LC_ERR_UNSUPPORTED,
+                 "the direction Left with a ByteLevel");
+    lc_tokens_release(&tokens);
+    lc_tokenizer_free(trims);
 }
 
 static void text_that_is_not_utf8(void **state)

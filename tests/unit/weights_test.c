@@ -29,9 +29,14 @@ static lc_code fake_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err
     for (int64_t i = 0; i < to.rows; i++) {
         const char *source =
             (const char *)from.data + (size_t)(i * from.ld) * lc_dtype_bytes(from.dtype);
-        char *target = (char *)to.data + (size_t)(i * to.ld) * lc_dtype_bytes(to.dtype);
-        if (!lc_convert(source, from.dtype, target, to.dtype, (size_t)to.cols)) {
-            return lc_fail(err, LC_ERR_INTERNAL, "no conversion");
+        const size_t from_bytes = lc_dtype_bytes(from.dtype), to_bytes = lc_dtype_bytes(to.dtype);
+        const int64_t run = to.strip > 0 ? 1 : to.cols; /* that lies in a row */
+        for (int64_t j = 0; j < to.cols; j += run) {
+            char *target = (char *)to.data + (size_t)lc_mat_at(to, i, j) * to_bytes;
+            if (!lc_convert(source + (size_t)j * from_bytes, from.dtype, target, to.dtype,
+                            (size_t)run)) {
+                return lc_fail(err, LC_ERR_INTERNAL, "no conversion");
+            }
         }
     }
     return LC_OK;
@@ -196,6 +201,7 @@ static void *device_block;
 static lc_weights weights; /* of its copy in host memory */
 static char *block;
 static lc_dtype activation = LC_F32; /* of biases */
+static int32_t strip;                /* 0: rows as they are */
 
 /* A block of the device for all weights, all zero, and the same in host memory; guards behind. */
 static int64_t make_blocks(lc_dtype dtype)
@@ -218,6 +224,10 @@ static int64_t make_blocks(lc_dtype dtype)
                                &test_err));
     assert_ok(
         lc_weights_carve(&config, &spec, dtype, activation, block, &arena, &weights, &test_err));
+    if (strip > 0) {
+        lc_weights_use_strips(&config, &spec, strip, &loaded);
+        lc_weights_use_strips(&config, &spec, strip, &weights);
+    }
     return bytes;
 }
 
@@ -245,8 +255,12 @@ static void check_rows(lc_mat mat, int64_t row, const char *name)
     const size_t count = elements(tensor), item = lc_dtype_bytes(tensor->dtype);
     const size_t cols = (size_t)tensor->shape[tensor->rank - 1];
     for (size_t i = 0; i < count / cols; i++) {
-        const char *at = (const char *)mat.data +
-                         (((size_t)row + i) * (size_t)mat.ld) * lc_dtype_bytes(mat.dtype);
+        const size_t bytes = lc_dtype_bytes(mat.dtype);
+        char *found = malloc(cols * bytes);
+        for (size_t j = 0; j < cols; j++) {
+            const int64_t at = lc_mat_at(mat, row + (int64_t)i, (int64_t)j);
+            memcpy(found + j * bytes, (const char *)mat.data + (size_t)at * bytes, bytes);
+        }
         char *expected = malloc(cols * lc_dtype_bytes(mat.dtype));
         const char *from = (const char *)tensor->data + i * cols * item;
         if (tensor->dtype == mat.dtype) {
@@ -254,9 +268,10 @@ static void check_rows(lc_mat mat, int64_t row, const char *name)
         } else {
             assert_true(lc_convert(from, tensor->dtype, expected, mat.dtype, cols));
         }
-        if (memcmp(at, expected, cols * lc_dtype_bytes(mat.dtype)) != 0) {
+        if (memcmp(found, expected, cols * bytes) != 0) {
             fail_msg("%s: row %zu differs", name, i);
         }
+        free(found);
         free(expected);
     }
 }
@@ -264,7 +279,7 @@ static void check_rows(lc_mat mat, int64_t row, const char *name)
 static void check_vector(const void *values, lc_dtype dtype, int64_t count, int32_t layer,
                          const char *leaf)
 {
-    const lc_mat row = {(void *)(uintptr_t)values, 1, count, count, dtype};
+    const lc_mat row = {(void *)(uintptr_t)values, 1, count, count, dtype, 0};
     char name[192];
     snprintf(name, sizeof(name), "model.%s", leaf);
     if (layer >= 0) {
@@ -320,9 +335,10 @@ static void check_structure(lc_dtype dtype)
             const size_t item = lc_dtype_bytes(dtype);
             for (int64_t i = 0; i < shape.rows; i++) {
                 const int64_t from = i < shape.out ? shape.in : 0;
-                const char *row = (const char *)group.data + (size_t)(i * shape.ld) * item;
-                for (size_t j = (size_t)from * item; j < (size_t)shape.ld * item; j++) {
-                    assert_int_equal(row[j], 0);
+                for (int64_t j = from; j < shape.ld; j++) {
+                    const size_t at = (size_t)lc_mat_at(group, i, j) * item;
+                    const uint32_t zero = 0;
+                    assert_memory_equal((const char *)group.data + at, &zero, item);
                 }
             }
         }
@@ -348,6 +364,14 @@ static void random_shape(lc_family family)
         config.qkv_bias = config.o_bias = test_int(0, 1) == 1;
         config.mlp_bias = test_int(0, 1) == 1;
     }
+}
+
+/* The same with parts that are whole strips. */
+static void strip_shape(void)
+{
+    config.head_dim = 16 * (int32_t)test_int(1, 2);
+    config.mlp = 16 * (int32_t)test_int(1, 6);
+    config.vocab = 16 * (int32_t)test_int(1, 16);
 }
 
 static void random_spec(void)
@@ -394,6 +418,36 @@ static void test_load(void **state)
     activation = LC_F32;
 }
 
+/* In strips, where all parts are whole ones: every value where lc_mat_at says. */
+static void test_strips(void **state)
+{
+    (void)state;
+    strip = 16;
+    for (int round = 0; round < 40; round++) {
+        const lc_dtype dtype = round % 2 ? LC_BF16 : LC_F32;
+        random_shape((lc_family)(round % 5));
+        strip_shape();
+        config.vocab += round % 4 == 0;
+        config.mlp += round % 4 == 1;
+        random_spec();
+        make_model(file_types[round % 3]);
+        write_model();
+        assert_ok(load(dtype));
+        check_structure(dtype);
+        check_rows(weights.embed, 0, "model.embed_tokens.weight");
+        check_rows(weights.head, 0, config.tied ? "model.embed_tokens.weight" : "lm_head.weight");
+        assert_int_equal(weights.head.strip, round % 4 == 0 ? 0 : 16);
+        assert_int_equal(weights.embed.strip, config.tied ? weights.head.strip : 0);
+        for (int32_t layer = 0; layer < config.layers; layer++) {
+            const lc_mat *group = weights.layers[layer].group;
+            check_layer(layer);
+            assert_int_equal(group[LC_GROUP_QKV].strip, 16);
+            assert_int_equal(group[LC_GROUP_GATE_UP].strip, round % 4 == 1 ? 0 : 16);
+        }
+    }
+    strip = 0;
+}
+
 /* More rows than one block holds, several blocks for each reader, rows of odd sizes, each file type
  * into each type. */
 static void test_large_tensor(void **state)
@@ -404,6 +458,8 @@ static void test_large_tensor(void **state)
         config.width = 701;
         config.vocab = 4001 + 8000 * (round == 0);
         config.tied = false;
+        strip = round % 2 == 0 ? 16 : 0;
+        config.vocab += strip > 0 ? 15 : 0; /* 4016, 12016 */
         random_spec();
         make_model(file_types[round % 3]);
         write_model();
@@ -411,31 +467,35 @@ static void test_large_tensor(void **state)
         check_structure(round < 3 ? LC_BF16 : LC_F32);
         check_rows(weights.embed, 0, "model.embed_tokens.weight");
         check_rows(weights.head, 0, "lm_head.weight");
+        assert_int_equal(weights.head.strip, strip);
         check_layer(0);
     }
+    strip = 0;
 }
 
 static float at(lc_mat mat, int64_t row, int64_t col)
 {
-    return ((const float *)mat.data)[row * mat.ld + col];
+    return ((const float *)mat.data)[lc_mat_at(mat, row, col)];
 }
 
 static void publish(const lc_publish_slot *slot)
 {
-    float *w_a = slot->w_a, *w_b = slot->w_b;
+    const lc_mat a = {slot->w_a, slot->width, slot->in, slot->ld, LC_F32, slot->strip};
+    const lc_mat b = {slot->w_b, slot->out, slot->width, slot->ld, LC_F32, slot->strip};
     for (int64_t k = 0; k < (int64_t)slot->width * slot->in; k++) {
-        w_a[k / slot->in * slot->ld + k % slot->in] = slot->a[k];
+        ((float *)a.data)[lc_mat_at(a, k / slot->in, k % slot->in)] = slot->a[k];
     }
     for (int64_t k = 0; k < (int64_t)slot->out * slot->width; k++) {
-        w_b[k / slot->width * slot->ld + k % slot->width] = slot->scale * slot->b[k];
+        ((float *)b.data)[lc_mat_at(b, k / slot->width, k % slot->width)] =
+            slot->scale * slot->b[k];
     }
 }
 
 /* Publishing fills A's rows and the block diagonal of B, and nothing else. */
-static void test_publish(void **state)
+static void check_publish(void)
 {
-    (void)state;
     random_shape(LC_FAMILY_MISTRAL);
+    strip_shape();
     config.layers = 2;
     const char *const targets[] = {"q_proj", "v_proj", "down_proj"};
     const lc_lora_options options = {.rank = 5, .alpha = 15, .targets = targets, .target_count = 3};
@@ -446,8 +506,8 @@ static void test_publish(void **state)
     float *master = malloc((size_t)spec.master_count * sizeof(float));
     test_fill(master, (size_t)spec.master_count, 1, 2);
     lc_publish_slot slots[6];
-    assert_int_equal(lc_weights_publish_slots(&config, &spec, NULL, NULL, 0, NULL), 6);
-    assert_int_equal(lc_weights_publish_slots(&config, &spec, master, &weights, 0, slots), 6);
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, NULL, NULL, NULL), 6);
+    assert_int_equal(lc_weights_publish_slots(&config, &spec, master, &weights, slots), 6);
     for (int i = 0; i < 6; i++) {
         publish(&slots[i]);
     }
@@ -477,6 +537,15 @@ static void test_publish(void **state)
     check_layer(0);
     check_layer(1);
     free(master);
+}
+
+static void test_publish(void **state)
+{
+    (void)state;
+    check_publish();
+    strip = 16;
+    check_publish();
+    strip = 0;
 }
 
 static void test_shapes(void **state)
@@ -672,13 +741,10 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_large_tensor),
-        cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_tied_head),
-        cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_shapes),    cmocka_unit_test(test_load),
+        cmocka_unit_test(test_strips),    cmocka_unit_test(test_large_tensor),
+        cmocka_unit_test(test_publish),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_tied_head), cmocka_unit_test(test_failed_allocations),
     };
     test_seed();
     lc_arena_init(&arena, "test");

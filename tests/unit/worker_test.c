@@ -2,100 +2,18 @@
  * strings, limits, cancelling, turns between owners; the same answer whatever else is going on. */
 #include "testing.h"
 
-#include <pthread.h>
-#include <unistd.h>
-
 #include "base/file.h"
-#include "base/json.h"
-#include "infer/worker.h"
-
-#define ANSWER_BYTES (1 << 16)
-
-static char model_dir[LC_MAX_PATH_BYTES];
-static int to_worker, from_worker; /* ends of pipes */
-static FILE *answers;
-static pthread_t thread;
-static volatile sig_atomic_t is_stopping;
-static lc_worker_run_options options;
-static lc_err worker_err;
-
-static void *run(void *context)
-{
-    (void)context;
-    worker_err = (lc_err){.code = LC_OK};
-    if (lc_worker_run(&options, &worker_err) != LC_OK) {
-        print_error("the worker failed: %s\n", worker_err.message);
-    }
-    (void)close(options.fd_out);
-    return NULL;
-}
+#include "worker_run.h"
 
 static void start(int64_t slots, int64_t context)
 {
-    int in[2], out[2];
-    assert_ok(lc_path_join(LC_SOURCE_DIR, "models/sprout-3m", model_dir, &test_err));
-    assert_int_equal(pipe(in), 0);
-    assert_int_equal(pipe(out), 0);
-    is_stopping = 0;
-    options = (lc_worker_run_options){.model_dir = model_dir,
-                                      .device = LC_DEVICE_CPU,
-                                      .dtype = "auto",
-                                      .threads = 1,
-                                      .slots = slots,
-                                      .context = context,
-                                      .adapters = 2,
-                                      .max_rank = 16,
-                                      .fd_in = in[0],
-                                      .fd_out = out[1],
-                                      .is_stopping = &is_stopping};
-    to_worker = in[1];
-    from_worker = out[0];
-    answers = fdopen(from_worker, "r");
-    assert_non_null(answers);
-    assert_int_equal(pthread_create(&thread, NULL, run, NULL), 0);
-}
-
-static void send_text(const char *text)
-{
-    assert_int_equal(write(to_worker, text, strlen(text)), (ssize_t)strlen(text));
-}
-
-static cJSON *next_event(void)
-{
-    static char line[ANSWER_BYTES];
-    assert_non_null(fgets(line, sizeof line, answers));
-    cJSON *event = cJSON_Parse(line);
-    assert_non_null(event);
-    return event;
-}
-
-static const char *text_of(const cJSON *event, const char *key)
-{
-    const char *text = cJSON_GetStringValue(lc_json_get(event, key));
-    return text != NULL ? text : "";
-}
-
-static int number_of(const cJSON *event, const char *key)
-{
-    const cJSON *item = lc_json_get(event, key);
-    return cJSON_IsNumber(item) ? (int)item->valuedouble : -1;
-}
-
-static void expect_event(const char *kind)
-{
-    cJSON *event = next_event();
-    assert_string_equal(text_of(event, "event"), kind);
-    cJSON_Delete(event);
-}
-
-/* The end of input ends the worker, whatever it is doing. */
-static void stop(void)
-{
-    (void)close(to_worker);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(worker_err.code, LC_OK);
-    (void)fclose(answers);
-    (void)close(options.fd_in);
+    worker_start(&(lc_worker_run_options){.model_dir = LC_SOURCE_DIR "/models/sprout-3m",
+                                          .device = LC_DEVICE_CPU,
+                                          .dtype = "auto",
+                                          .threads = 1,
+                                          .slots = slots,
+                                          .context = context,
+                                          .adapters = 2});
 }
 
 typedef struct answer {
@@ -110,22 +28,22 @@ static void read_answer(const char *id, answer *to)
 {
     memset(to, 0, sizeof *to);
     for (bool is_last = false; !is_last;) {
-        cJSON *event = next_event();
-        if (strcmp(text_of(event, "id"), id) == 0) {
-            const char *kind = text_of(event, "event");
-            const int index = number_of(event, "index");
+        cJSON *event = worker_event();
+        if (strcmp(worker_text_of(event, "id"), id) == 0) {
+            const char *kind = worker_text_of(event, "event");
+            const int index = worker_number_of(event, "index");
             if (strcmp(kind, "delta") == 0) {
-                strncat(to->text[index], text_of(event, "content"), 1000);
+                strncat(to->text[index], worker_text_of(event, "content"), 1000);
             } else if (strcmp(kind, "finish") == 0) {
-                (void)snprintf(to->finish[index], 16, "%s", text_of(event, "finish_reason"));
+                (void)snprintf(to->finish[index], 16, "%s", worker_text_of(event, "finish_reason"));
             } else if (strcmp(kind, "error") == 0) {
-                (void)snprintf(to->error, sizeof to->error, "%s", text_of(event, "code"));
-                (void)snprintf(to->param, sizeof to->param, "%s", text_of(event, "param"));
+                (void)snprintf(to->error, sizeof to->error, "%s", worker_text_of(event, "code"));
+                (void)snprintf(to->param, sizeof to->param, "%s", worker_text_of(event, "param"));
                 is_last = true;
             } else {
                 assert_string_equal(kind, "done");
-                to->prompt_tokens = number_of(event, "prompt_tokens");
-                to->completion_tokens = number_of(event, "completion_tokens");
+                to->prompt_tokens = worker_number_of(event, "prompt_tokens");
+                to->completion_tokens = worker_number_of(event, "completion_tokens");
                 is_last = true;
             }
         }
@@ -140,7 +58,7 @@ static void send_chat(const char *id, const char *owner, const char *text, const
                    "{\"op\": \"chat\", \"id\": \"%s\", \"owner\": \"%s\", \"adapter\": null, "
                    "\"messages\": [{\"role\": \"user\", \"content\": \"%s\"}]%s}\n",
                    id, owner, text, more);
-    send_text(line);
+    worker_send(line);
 }
 
 static void ask(const char *text, const char *more, answer *to)
@@ -169,16 +87,16 @@ static void test_lines(void **state)
         "{\"op\": \"chat\", \"id\": \"\"}\n",
         "{\"op\": \"chat\", \"id\": \"a\"}\n"};
     start(2, 128);
-    expect_event("ready");
+    worker_expect("ready");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        send_text(bad[i]);
-        expect_event("error");
+        worker_send(bad[i]);
+        worker_expect("error");
     }
-    send_text(
+    worker_send(
         "{\"op\": \"cancel\", \"id\": \"none\"}\n{\"op\": \"drop\", \"adapter\": \"none\"}\n");
-    send_text("{\"op\": \"ping\"}\n");
-    expect_event("pong");
-    stop();
+    worker_send("{\"op\": \"ping\"}\n");
+    worker_expect("pong");
+    worker_stop();
 }
 
 static void test_fields(void **state)
@@ -195,6 +113,17 @@ static void test_fields(void **state)
         {", \"stop\": [\"\"]", "stop"},
         {", \"stop\": [\"1\", \"2\", \"3\", \"4\", \"5\"]", "stop"},
         {", \"adapter\": \"none\"", "adapter"},
+        {", \"presence_penalty\": 2.5", "presence_penalty"},
+        {", \"frequency_penalty\": \"1\"", "frequency_penalty"},
+        {", \"logit_bias\": []", "logit_bias"},
+        {", \"logit_bias\": {\"x\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"-1\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"5\": 100.5}", "logit_bias"},
+        {", \"logit_bias\": {\"99999999\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"99999999999999999999\": 1}", "logit_bias"},
+        {", \"logit_bias\": {\"5\": -100, \"6\": 0.5}, \"presence_penalty\": -2, "
+         "\"frequency_penalty\": 2, \"max_tokens\": 3",
+         NULL},
         {", \"stop\": [\"1\", \"2\", \"3\", \"4\"], \"n\": 2, \"seed\": 4294967295, "
          "\"max_tokens\": 1",
          NULL},
@@ -207,7 +136,7 @@ static void test_fields(void **state)
                        "{\"op\": \"chat\", \"id\": \"only\", \"messages\": [{\"role\": \"user\", "
                        "\"content\": \"hi\"}]%s}\n",
                        cases[i].more);
-        send_text(line);
+        worker_send(line);
         read_answer("only", &got);
         if (cases[i].param != NULL) {
             assert_string_equal(got.param, cases[i].param);
@@ -215,10 +144,10 @@ static void test_fields(void **state)
             assert_string_equal(got.error, "");
         }
     }
-    send_text("{\"op\": \"chat\", \"id\": \"only\", \"messages\": 5}\n");
+    worker_send("{\"op\": \"chat\", \"id\": \"only\", \"messages\": 5}\n");
     read_answer("only", &got);
     assert_string_equal(got.param, "messages");
-    stop();
+    worker_stop();
 }
 
 static void test_answers(void **state)
@@ -247,13 +176,18 @@ static void test_answers(void **state)
     assert_string_equal(cut.finish[0], "length");
     assert_int_equal(cut.completion_tokens, 2);
     assert_memory_equal(cut.text[0], alone.text[0], strlen(cut.text[0]));
+    /* one token that is wanted more than any other, twelve times and as often again */
+    ask(PROMPT, GREEDY ", \"logit_bias\": {\"70\": 100}", &many);
+    const size_t half = strlen(many.text[0]) / 2;
+    assert_true(half >= 12);
+    assert_memory_equal(many.text[0], many.text[0] + half, half);
     /* choices: the first is what one alone would be, the others are drawn apart */
     ask(PROMPT, DRAWN, &alone);
     ask(PROMPT, DRAWN ", \"n\": 4", &many);
     assert_string_equal(many.text[0], alone.text[0]);
     assert_string_not_equal(many.text[1], many.text[0]);
     assert_string_not_equal(many.text[2], many.text[1]);
-    stop();
+    worker_stop();
 }
 
 /* The same request gives the same text beside any others, in any order. */
@@ -280,12 +214,12 @@ static void test_company(void **state)
         int ended = 0;
         memset(beside, 0, sizeof beside);
         while (ended < 6) {
-            cJSON *event = next_event();
-            const char *kind = text_of(event, "event");
-            const int which = text_of(event, "id")[1] - '0';
+            cJSON *event = worker_event();
+            const char *kind = worker_text_of(event, "event");
+            const int which = worker_text_of(event, "id")[1] - '0';
             assert_true(which >= 0 && which < 6);
             if (strcmp(kind, "delta") == 0) {
-                strncat(beside[which].text[0], text_of(event, "content"), 1000);
+                strncat(beside[which].text[0], worker_text_of(event, "content"), 1000);
             }
             ended += strcmp(kind, "done") == 0;
             assert_string_not_equal(kind, "error");
@@ -295,7 +229,7 @@ static void test_company(void **state)
             assert_string_equal(beside[i].text[0], alone[i].text[0]);
         }
     }
-    stop();
+    worker_stop();
 }
 
 static void test_limits(void **state)
@@ -320,7 +254,7 @@ static void test_limits(void **state)
         assert_string_equal(got.param, "id");
         read_answer("a", &got);
     }
-    stop();
+    worker_stop();
 }
 
 static void test_turns(void **state)
@@ -336,9 +270,9 @@ static void test_turns(void **state)
     send_chat("c8", "modest", PROMPT, ", \"temperature\": 0, \"max_tokens\": 4");
     int ended = 0, before = 0;
     while (ended < 9) {
-        cJSON *event = next_event();
-        if (strcmp(text_of(event, "event"), "done") == 0) {
-            const int which = text_of(event, "id")[1] - '0';
+        cJSON *event = worker_event();
+        if (strcmp(worker_text_of(event, "event"), "done") == 0) {
+            const int which = worker_text_of(event, "id")[1] - '0';
             has_ended[which] = true;
             before += which != 8 && !has_ended[8];
             ended++;
@@ -346,7 +280,7 @@ static void test_turns(void **state)
         cJSON_Delete(event);
     }
     assert_true(before <= 4); /* it had to wait for a place, not for all who came before */
-    stop();
+    worker_stop();
 }
 
 static void test_cancel(void **state)
@@ -356,20 +290,17 @@ static void test_cancel(void **state)
     start(1, 256);
     send_chat("long", "", PROMPT, ", \"temperature\": 2, \"seed\": 3, \"max_tokens\": 200");
     send_chat("next", "", PROMPT, ", \"temperature\": 0, \"max_tokens\": 4");
-    send_text("{\"op\": \"cancel\", \"id\": \"long\"}\n");
+    worker_send("{\"op\": \"cancel\", \"id\": \"long\"}\n");
     read_answer("long", &got);
     assert_true(got.error[0] == '\0' || strcmp(got.error, "interrupted") == 0);
     read_answer("next", &got);
     assert_string_equal(got.error, "");
     send_chat("end", "", PROMPT, ", \"temperature\": 0, \"max_tokens\": 8");
-    expect_event("delta");
-    is_stopping = 1; /* what is there is answered, then it ends though its input is open */
+    worker_expect("delta");
+    worker_ask_to_end(); /* what is there is answered, then it ends though its input is open */
     read_answer("end", &got);
     assert_string_equal(got.error, "");
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    (void)close(to_worker);
-    (void)fclose(answers);
-    (void)close(options.fd_in);
+    worker_wait();
 }
 
 int main(void)

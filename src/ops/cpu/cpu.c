@@ -46,14 +46,17 @@ static int64_t same_rows(int64_t rows, int64_t capacity)
 const lc_memory_rules lc_cpu_memory = {.pitch = 16,
                                        .alignment = 1,
                                        .least_shared = 1,
+                                       .strip = LC_STRIP,
                                        .head_rows = 256,
                                        .round_rows = same_rows,
                                        .workspace_bytes = no_workspace,
                                        .layout_bytes = no_layout_bytes,
                                        .lay_out = lay_out_nothing};
 
-const lc_op_rules lc_cpu_rules = {
-    .activation = LC_F32, .weights = 1u << LC_F32 | 1u << LC_BF16, .alignment = 1};
+const lc_op_rules lc_cpu_rules = {.activation = LC_F32,
+                                  .weights = 1u << LC_F32 | 1u << LC_BF16,
+                                  .strip = LC_STRIP,
+                                  .alignment = 1};
 
 lc_code lc_cpu_open(int threads, lc_device **out, lc_err *err)
 {
@@ -229,24 +232,27 @@ typedef struct copy_args {
     lc_mat to, from;
 } copy_args;
 
+static void copy_row(lc_mat to, lc_mat from, int64_t row)
+{
+    const size_t to_bytes = lc_dtype_bytes(to.dtype), from_bytes = lc_dtype_bytes(from.dtype);
+    char *target = (char *)to.data + (size_t)(row * to.ld) * to_bytes;
+    const char *source = (const char *)from.data + (size_t)(row * from.ld) * from_bytes;
+    if (to.dtype == from.dtype) {
+        memmove(target, source, (size_t)to.cols * to_bytes);
+    } else {
+        const bool converted = lc_convert(source, from.dtype, target, to.dtype, (size_t)to.cols);
+        assert(converted); /* lc_copy_check let the pair through */
+        (void)converted;
+    }
+}
+
 static void copy_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
 {
     (void)cpu;
     (void)worker;
     const copy_args *args = context;
-    const lc_mat to = args->to, from = args->from;
-    const size_t to_bytes = lc_dtype_bytes(to.dtype), from_bytes = lc_dtype_bytes(from.dtype);
     for (int64_t i = first; i < end; i++) {
-        char *target = (char *)to.data + (size_t)(i * to.ld) * to_bytes;
-        const char *source = (const char *)from.data + (size_t)(i * from.ld) * from_bytes;
-        if (to.dtype == from.dtype) {
-            memmove(target, source, (size_t)to.cols * to_bytes);
-        } else {
-            const bool converted =
-                lc_convert(source, from.dtype, target, to.dtype, (size_t)to.cols);
-            assert(converted); /* lc_copy_check let the pair through */
-            (void)converted;
-        }
+        copy_row(args->to, args->from, i);
     }
 }
 
@@ -263,8 +269,45 @@ static lc_code cpu_copy(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
     return LC_OK;
 }
 
+#define SPREAD_COLS 64 /* of a strip at a time, so that its lines stay in the nearest cache */
+
+/* Values of row `row`, columns first..first+count-1, to their places in a strip. */
+static void spread(const void *values, lc_mat to, int64_t row, int64_t first, int64_t count)
+{
+    const int64_t at = lc_mat_at(to, row, first), strip = to.strip;
+    for (int64_t j = 0; j < count; j++) {
+        if (to.dtype == LC_BF16) {
+            ((uint16_t *)to.data)[at + j * strip] = ((const uint16_t *)values)[j];
+        } else {
+            ((float *)to.data)[at + j * strip] = ((const float *)values)[j];
+        }
+    }
+}
+
+static void copy_to_strips(lc_mat to, lc_mat from)
+{
+    float values[SPREAD_COLS];
+    for (int64_t top = 0; top < to.rows; top += to.strip) {
+        for (int64_t first = 0; first < to.cols; first += SPREAD_COLS) {
+            const int64_t left = to.cols - first, count = left < SPREAD_COLS ? left : SPREAD_COLS;
+            for (int64_t row = top; row < top + to.strip; row++) {
+                const lc_mat run = {values, 1, count, count, to.dtype, 0};
+                copy_row(run, lc_mat_view(from, row, first, 1, count), 0);
+                spread(values, to, row, first, count);
+            }
+        }
+    }
+}
+
 static lc_code cpu_upload_mat(lc_device *device, lc_mat to, lc_mat from, lc_err *err)
 {
+    if (to.strip > 0) {
+        lc_mat rows = to;
+        rows.strip = 0;
+        LC_TRY(lc_copy_check(rows, from, err));
+        copy_to_strips(to, from);
+        return LC_OK;
+    }
     LC_TRY(lc_copy_check(to, from, err));
     const copy_args args = {to, from};
     copy_rows(lc_cpu_of(device), &args, 0, to.rows, 0);
@@ -340,7 +383,14 @@ void lc_cpu_rows(lc_cpu *cpu, int64_t rows, int64_t row_floats, lc_cpu_row_fn fn
 void lc_cpu_expand(const lc_cpu *cpu, lc_mat mat, int64_t row, int64_t first, int64_t count,
                    float *to)
 {
-    if (mat.dtype == LC_BF16) {
+    if (mat.strip > 0) {
+        const int64_t at = lc_mat_at(mat, row, first);
+        for (int64_t j = 0; j < count; j++) {
+            to[j] = mat.dtype == LC_BF16
+                        ? lc_bf16_to_f32(((const uint16_t *)mat.data)[at + j * mat.strip])
+                        : ((const float *)mat.data)[at + j * mat.strip];
+        }
+    } else if (mat.dtype == LC_BF16) {
         cpu->kernels->expand_bf16((const uint16_t *)mat.data + row * mat.ld + first, to, count);
     } else {
         memcpy(to, lc_row_f32(mat, row) + first, (size_t)count * sizeof *to);

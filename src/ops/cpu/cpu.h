@@ -74,7 +74,8 @@ typedef struct lc_sgemm {
     const float *a;
     int64_t lda;
     const void *b;
-    lc_dtype b_dtype; /* F32 or BF16 */
+    lc_dtype b_dtype;  /* F32 or BF16 */
+    bool b_has_strips; /* of LC_STRIP rows; then ta is 'N', tb 'T', alpha 1, n whole strips */
     int64_t ldb;
     float *c;
     int64_t ldc;

@@ -10,6 +10,8 @@
 
 /* Tiles of a product for each thread, while they are not small. */
 #define TILES_A_THREAD 4
+/* Multiplications of a tile at least: a microsecond, about what another thread takes to begin. */
+#define LEAST_TILE_WORK 32768
 /* A tile packs its columns of b for its rows alone: taller ones pack less often. */
 #define TALLEST_TILE  512
 #define SHORTEST_TILE 64
@@ -130,9 +132,38 @@ static bool multiply_unpacked(const lc_cpu *cpu, const lc_sgemm *g, const lc_blo
     return true;
 }
 
+/* b in strips is read as it lies, each strip by all rows; in panels where it is read again. */
+static void multiply_strips(const lc_cpu *cpu, const lc_sgemm *g)
+{
+    const lc_kernels *kernels = cpu->kernels;
+    const bool is_read_once = g->m <= kernels->strip_rows;
+    const int64_t depth = is_read_once ? g->k : even_tile(g->k, LC_PANEL_DEPTH, 1);
+    for (int64_t first = 0; first < g->k; first += depth) {
+        const lc_block block = {.rows = g->m,
+                                .cols = g->n,
+                                .k = minimum(depth, g->k - first),
+                                .a = g->a + first,
+                                .lda = g->lda,
+                                .c = g->c,
+                                .ldc = g->ldc,
+                                .alpha = 1.0f,
+                                .accumulate = g->accumulate || first > 0};
+        const int64_t at = first * LC_STRIP * (int64_t)lc_dtype_bytes(g->b_dtype);
+        kernels->multiply_strips(&block, &(lc_panel){.b = (const char *)g->b + at,
+                                                     .ldb = g->ldb,
+                                                     .is_bf16 = g->b_dtype == LC_BF16,
+                                                     .k = block.k,
+                                                     .cols = block.cols});
+    }
+}
+
 void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *g)
 {
     const int64_t depth = even_tile(g->k, LC_PANEL_DEPTH, 1);
+    if (g->b_has_strips) {
+        multiply_strips(cpu, g);
+        return;
+    }
     for (int64_t col = 0; col < g->n; col += LC_PANEL_COLS) {
         const int64_t cols = minimum(LC_PANEL_COLS, g->n - col);
         window now = window_of(g, 0, minimum(depth, g->k), col, cols);
@@ -171,14 +202,15 @@ typedef struct gemm_job {
  */
 static void choose_tiles(gemm_job *job)
 {
-    const int64_t threads = lc_pool_threads(job->cpu->pool);
-    const int64_t m = job->gemm->m, n = job->gemm->n, step = job->cpu->kernels->block_cols;
-    int64_t tile_m = TALLEST_TILE, tile_n = LC_PANEL_COLS;
-    while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
+    const int64_t m = job->gemm->m, n = job->gemm->n, work = m * n * job->gemm->k;
+    const int64_t step = job->gemm->b.strip > 0 ? LC_STRIP : job->cpu->kernels->block_cols;
+    const int64_t wanted = minimum(TILES_A_THREAD * lc_pool_threads(job->cpu->pool),
+                                   (work + LEAST_TILE_WORK - 1) / LEAST_TILE_WORK);
+    int64_t tile_m = TALLEST_TILE, tile_n = wanted == 1 ? n : LC_PANEL_COLS;
+    while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_n -= step;
     }
-    while (tile_m > SHORTEST_TILE &&
-           2 * tiles(m, tile_m) * tiles(n, tile_n) < TILES_A_THREAD * threads) {
+    while (tile_m > SHORTEST_TILE && 2 * tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_m /= 2;
     }
     job->tile_m = even_tile(m, tile_m, job->cpu->kernels->block_rows);
@@ -243,6 +275,7 @@ void lc_cpu_gemm(lc_cpu *cpu, const lc_gemm *gemm)
                               .lda = gemm->a.ld,
                               .b = gemm->b.data,
                               .b_dtype = gemm->b.dtype,
+                              .b_has_strips = gemm->b.strip > 0,
                               .ldb = gemm->b.ld,
                               .c = gemm->c.data,
                               .ldc = gemm->c.ld}};

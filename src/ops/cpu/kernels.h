@@ -36,6 +36,7 @@ typedef struct lc_row_loss {
 } lc_row_loss;
 
 #define LC_FEW_ROWS 8
+#define LC_STRIP    16 /* lc_mat.strip of the CPU backend: a cache line of floats */
 
 /* A part of a product's right operand. */
 typedef struct lc_panel {
@@ -107,6 +108,10 @@ typedef struct lc_kernels {
     /* The same sums with b as it lies, cols x k; at most LC_FEW_ROWS rows, any number of columns;
      * block->b, ldb and a_transposed do not count. */
     void (*multiply_few)(const lc_block *block, const lc_panel *b);
+    /* The same sums with b in strips (lc_mat): any number of rows, whole strips of columns. Up to
+     * strip_rows rows each element of b is loaded once. */
+    void (*multiply_strips)(const lc_block *block, const lc_panel *b);
+    int64_t strip_rows;
 } lc_kernels;
 
 /* Plain C with four lanes: any machine. */

@@ -218,13 +218,17 @@ static void attention_gradient(float *s, float *dp, int64_t count, float lse, fl
     }
 }
 
-/* sum exp(x - shift) in runs of 4096, runs in double; with `keep` x becomes exp(x - shift). */
+#define EXP_RUN 256
+
+/* sum exp(x - shift) in runs, runs in double; with `keep` x becomes exp(x - shift). Runs are short:
+ * beside the 1 of a most likely token small terms are rounded to the last digit of 1, equal ones
+ * all the same way. */
 static double exp_sum_long(float *x, int64_t count, float shift, bool keep)
 {
     const vf by = vf_set(shift);
     double total = 0.0;
-    for (int64_t first = 0; first < count; first += 4096) {
-        const int64_t end = count - first < 4096 ? count : first + 4096;
+    for (int64_t first = 0; first < count; first += EXP_RUN) {
+        const int64_t end = count - first < EXP_RUN ? count : first + EXP_RUN;
         vf sum = vf_set(0.0f);
         for (int64_t i = first; i < end; i += LANES) {
             const int64_t left = end - i;
@@ -396,4 +400,5 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
         .expand_bf16 = expand_bf16, .block_rows = BLOCK_ROWS, .block_cols = BLOCK_COLS,         \
         .lanes = LANES, .pack = pack, .pack_transposed = pack_transposed,                       \
         .multiply_block = multiply_block, .multiply_few = multiply_few,                         \
+        .multiply_strips = multiply_strips, .strip_rows = STRIP_ROWS,                           \
     }

@@ -373,3 +373,114 @@ static void multiply_few(const lc_block *block, const lc_panel *panel)
         ROWS_CASE(8)
     }
 }
+
+/* ---- b in strips: a vector or more of columns for each k, one k after the other ---- */
+
+#define STRIP_VECTORS (LC_STRIP / LANES)
+#define STRIP_ROWS    (LANES == 16 ? 8 : 4) /* at once */
+/* So many strips at once that the sums' latency does not show and their registers suffice. */
+#if LANES == 16
+#define STRIPS_AT_ONCE(rows) ((rows) <= 2 ? 6 : (rows) <= 4 ? 4 : 3)
+#elif LANES == 8
+#define STRIPS_AT_ONCE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 3 : (rows) == 3 ? 2 : 1)
+#else
+#define STRIPS_AT_ONCE(rows) 1
+#endif
+
+/* `strips` strips of columns from `col` on. A single one leaves the memory waiting: it asks for the
+ * next one's lines. */
+INLINE void multiply_strip(const lc_block *block, const lc_panel *panel, const bool is_bf16,
+                           int64_t col, const int rows, const int strips)
+{
+    const int64_t lda = block->lda, next = LC_STRIP * panel->ldb;
+    const int vectors = strips * STRIP_VECTORS;
+    const char *b = (const char *)panel->b + col * panel->ldb * (is_bf16 ? 2 : 4);
+    const float *a = block->a, *lower = a + 4 * lda;
+    lc_block part = *block;
+    part.c += col;
+    part.cols = strips * LC_STRIP;
+    vf sum[STRIP_ROWS * 6 * STRIP_VECTORS];
+#pragma GCC unroll 32
+    for (int i = 0; i < rows * vectors; i++) {
+        sum[i] = begin_sum(&part, i / vectors, i % vectors);
+    }
+    for (int64_t p = 0; p < block->k; p++) {
+        if (strips == 1) {
+            __builtin_prefetch(b + next * (is_bf16 ? 2 : 4), 0, 2);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            const int64_t at = v / STRIP_VECTORS * next + v % STRIP_VECTORS * LANES;
+            const vf right = load_weights(b, is_bf16, at, LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < rows; i++) {
+                const vf left = vf_set(i < 4 ? a[i * lda] : lower[(i - 4) * lda]);
+                sum[i * vectors + v] = vf_fma(left, right, sum[i * vectors + v]);
+            }
+        }
+        a++;
+        lower++;
+        b += LC_STRIP * (is_bf16 ? 2 : 4);
+    }
+#pragma GCC unroll 32
+    for (int i = 0; i < rows * vectors; i++) {
+        put(&part, i / vectors, i % vectors, sum[i]);
+    }
+}
+
+/* Columns col..end-1, as many strips at once as leave registers for the sums. */
+INLINE void multiply_strip_columns(const lc_block *block, const lc_panel *panel, const bool is_bf16,
+                                   int64_t col, int64_t end, const int rows)
+{
+    const int strips = STRIPS_AT_ONCE(rows);
+    for (; col + strips * LC_STRIP <= end; col += strips * LC_STRIP) {
+        multiply_strip(block, panel, is_bf16, col, rows, strips);
+    }
+    for (; col < end; col += LC_STRIP) {
+        multiply_strip(block, panel, is_bf16, col, rows, 1);
+    }
+}
+
+#define STRIP_CASE(rows)                                                   \
+    case rows:                                                             \
+        if (panel->is_bf16) {                                              \
+            multiply_strip_columns(block, panel, true, col, end, (rows));  \
+        } else {                                                           \
+            multiply_strip_columns(block, panel, false, col, end, (rows)); \
+        }                                                                  \
+        break;
+
+static void multiply_strip_block(const lc_block *block, const lc_panel *panel, int64_t col,
+                                 int64_t end)
+{
+    switch (block->rows) {
+        STRIP_CASE(1)
+        STRIP_CASE(2)
+        STRIP_CASE(3)
+        STRIP_CASE(4)
+#if LANES == 16
+        STRIP_CASE(5)
+        STRIP_CASE(6)
+        STRIP_CASE(7)
+        STRIP_CASE(8)
+#endif
+    }
+}
+
+/* More rows than are summed at once come in even blocks, all of them for the same strips. */
+static void multiply_strips(const lc_block *block, const lc_panel *panel)
+{
+    const int64_t blocks = (block->rows + STRIP_ROWS - 1) / STRIP_ROWS;
+    const int64_t width = blocks == 1 ? block->cols : STRIPS_AT_ONCE(STRIP_ROWS) * LC_STRIP;
+    for (int64_t col = 0; col < block->cols; col += width) {
+        const int64_t end = block->cols - col < width ? block->cols : col + width;
+        for (int64_t i = 0, row = 0; i < blocks; i++) {
+            lc_block part = *block;
+            part.rows = (block->rows - row + blocks - i - 1) / (blocks - i);
+            part.a += row * block->lda;
+            part.c += row * block->ldc;
+            multiply_strip_block(&part, panel, col, end);
+            row += part.rows;
+        }
+    }
+}

@@ -263,9 +263,9 @@ static void publish_rows(const float *from, int64_t rows, int64_t cols, float sc
         const float *row = from + i * cols;
         for (int64_t j = 0; j < cols; j++) {
             if (to.dtype == LC_BF16) {
-                ((uint16_t *)to.data)[i * to.ld + j] = lc_f32_to_bf16(row[j] * scale);
+                ((uint16_t *)to.data)[lc_mat_at(to, i, j)] = lc_f32_to_bf16(row[j] * scale);
             } else {
-                ((float *)to.data)[i * to.ld + j] = row[j] * scale;
+                ((float *)to.data)[lc_mat_at(to, i, j)] = row[j] * scale;
             }
         }
     }
@@ -276,8 +276,8 @@ static void publish_task(void *context, int64_t index, int worker)
     (void)worker;
     const lc_lora_publish_args *args = context;
     const lc_publish_slot *slot = &args->slots[index];
-    const lc_mat a = {slot->w_a, slot->width, slot->in, slot->ld, args->dtype};
-    const lc_mat b = {slot->w_b, slot->out, slot->width, slot->ld, args->dtype};
+    const lc_mat a = {slot->w_a, slot->width, slot->in, slot->ld, args->dtype, slot->strip};
+    const lc_mat b = {slot->w_b, slot->out, slot->width, slot->ld, args->dtype, slot->strip};
     publish_rows(slot->a, slot->width, slot->in, 1.0f, a);
     publish_rows(slot->b, slot->out, slot->width, slot->scale, b);
 }

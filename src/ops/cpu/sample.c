@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "ops/choose.h"
 
 #define DIGIT_BITS 8
 #define DIGITS     (1 << DIGIT_BITS)
@@ -169,23 +170,26 @@ static int64_t choose(const row_weights *row, const lc_sample_row *how, int32_t 
     return token_of_run(row, &at, (target - at.before) / at.weight);
 }
 
+int32_t lc_choose_token(const float *logits, int64_t vocab, const lc_sample_row *how,
+                        int32_t position)
+{
+    int64_t id = -1;
+    if (first_largest(logits, vocab, &id) && how->sharpness > 0.0f) {
+        const row_weights row = {
+            .logits = logits, .vocab = vocab, .largest = logits[id], .sharpness = how->sharpness};
+        id = choose(&row, how, position);
+    }
+    return (int32_t)id;
+}
+
 static void sample_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
 {
     (void)cpu;
     (void)worker;
     const lc_sample_args *args = context;
     for (int64_t i = first; i < end; i++) {
-        const float *logits = lc_row_f32(args->logits, i);
-        const lc_sample_row *how = &args->rows[i];
-        int64_t id = -1;
-        if (first_largest(logits, args->logits.cols, &id) && how->sharpness > 0.0f) {
-            const row_weights row = {.logits = logits,
-                                     .vocab = args->logits.cols,
-                                     .largest = logits[id],
-                                     .sharpness = how->sharpness};
-            id = choose(&row, how, args->positions[i]);
-        }
-        args->ids[i] = (int32_t)id;
+        args->ids[i] = lc_choose_token(lc_row_f32(args->logits, i), args->logits.cols,
+                                       &args->rows[i], args->positions[i]);
     }
 }
 

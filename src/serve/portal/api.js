@@ -111,6 +111,7 @@ const classic = { "api-version": API_VERSION };
 
 export const api = {
     models: (signal) => ask("GET", `${V1}/models`, { signal }),
+    deleteModel: (id) => ask("DELETE", `${V1}/models/${encodeURIComponent(id)}`),
 
     jobs: (query, signal) => ask("GET", `${V1}/fine_tuning/jobs`, { query, signal }),
     createJob: (json) => ask("POST", `${V1}/fine_tuning/jobs`, { json }),

@@ -1,10 +1,11 @@
 /*
- * Deployments: models that answer under a name. The list, and the dialog that makes one.
+ * Deployments: models that answer under a name. The list, the dialog that makes one, and the tuned
+ * models that there are.
  */
 import { api, poll } from "./api.js";
 import {
-    announce, badge, confirmLoss, h, newId, openDialog, reconcile, saidIn, setBadge, setText,
-    setTime, timeNode,
+    announce, badge, confirmLoss, copyable, h, newId, openDialog, reconcile, saidIn, setBadge,
+    setText, setTime, timeNode,
 } from "./dom.js";
 
 const READY = ["succeeded", "ready", "running"];
@@ -145,6 +146,56 @@ function updateRow(row, deployment) {
     setTime(parts.created, deployment.created_at);
 }
 
+function makeModel(model, done) {
+    const created = timeNode();
+    setTime(created, model.created);
+    return h("tr", null,
+        h("th", { scope: "row" }, copyable(model.id)),
+        h("td", { class: "wide-only" }, h("code", null, model.model)),
+        h("td", { class: "wide-only nowrap" }, created),
+        h("td", { class: "row-actions" },
+            h("button", {
+                type: "button", class: "small-button", "aria-label": `Deploy ${model.id}`,
+                onclick: () => openDeploy(model.id),
+            }, "Deploy"),
+            h("button", {
+                type: "button", class: "small-button danger-quiet",
+                "aria-label": `Delete ${model.id}`,
+                onclick: () => confirmLoss({
+                    title: "Delete the model?",
+                    text: `${model.id} can no longer be deployed, called or trained further. Its ` +
+                        "job stays.",
+                    verb: "Delete the model",
+                    task: async () => {
+                        await api.deleteModel(model.id);
+                        announce(`${model.id} deleted`);
+                        done();
+                    },
+                }),
+            }, "Delete")));
+}
+
+/* Tuned models outlive their jobs: here they can be deleted. */
+function modelPanel(done) {
+    const body = h("tbody");
+    const node = h("section",
+        { class: "panel table-panel", hidden: true, "aria-labelledby": "h-models" },
+        h("h2", { id: "h-models" }, "Fine-tuned models"),
+        h("table", null, h("caption", { class: "sr" }, "Fine-tuned models"),
+            h("thead", null, h("tr", null, h("th", { scope: "col" }, "Model"),
+                h("th", { scope: "col", class: "wide-only" }, "Base model"),
+                h("th", { scope: "col", class: "wide-only" }, "Created"),
+                h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")))), body));
+    return {
+        node,
+        update(models) {
+            const tuned = models.filter((one) => one.fine_tune);
+            node.hidden = tuned.length === 0;
+            reconcile(body, tuned, (one) => one.id, (one) => makeModel(one, done));
+        },
+    };
+}
+
 export function deploymentsPage(main) {
     const body = h("tbody");
     const table = h("div", { class: "panel table-panel", hidden: true }, h("table", null,
@@ -157,13 +208,15 @@ export function deploymentsPage(main) {
     const loading = h("p", { class: "muted" }, "Loading\u2026");
     const empty = h("div", { class: "empty", hidden: true }, h("h2", null, "Nothing is deployed"),
         h("p", null, "A deployed model, base or tuned, answers chat requests under its name."));
+    const models = modelPanel(() => poller.now());
     main.replaceChildren(
         h("div", { class: "page-head" }, h("h1", { tabindex: "-1" }, "Deployments"),
             h("button", { type: "button", class: "primary", onclick: () => openDeploy() },
                 "Deploy a model")),
-        loading, empty, table);
+        loading, empty, table, models.node);
     const poller = poll(async (abort) => {
-        const { data } = await api.deployments(abort);
+        const [{ data }, all] = await Promise.all([api.deployments(abort), api.models(abort)]);
+        models.update(all.data);
         loading.hidden = true;
         empty.hidden = data.length > 0;
         table.hidden = data.length === 0;
