@@ -30,8 +30,8 @@ typedef struct lc_worker_options {
     const char *log_dir;                       /* a worker's errors go to LOG_DIR/BASE.log */
     const char *device;                        /* "auto" */
     int64_t slots, context, adapters, threads; /* 0: the worker's own default */
-    int nice;
-    double idle_seconds; /* without a chat, then a worker ends; 0: never */
+    int nice;                                  /* steps behind this process */
+    double idle_seconds;                       /* without a chat, then a worker ends; 0: never */
 } lc_worker_options;
 
 /* What answers: a base, and the adapter on it. */
