@@ -6,6 +6,8 @@
  */
 #include "supervisor_fixture.h"
 
+#include "job/figures.h"
+
 static void test_whole_life(void **state)
 {
     (void)state;
@@ -109,6 +111,24 @@ static void test_whole_life(void **state)
     }
 }
 
+/* What a paused trainer tells of all its runs: each step once, and the checkpoints. */
+static void expect_figures(const char *id, int pauses)
+{
+    lc_job_figures figures;
+    int64_t steps = 0, checkpoints = 0;
+    assert_ok(lc_job_figures_read(in_data("jobs/%s/run", id), &figures, &test_err));
+    for (int i = 0; i < LC_FIGURES_BUCKETS; i++) {
+        steps += figures.steps.counts[i];
+        checkpoints += figures.checkpoints.counts[i];
+    }
+    assert_int_equal(steps, figures.progress.step);
+    assert_true(steps >= 8 && checkpoints >= pauses);
+    assert_true(figures.steps.seconds > 0.0 && figures.progress.trained_tokens > 0);
+    assert_true(figures.progress.learning_rate > 0.0 && figures.progress.grad_norm > 0.0);
+    assert_int_equal(figures.checkpoint_failures, 0);
+    assert_int_equal(figures.gpu_used_bytes, -1);
+}
+
 static void test_pause_and_resume(void **state)
 {
     (void)state;
@@ -122,6 +142,7 @@ static void test_pause_and_resume(void **state)
         cJSON_Delete(answer(lc_jobs_pause, "", id));
         wait_for(id, "paused");
         assert_int_equal(trainer_of(id), 0);
+        expect_figures(id, i + 1);
         poke();
         sleep_ms(400);
         assert_int_equal(trainer_of(id), 0); /* it is not resumed by itself */
