@@ -1,6 +1,6 @@
-/* Workers as the service has them, and what it tells of them and of trainers: workers that die, that
- * cannot begin, that nobody asks; clients that leave; /metrics. */
 // ctest: threads
+/* Workers as the service has them: those that die, that cannot begin, that nobody asks; clients
+ * that leave; what /metrics tells of workers and trainers. */
 #include "chat_fixture.h"
 
 #include <math.h>
