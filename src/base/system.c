@@ -153,6 +153,12 @@ bool lc_system_has_cpu_flag(const char *flag)
     return false;
 }
 
+void lc_system_lower_priority(long process, int steps)
+{
+    const int own = getpriority(PRIO_PROCESS, 0);
+    (void)setpriority(PRIO_PROCESS, (id_t)process, own + steps); /* an ended one needs none */
+}
+
 bool lc_system_has_gpu_driver(void)
 {
     return lc_path_exists("/dev/nvidiactl") || lc_path_exists("/dev/dxg") ||

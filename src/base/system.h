@@ -28,6 +28,9 @@ void lc_system_cpu_name(char *out, size_t capacity);
 /* Whether the kernel lists an instruction set in /proc/cpuinfo ("avx2", "avx512f", "amx_bf16"). */
 bool lc_system_has_cpu_flag(const char *flag);
 
+/* A process that this one has started comes behind it, by so many steps of nice. */
+void lc_system_lower_priority(long process, int steps);
+
 /* Whether a driver for NVIDIA GPUs shows itself (Linux, WSL, Tegra). */
 bool lc_system_has_gpu_driver(void);
 

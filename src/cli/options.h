@@ -12,7 +12,7 @@
 
 #include "lorac/backend.h"
 
-#define LC_MAX_OPTIONS 24
+#define LC_MAX_OPTIONS 32
 
 /* A name that begins with "--" is an option, any other a positional argument (in table order).
  * Exactly one of flag, text, integer and number is set: where the value goes. What it holds

@@ -15,16 +15,18 @@
 #include "lorac/log.h"
 #include "serve/server.h"
 
-#define DEFAULT_PORT        8080
-#define DEFAULT_THREADS     4
-#define DEFAULT_CONNECTIONS 4096
-#define DEFAULT_RATE        1000
-#define DEFAULT_RUNNING     3 /* Azure's limits */
-#define DEFAULT_QUEUED      20
-#define MAX_QUEUED          100000
-#define MAX_RANK            1024 /* limits of lorac worker and of jobs */
-#define MAX_SLOTS           256
-#define MAX_CONTEXT         ((int64_t)1 << 31)
+#define DEFAULT_PORT         8080
+#define DEFAULT_THREADS      4
+#define DEFAULT_CONNECTIONS  4096
+#define DEFAULT_RATE         1000
+#define DEFAULT_IDLE_SECONDS 600
+#define DEFAULT_RUNNING      3 /* Azure's limits */
+#define DEFAULT_QUEUED       20
+#define MAX_QUEUED           100000
+#define MAX_RANK             1024 /* limits of lorac worker and of jobs */
+#define MAX_IDLE_SECONDS     1e7
+#define MAX_SLOTS            256
+#define MAX_CONTEXT          ((int64_t)1 << 31)
 
 /* The path of this program, for the processes that it starts. */
 static lc_code own_path(char path[LC_MAX_PATH_BYTES], lc_err *err)
@@ -99,8 +101,10 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
     int64_t running = DEFAULT_RUNNING, queued = DEFAULT_QUEUED, max_owner_bytes = 0;
     int64_t running_per_key = 0, queued_per_key = 0, per_address = 0;
     bool done = false, wants_routes = false;
-    lc_serve_options serving = {
-        .program = program, .address = "127.0.0.1", .requests_per_second = DEFAULT_RATE};
+    lc_serve_options serving = {.program = program,
+                                .address = "127.0.0.1",
+                                .requests_per_second = DEFAULT_RATE,
+                                .worker = {.idle_seconds = DEFAULT_IDLE_SECONDS}};
     const lc_option options[] = {
         {.name = "--data",
          .value = "DIR",
@@ -161,6 +165,14 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .integer = &serving.worker.adapters,
          .low = 1,
          .high = LC_MAX_WORKER_ADAPTERS},
+        {.name = "--worker-idle-seconds",
+         .value = "N",
+         .fallback = "600",
+         .help = "without a chat, then a worker ends and gives its memory back; the next chat "
+                 "starts it again; 0: never",
+         .number = &serving.worker.idle_seconds,
+         .min = 0,
+         .max = MAX_IDLE_SECONDS},
         {.name = "--max-rank",
          .value = "N",
          .fallback = "any",

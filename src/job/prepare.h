@@ -6,6 +6,7 @@
 
 #include "comm/launch.h"
 #include "job/directory.h"
+#include "job/figures.h"
 #include "job/ledger.h"
 #include "lorac/comm.h"
 #include "lorac/lorac.h"
@@ -21,6 +22,8 @@ struct lc_job {
     void *context;
     lc_progress progress; /* of the last step */
     lc_metrics metrics;
+    lc_job_figures figures;
+    double step_began; /* monotonic: when what went before the step had ended */
     bool is_continued; /* a checkpoint was found: the logs go on after it */
     bool has_run;
     bool is_silent;      /* what is said now is in the logs already */

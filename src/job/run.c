@@ -18,6 +18,7 @@
 #include "ops/backend.h"
 
 #define MAX_ESTIMATE_SECONDS 1e9 /* longer is no estimate */
+#define FIGURES_SECONDS      1.0 /* between two writes of figures.json */
 
 static lc_code check_unchanged(lc_job *job, lc_err *err);
 
@@ -128,6 +129,32 @@ lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, ...)
     return lc_job_event(&job->dir, "info", job->on_event, job->context, err, "%s", message);
 }
 
+/* What watchers read; that it cannot be written stops nobody. */
+static void write_figures(lc_job *job)
+{
+    lc_err own = {.code = LC_OK};
+    int64_t available = 0;
+    job->figures.gpu_used_bytes = -1;
+    if (job->device != NULL && !job->device->is_host &&
+        job->device->ops->memory(job->device, &job->figures.gpu_used_bytes, &available, &own) !=
+            LC_OK) {
+        job->figures.gpu_used_bytes = -1;
+    }
+    lc_err_clear(&own);
+    if (lc_job_figures_write(job->dir.path, &job->figures, &own) != LC_OK) {
+        lc_log(LC_LOG_DEBUG, "%s", own.message);
+    }
+}
+
+static void note_step(lc_job *job, const lc_progress *progress)
+{
+    job->progress = job->figures.progress = *progress;
+    lc_histogram_add(&job->figures.steps, lc_monotonic_seconds() - job->step_began);
+    if (lc_monotonic_seconds() - job->figures.written_at >= FIGURES_SECONDS) {
+        write_figures(job);
+    }
+}
+
 static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progress *progress,
                        lc_err *err)
 {
@@ -136,13 +163,16 @@ static lc_code on_step(void *context, const lc_metrics *metrics, const lc_progre
     const bool is_measured = !isnan(metrics->valid_loss) || !isnan(metrics->full_valid_loss);
     const bool is_logged = metrics->step == 1 || metrics->step % every == 0 || is_measured ||
                            metrics->step == job->dir.state.resolved.total_steps;
-    job->progress = *progress;
+    note_step(job, progress);
     job->metrics = *metrics;
     if (!job->is_ledger_warm) { /* most of what this run will choose */
         LC_TRY(lc_job_ledger_update(job, err));
         job->is_ledger_warm = true;
     }
-    return lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
+    const lc_code code =
+        lc_job_step(&job->dir, metrics, progress, is_logged, job->on_event, job->context, err);
+    job->step_began = lc_monotonic_seconds();
+    return code;
 }
 
 /* Azure's checkpoint object, but for created_at, which would make every run's bytes its own: the
@@ -198,6 +228,7 @@ static lc_code on_epoch(void *context, int64_t epoch, const lc_metrics *metrics,
                                         job->adapter, &job->config, master, &meta, err);
     }
     lc_text_release(&text);
+    job->step_began = lc_monotonic_seconds();
     return code;
 }
 
@@ -248,16 +279,28 @@ static lc_code update_estimate(lc_job *job, lc_err *err)
     return lc_job_dir_save(&job->dir, &job->spec, err);
 }
 
-static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
+static lc_code save_checkpoint(lc_job *job, lc_train_state *state, lc_err *err)
 {
-    lc_job *job = context;
     LC_TRY(lc_job_dir_sync(&job->dir, err));
     state->event_count = job->dir.event_count;
     state->events_bytes = job->dir.events_bytes;
     state->results_bytes = job->dir.results_bytes;
     LC_TRY(lc_job_ledger_update(job, err));
     lc_job_ledger_note(job, state);
-    LC_TRY(lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err));
+    return lc_checkpoint_save(job->dir.path, state, &job->dir.state.identity, err);
+}
+
+static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
+{
+    lc_job *job = context;
+    const double began = lc_monotonic_seconds();
+    const lc_code code = save_checkpoint(job, state, err);
+    if (code != LC_OK) {
+        job->figures.checkpoint_failures++;
+        return code;
+    }
+    job->step_began = lc_monotonic_seconds();
+    lc_histogram_add(&job->figures.checkpoints, job->step_began - began);
     return update_estimate(job, err);
 }
 
@@ -410,6 +453,7 @@ static lc_code finish(lc_job *job, lc_err *err)
 static lc_code train(lc_job *job, const lc_train_hooks *hooks, lc_err *err)
 {
     lc_err own = {.code = LC_OK};
+    job->step_began = lc_monotonic_seconds();
     const lc_code code = lc_trainer_run(job->trainer, hooks, &job->stop, err);
     if (code == LC_ERR_INTERRUPTED &&
         keep_paused(job, &own) != LC_OK) { /* the checkpoint is safe */
@@ -424,6 +468,8 @@ static lc_code run(lc_job *job, lc_err *err)
     const lc_train_hooks hooks = {
         .context = job, .on_step = on_step, .on_epoch = on_epoch, .on_checkpoint = on_checkpoint};
     if (job->dir.resumed) {
+        lc_err ignored = {.code = LC_OK};
+        (void)!lc_job_figures_read(job->dir.path, &job->figures, &ignored); /* counts go on */
         LC_TRY(rewind_logs(job, err));
         job->is_silent = job->is_continued;
     }
@@ -519,6 +565,9 @@ static void record_failure(lc_job *job, lc_code code, const lc_err *why)
     lc_err_clear(&ignored);
     if (lc_job_dir_save(&job->dir, &job->spec, &ignored) != LC_OK) {
         lc_log(LC_LOG_ERROR, "job.json could not be written: %s", ignored.message);
+    }
+    if (job->figures.progress.step > 0) { /* with the checkpoint that failed, if one did */
+        write_figures(job);
     }
 }
 

@@ -28,6 +28,7 @@ struct lc_connection {
     void (*gone)(void *context);
     void *context;
     bool is_told;
+    double half_closed_at; /* 0: it is not */
 };
 
 struct lc_connections {
@@ -52,10 +53,21 @@ static bool is_overdue(const lc_connection *connection, double now)
                         (double)connection->bytes / patience->least_bytes_per_second;
 }
 
-static bool has_hung_up(const lc_connection *connection)
+/* Who closes a connection and who closes only its sending side look the same until something is
+ * sent: the answer has some time. */
+static bool has_hung_up(lc_connection *connection, double now)
 {
     struct pollfd poll_fd = {.fd = connection->fd, .events = POLLRDHUP};
-    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    if (poll(&poll_fd, 1, 0) <= 0) {
+        return false;
+    }
+    if ((poll_fd.revents & (POLLHUP | POLLERR)) != 0) {
+        return true;
+    }
+    if (connection->half_closed_at <= 0.0) {
+        connection->half_closed_at = now;
+    }
+    return now - connection->half_closed_at >= connection->all->patience.half_closed_seconds;
 }
 
 static void look_at(lc_connection *connection, double now)
@@ -63,7 +75,7 @@ static void look_at(lc_connection *connection, double now)
     if (is_overdue(connection, now)) {
         (void)shutdown(connection->fd, SHUT_RDWR);
     }
-    if (connection->gone != NULL && !connection->is_told && has_hung_up(connection)) {
+    if (connection->gone != NULL && !connection->is_told && has_hung_up(connection, now)) {
         connection->is_told = true;
         connection->gone(connection->context);
     }
@@ -228,6 +240,7 @@ void lc_connection_watch(lc_connection *connection, void (*gone)(void *context),
         connection->gone = gone;
         connection->context = context;
         connection->is_told = false;
+        connection->half_closed_at = 0.0;
         (void)pthread_mutex_unlock(&connection->all->mutex);
     }
 }

@@ -18,6 +18,7 @@ typedef struct lc_patience {
     double request_seconds; /* from one request's end, or the beginning, to the next one's header */
     double grace_seconds;
     double least_bytes_per_second;
+    double half_closed_seconds; /* for an answer to who has closed the sending side */
 } lc_patience;
 
 LC_WARN_UNUSED lc_code lc_connections_start(const lc_patience *patience, lc_connections **out,

@@ -34,6 +34,7 @@ typedef struct creation {
 } creation;
 
 static lc_code check_body(creation *job, lc_err *err);
+static lc_code check_rank(const creation *job, lc_err *err);
 static lc_code make(creation *job, lc_text *out, lc_err *err);
 
 lc_code lc_jobs_create(lc_store *store, const lc_jobs_options *options, const char *owner,
@@ -41,7 +42,10 @@ lc_code lc_jobs_create(lc_store *store, const lc_jobs_options *options, const ch
 {
     creation job = {.store = store, .options = options, .owner = owner, .body = body};
     LC_TRY(check_body(&job, err));
-    lc_code code = lc_store_begin(store, &job.db, err);
+    lc_code code = check_rank(&job, err);
+    if (code == LC_OK) {
+        code = lc_store_begin(store, &job.db, err);
+    }
     if (code == LC_OK) {
         code = make(&job, out, err);
     }
@@ -114,7 +118,11 @@ static lc_code check_body(creation *job, lc_err *err)
         code = lc_job_spec_parse(text.data, text.length, "request", &job->request, err);
     }
     lc_text_release(&text);
-    LC_TRY(code);
+    return code;
+}
+
+static lc_code check_rank(const creation *job, lc_err *err)
+{
     const int64_t most = job->options->max_rank;
     return most == 0 || job->request.rank <= most
                ? LC_OK

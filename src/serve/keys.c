@@ -44,27 +44,26 @@ static lc_code check_name(const char *name, lc_err *err)
                                    LC_MAX_KEY_NAME);
 }
 
-/* *count: of all keys, revoked ones too. */
-static lc_code check_unused(lc_db *db, const char *name, int64_t *count, lc_err *err)
+/* *is_first: there has been no key yet, not even one that is revoked now. */
+static lc_code check_unused(lc_db *db, const char *name, bool *is_first, lc_err *err)
 {
     lc_rows rows;
-    bool is_used = false;
-    *count = 0;
-    LC_TRY(lc_db_query(db, "SELECT name = ?1 AND revoked_at IS NULL FROM keys",
+    LC_TRY(lc_db_query(db,
+                       "SELECT count(*), count(*) FILTER (WHERE revoked_at IS NULL), "
+                       "count(*) FILTER (WHERE revoked_at IS NULL AND name = ?1) FROM keys",
                        LC_BIND(lc_sql_text(name)), &rows, err));
-    for (; lc_rows_next(&rows); *count += 1) {
-        is_used = is_used || lc_rows_int(&rows, 0) != 0;
-    }
+    const bool has_row = lc_rows_next(&rows);
+    *is_first = has_row && lc_rows_int(&rows, 0) == 0;
+    const int64_t valid = has_row ? lc_rows_int(&rows, 1) : 0;
+    const bool is_used = has_row && lc_rows_int(&rows, 2) > 0;
     LC_TRY(lc_rows_end(&rows, err));
     if (is_used) {
         return lc_fail_param(err, LC_ERR_STATE, "name", "there is a key named \"%s\" already",
                              name);
     }
-    return *count < LC_MAX_KEYS ? LC_OK
-                                : lc_fail(err, LC_ERR_TOO_LARGE,
-                                          "there are %d keys already, the "
-                                          "limit",
-                                          LC_MAX_KEYS);
+    return valid < LC_MAX_KEYS ? LC_OK
+                               : lc_fail(err, LC_ERR_TOO_LARGE,
+                                         "there are %d valid keys already, the limit", LC_MAX_KEYS);
 }
 
 /* What was made while there were no keys: nobody could ask for it any more. */
@@ -88,19 +87,19 @@ lc_code lc_keys_add(lc_store *store, const char *name, char id[LC_ID_BYTES], cha
     lc_db *db = NULL;
     char secret[SECRET_DIGITS + 1];
     uint8_t digest[32];
-    int64_t count = 0;
+    bool is_first = false;
     LC_TRY(check_name(name, err));
     LC_TRY(lc_id_new(LC_PREFIX_KEY, id, err));
     LC_TRY(lc_secret_new(secret, err));
     hash_key(id, secret, digest);
     LC_TRY(lc_store_begin(store, &db, err));
-    LC_TRY_GOTO(check_unused(db, name, &count, err));
+    LC_TRY_GOTO(check_unused(db, name, &is_first, err));
     LC_TRY_GOTO(
         lc_db_run(db, "INSERT INTO keys (id, name, hash, created_at) VALUES (?1, ?2, ?3, ?4)",
                   LC_BIND(lc_sql_text(id), lc_sql_text(name), lc_sql_blob(digest, sizeof digest),
                           lc_sql_int(lc_unix_seconds())),
                   err));
-    if (count == 0) {
+    if (is_first) {
         LC_TRY_GOTO(take_over(db, id, err));
     }
     LC_TRY_GOTO(lc_store_commit(&db, err));
@@ -148,40 +147,48 @@ fail:
     return code;
 }
 
-static lc_code read_keys(lc_db *db, lc_key *keys, int64_t *count, lc_err *err)
+static lc_code count_keys(lc_db *db, int64_t *count, lc_err *err)
 {
     lc_rows rows;
+    LC_TRY(lc_db_query(db, "SELECT count(*) FROM keys", LC_BIND_NONE, &rows, err));
+    *count = lc_rows_next(&rows) ? lc_rows_int(&rows, 0) : 0;
+    return lc_rows_end(&rows, err);
+}
+
+static lc_code read_keys(lc_db *db, lc_key **keys, int64_t *count, lc_err *err)
+{
+    lc_rows rows;
+    void *memory = NULL;
+    int64_t limit = 0;
+    LC_TRY(count_keys(db, &limit, err));
+    LC_TRY(lc_new(&memory, (size_t)limit + 1, sizeof **keys, "the list of keys", err));
+    lc_key *list = *keys = memory;
     LC_TRY(lc_db_query(db,
                        "SELECT id, name, created_at, revoked_at FROM keys "
                        "ORDER BY created_at, id LIMIT ?1",
-                       LC_BIND(lc_sql_int(LC_MAX_KEYS)), &rows, err));
-    for (; lc_rows_next(&rows); keys++, *count += 1) {
-        lc_rows_copy(&rows, 0, keys->id, sizeof keys->id);
-        lc_rows_copy(&rows, 1, keys->name, sizeof keys->name);
-        keys->created_at = lc_rows_int(&rows, 2);
-        keys->revoked_at = lc_rows_is_null(&rows, 3) ? -1 : lc_rows_int(&rows, 3);
+                       LC_BIND(lc_sql_int(limit)), &rows, err));
+    for (; lc_rows_next(&rows); list++, *count += 1) {
+        lc_rows_copy(&rows, 0, list->id, sizeof list->id);
+        lc_rows_copy(&rows, 1, list->name, sizeof list->name);
+        list->created_at = lc_rows_int(&rows, 2);
+        list->revoked_at = lc_rows_is_null(&rows, 3) ? -1 : lc_rows_int(&rows, 3);
     }
     return lc_rows_end(&rows, err);
 }
 
 lc_code lc_keys_list(lc_store *store, lc_key **keys, int64_t *count, lc_err *err)
 {
-    void *memory = NULL;
     lc_db *db = NULL;
     *keys = NULL;
     *count = 0;
-    LC_TRY(lc_new(&memory, LC_MAX_KEYS, sizeof **keys, "the list of keys", err));
-    lc_code code = lc_store_read(store, &db, err);
-    if (code == LC_OK) {
-        code = read_keys(db, memory, count, err);
-        lc_store_end(&db);
-    }
+    LC_TRY(lc_store_read(store, &db, err));
+    const lc_code code = read_keys(db, keys, count, err);
+    lc_store_end(&db);
     if (code != LC_OK) {
-        lc_free(memory);
-        return code;
+        lc_free(*keys);
+        *keys = NULL;
     }
-    *keys = memory;
-    return LC_OK;
+    return code;
 }
 
 lc_code lc_keys_revoke(lc_store *store, const char *name, lc_err *err)

@@ -8,9 +8,9 @@
 #include "serve/ids.h"
 #include "serve/store.h"
 
-#define LC_KEY_BYTES    128 /* of an API key's text with its NUL */
-#define LC_MAX_KEY_NAME 64  /* bytes */
-#define LC_MAX_KEYS     1000
+#define LC_KEY_BYTES    128  /* of an API key's text with its NUL */
+#define LC_MAX_KEY_NAME 64   /* bytes */
+#define LC_MAX_KEYS     1000 /* valid ones */
 
 typedef struct lc_key {
     char id[LC_ID_BYTES];

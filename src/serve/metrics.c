@@ -87,6 +87,10 @@ void lc_metrics_family(lc_text *out, bool is_classic, const char *name, const ch
     const char *info = is_classic && strcmp(type, "info") == 0 ? "_info" : "";
     lc_text_addf(out, "# TYPE %s%s%s %s\n# HELP %s%s%s %s\n", name, total, info, kind, name, total,
                  info, help);
+    const char *unit = strrchr(name, '_') + 1;
+    if (!is_classic && (strcmp(unit, "seconds") == 0 || strcmp(unit, "bytes") == 0)) {
+        lc_text_addf(out, "# UNIT %s %s\n", name, unit);
+    }
 }
 
 void lc_metrics_add_label(lc_text *out, const char *value)

@@ -9,13 +9,13 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/system.h"
 #include "lorac/mem.h"
 #include "serve/environment.h"
 #include "serve/jobs.h"
@@ -98,9 +98,7 @@ lc_code lc_process_start(const lc_process_args *args, lc_process *out, lc_err *e
         return lc_fail_errno(err, "cannot start %s", args->program);
     }
     *out = (lc_process){.pid = pid, .is_child = true, .exit_status = -1};
-    if (args->nice != 0) {
-        (void)setpriority(PRIO_PROCESS, (id_t)pid, args->nice); /* an ended one needs none */
-    }
+    lc_system_lower_priority(pid, args->nice);
     return LC_OK;
 }
 

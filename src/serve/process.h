@@ -25,7 +25,7 @@ typedef struct lc_process_args {
     const char *place;   /* DATA/jobs/ID: its working directory */
     const char *id;
     int threads; /* 0: its own choice */
-    int nice;
+    int nice;    /* steps behind this process */
 } lc_process_args;
 
 /* Starts `lorac train spec.json --out run --resume --id ID` in the job's place: at the newest

@@ -11,12 +11,13 @@
 #include "serve/keys.h"
 #include "serve/portal.h"
 
-#define MAX_PEM_BYTES   ((size_t)1 << 20)
-#define DRAIN_SECONDS   20
-#define REQUEST_SECONDS 60 /* from one request of a connection to the next */
-#define GRACE_SECONDS   30 /* for a body, and a second more for each of these: */
-#define LEAST_RATE      8192
-#define BURST_SECONDS   2
+#define MAX_PEM_BYTES       ((size_t)1 << 20)
+#define DRAIN_SECONDS       20
+#define REQUEST_SECONDS     60 /* from one request of a connection to the next */
+#define GRACE_SECONDS       30 /* for a body, and a second more for each of these: */
+#define LEAST_RATE          8192
+#define BURST_SECONDS       2
+#define HALF_CLOSED_SECONDS 5
 
 static const lc_route_table *const tables[] = {
     &lc_watch_routes,      &lc_file_routes, &lc_job_routes,    &lc_model_routes,
@@ -149,7 +150,8 @@ static lc_code start_http(const lc_serve_options *options, lc_server *server, lc
                             .burst = (int64_t)(options->requests_per_second * BURST_SECONDS),
                             .patience = {.request_seconds = REQUEST_SECONDS,
                                          .grace_seconds = GRACE_SECONDS,
-                                         .least_bytes_per_second = LEAST_RATE},
+                                         .least_bytes_per_second = LEAST_RATE,
+                                         .half_closed_seconds = HALF_CLOSED_SECONDS},
                             .tables = server->tables,
                             .authenticate = authenticate,
                             .note = note,

@@ -87,8 +87,13 @@ static lc_code fail_sql(lc_db *db, int result, lc_err *err)
     const char *reason = db->handle != NULL && sqlite3_errcode(db->handle) != SQLITE_OK
                              ? sqlite3_errmsg(db->handle)
                              : sqlite3_errstr(result);
-    return lc_fail(err, code_of(db, result), "%s%s: %s", name,
-                   (result & 0xff) == SQLITE_CORRUPT ? " is damaged" : "", reason);
+    const int kind = result & 0xff;
+    const int system = (kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR) && db->handle != NULL
+                           ? sqlite3_system_errno(db->handle)
+                           : 0;
+    return lc_fail(err, code_of(db, result), "%s%s: %s%s%s", name,
+                   kind == SQLITE_CORRUPT ? " is damaged" : "", reason, system != 0 ? ": " : "",
+                   system != 0 ? strerror(system) : "");
 }
 
 /* ---- opening ---- */
@@ -103,6 +108,23 @@ static lc_code make_private(const char *dir, lc_err *err)
     return chmod(dir, S_IRWXU) == 0 ? LC_OK : lc_fail_errno(err, "cannot close %s to others", dir);
 }
 
+/* SQLite opens for reading what it may not write, and then does not say why it cannot. */
+static lc_code check_access(const lc_store *store, lc_err *err)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    if (access(store->dir, R_OK | W_OK | X_OK) != 0) {
+        return lc_fail_errno(err, "cannot work in %s", store->dir);
+    }
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        char path[LC_MAX_PATH_BYTES + 8];
+        (void)snprintf(path, sizeof path, "%s%s", store->path, suffixes[i]);
+        if (access(path, R_OK | W_OK) != 0 && errno != ENOENT) {
+            return lc_fail_errno(err, "cannot write %s", path);
+        }
+    }
+    return LC_OK;
+}
+
 lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
 {
     lc_code code;
@@ -115,6 +137,7 @@ lc_code lc_store_open(const char *data_dir, lc_store **out, lc_err *err)
     LC_TRY_GOTO(lc_path_join(data_dir, LC_STORE_FILE, store->path, err));
     (void)snprintf(store->dir, sizeof store->dir, "%s", data_dir);
     LC_TRY_GOTO(make_private(data_dir, err));
+    LC_TRY_GOTO(check_access(store, err));
     LC_TRY_GOTO(open_connection(store, true, &store->writer, err));
     LC_TRY_GOTO(migrate(&store->writer, err));
     LC_TRY_GOTO(check_pages(&store->writer, err));

@@ -345,12 +345,17 @@ typedef struct waiting {
 } waiting;
 
 #define MAX_WAITING 256 /* looked at in a round */
+_Static_assert(MAX_WAITING >= 3 * LC_MAX_TRAINERS,
+               "those that run, those of keys that have all they may, those to be started");
 
-/* Jobs without a trainer: those that wait for one, those that had one first; those that are to be
- * paused; those that should have one. */
-static const char waiting_sql[] = "SELECT id, owner FROM jobs "
-                                  "WHERE status IN ('pending', 'running', 'resuming') "
-                                  "ORDER BY status <> 'running', seq LIMIT ?1";
+/* Jobs without a trainer: those that wait for one, those that had one first, of each key (?2) as
+ * many as it may have at once, so that a long queue hides no other; those that are to be paused;
+ * those that should have one. */
+static const char waiting_sql[] =
+    "SELECT id, owner FROM (SELECT id, owner, seq, status <> 'running' AS is_new, row_number() OVER"
+    " (PARTITION BY owner ORDER BY status <> 'running', seq) AS place FROM jobs"
+    " WHERE status IN ('pending', 'running', 'resuming'))"
+    " WHERE place <= ?2 ORDER BY is_new, seq LIMIT ?1";
 static const char pausing_sql[] = "SELECT id, owner FROM jobs WHERE status = 'pausing' LIMIT ?1";
 static const char running_sql[] =
     "SELECT id, owner FROM jobs WHERE status IN ('running', 'pausing') LIMIT ?1";
@@ -360,9 +365,11 @@ static lc_code list_idle(const lc_supervisor *s, const char *sql, waiting *out, 
 {
     lc_db *db = NULL;
     lc_rows rows;
+    const lc_sql_value values[] = {lc_sql_int(MAX_WAITING),
+                                   lc_sql_int(s->options.running_limit_per_key)};
     *count = 0;
     LC_TRY(lc_store_read(s->store, &db, err));
-    lc_code code = lc_db_query(db, sql, LC_BIND(lc_sql_int(MAX_WAITING)), &rows, err);
+    lc_code code = lc_db_query(db, sql, values, sql == waiting_sql ? 2 : 1, &rows, err);
     if (code == LC_OK) {
         while (lc_rows_next(&rows)) {
             lc_rows_copy(&rows, 0, out[*count].id, sizeof out->id);

@@ -18,8 +18,8 @@ typedef struct lc_supervisor_options {
     const char *models_dir;                       /* of the base models */
     int64_t running_limit, running_limit_per_key; /* at most LC_MAX_TRAINERS */
     int threads;                                  /* of a trainer; 0: its own choice */
-    int nice;
-    double stop_seconds; /* from SIGTERM to SIGKILL; 0: 60 */
+    int nice;                                     /* steps behind this process */
+    double stop_seconds;                          /* from SIGTERM to SIGKILL; 0: 60 */
 } lc_supervisor_options;
 
 /* One per data directory (it holds the lock of DATA/jobs): LC_ERR_BUSY when there is another.

@@ -22,6 +22,7 @@
 #define READ_BYTES   65536
 #define STOP_SECONDS 10 /* for a worker to end by itself */
 #define SEND_SECONDS 2  /* for a worker to take a line */
+#define LOOK_SECONDS 1  /* between two looks whether it is idle */
 
 enum stage {
     STAGE_OFF,
@@ -61,6 +62,8 @@ typedef struct worker {
     adapter adapters[LC_MAX_WORKER_ADAPTERS];
     int adapter_count;
     int64_t adapter_limit;
+    bool is_idle_end; /* it is being ended because nobody asks */
+    double used;      /* when somebody asked, or it said something */
     int deaths;
     double rests_until;
     int64_t starts, prompt_tokens, completion_tokens;
@@ -210,6 +213,7 @@ static void take_event(worker *of, const cJSON *event)
         of->has_answered = true;
         of->deaths = 0;
     }
+    of->used = lc_monotonic_seconds();
     if (id[0] == '\0') {
         take_adapter_event(of, kind, event);
     }
@@ -284,7 +288,7 @@ static void end_process(worker *of)
 {
     const int status = lc_worker_process_end(of->process, STOP_SECONDS);
     (void)pthread_mutex_lock(&of->pool->mutex);
-    const bool is_wanted = of->pool->is_stopping;
+    const bool is_wanted = of->pool->is_stopping || of->is_idle_end;
     lc_log(is_wanted ? LC_LOG_INFO : LC_LOG_ERROR, "worker base=%s process=%d ended=%s %d",
            of->base, (int)of->process, WIFSIGNALED(status) ? "signal" : "exit",
            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
@@ -297,6 +301,22 @@ static void end_process(worker *of)
     (void)pthread_mutex_unlock(&of->pool->mutex);
 }
 
+/* Ends a worker that nobody has asked for long. Who asks before it is gone is told to ask again. */
+static void look_at_use(worker *of)
+{
+    const double limit = of->pool->options.idle_seconds;
+    (void)pthread_mutex_lock(&of->pool->mutex);
+    if (limit > 0.0 && of->stage == STAGE_RUNS && of->has_answered && of->chat_count == 0 &&
+        lc_monotonic_seconds() - of->used >= limit) {
+        lc_log(LC_LOG_INFO, "worker base=%s process=%d is idle and ends", of->base,
+               (int)of->process);
+        of->is_idle_end = true;
+        of->stage = STAGE_ENDS;
+        (void)shutdown(of->fd, SHUT_RDWR); /* its input ends, so does it */
+    }
+    (void)pthread_mutex_unlock(&of->pool->mutex);
+}
+
 static void *read_worker(void *argument)
 {
     worker *of = argument;
@@ -305,6 +325,10 @@ static void *read_worker(void *argument)
     lc_text_init(&text);
     for (;;) {
         const ssize_t got = block != NULL ? recv(of->fd, block, READ_BYTES, 0) : 0;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            look_at_use(of);
+            continue;
+        }
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -358,6 +382,7 @@ static lc_code make_worker(lc_worker_pool *pool, const char *base, worker **out,
 
 static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *err)
 {
+    of->used = lc_monotonic_seconds();
     if (of->stage == STAGE_RUNS) {
         return LC_OK;
     }
@@ -384,7 +409,10 @@ static lc_code start_worker(worker *of, const lc_worker_target *target, lc_err *
     of->why = (lc_err){.code = LC_OK};
     const struct timeval patience = {.tv_sec = SEND_SECONDS};
     (void)setsockopt(of->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    const struct timeval look = {.tv_sec = LOOK_SECONDS};
+    (void)setsockopt(of->fd, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof look);
     of->stage = STAGE_RUNS;
+    of->is_idle_end = false;
     of->has_answered = false;
     of->adapter_count = 0;
     of->adapter_limit =

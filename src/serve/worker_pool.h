@@ -1,6 +1,7 @@
 /*
  * Inference workers as the service sees them: one process (`lorac worker`) per base model in use,
- * started when it is first needed, spoken to in lines of JSON (infer/worker.h has the protocol).
+ * started when it is needed, ended when that was long ago, spoken to in lines of JSON
+ * (infer/worker.h has the protocol).
  * Knows adapters by name and directory; keeps as many loaded as the worker takes, the least
  * recently used one makes room.
  */
@@ -25,11 +26,12 @@
 typedef struct lc_worker_pool lc_worker_pool;
 
 typedef struct lc_worker_options {
-    const char *program; /* path of lorac */
-    const char *log_dir; /* a worker's errors go to LOG_DIR/BASE.log */
-    const char *device;  /* "auto" */
+    const char *program;                       /* path of lorac */
+    const char *log_dir;                       /* a worker's errors go to LOG_DIR/BASE.log */
+    const char *device;                        /* "auto" */
     int64_t slots, context, adapters, threads; /* 0: the worker's own default */
-    int nice;
+    int nice;                                  /* steps behind this process */
+    double idle_seconds;                       /* without a chat, then a worker ends; 0: never */
 } lc_worker_options;
 
 /* What answers: a base, and the adapter on it. */

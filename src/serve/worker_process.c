@@ -10,13 +10,13 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/system.h"
 #include "lorac/mem.h"
 #include "serve/environment.h"
 
@@ -114,9 +114,7 @@ lc_code lc_worker_process_start(const lc_worker_options *options, const char *ba
         errno = error;
         return code != LC_OK ? code : lc_fail_errno(err, "cannot start %s", options->program);
     }
-    if (options->nice > 0) {
-        (void)setpriority(PRIO_PROCESS, (id_t)*process, options->nice);
-    }
+    lc_system_lower_priority(*process, options->nice);
     *fd = ends[0];
     return LC_OK;
 }

@@ -344,8 +344,9 @@ lc_code lc_template_run(const lc_chat_template *t, const lc_rendering *r, lc_out
     if (vm.program == NULL) {
         return lc_fail_param(err, LC_ERR_INVALID, "tools",
                              "the model has a chat template for rows with tools only, named "
-                             "\"tool_use\", and this row has none: --chat-template names one for "
-                             "all (lorac.chat_template in a job)");
+                             "\"tool_use\", and this row has none: put one for all into the "
+                             "model's folder as chat_template.jinja, or name one with "
+                             "--chat-template (lorac.chat_template in a job file)");
     }
     lc_jinja_memory_init(&vm.memory, LC_MAX_TEMPLATE_MEMORY / share);
     lc_text_init(&vm.out);

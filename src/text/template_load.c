@@ -224,7 +224,9 @@ static lc_code find_all(const lc_template_source *source, lc_template_texts *out
                : lc_fail_param(err, LC_ERR_NOT_FOUND, TEMPLATE_FILE,
                                "%s has no chat template: neither " TEMPLATE_FILE
                                " nor \"chat_template\" in " CONFIG_FILE
-                               "%s; --chat-template names one (lorac.chat_template in a job)",
+                               "%s: put one there as " TEMPLATE_FILE
+                               ", or name one with --chat-template (lorac.chat_template in a job "
+                               "file)",
                                dir != NULL ? dir : "the model",
                                out->has_named ? " with the name \"default\" or \"tool_use\"" : "");
 }

@@ -126,10 +126,11 @@ static lc_code fail_different(size_t message, const lc_output *part, const lc_ou
     return lc_fail_param(err, LC_ERR_INVALID, "messages",
                          "messages[%zu]: the chat template writes this answer otherwise once more "
                          "messages follow (\"%.*s...\" at byte %zu was different without them), "
-                         "so it cannot be trained where it stands: give --chat-template (or "
-                         "lorac.chat_template) a training template of this model's family, one "
-                         "with {%% generation %%} tags, give earlier answers \"weight\": 0, or "
-                         "make rows whose only answer is the last message",
+                         "so it cannot be trained where it stands: give earlier answers "
+                         "\"weight\": 0, make rows whose only answer is the last message, or put a "
+                         "training template of this model's family, one with {%% generation %%} "
+                         "tags, into the model's folder as chat_template.jinja (or name it with "
+                         "--chat-template, lorac.chat_template in a job file)",
                          message, left < 24 ? (int)left : 24, whole->text + at, at);
 }
 
@@ -214,8 +215,10 @@ static lc_code compare_one(const lc_chat_template *t, const lc_rendering *r, con
     if (code == LC_OK && begin == SIZE_MAX) {
         code = lc_fail_param(err, LC_ERR_INVALID, "messages",
                              "messages[%zu]: the chat template writes the conversation before "
-                             "this answer otherwise than it does with it: give --chat-template "
-                             "(or lorac.chat_template) one with {%% generation %%} tags",
+                             "this answer otherwise than it does with it: put one with "
+                             "{%% generation %%} tags into the model's folder as "
+                             "chat_template.jinja (or name it with --chat-template, "
+                             "lorac.chat_template in a job file)",
                              index);
     }
     if (code == LC_OK && begin < to->bytes) {

@@ -480,7 +480,7 @@ PARAMETERS = {
     "account": "Any",
 }
 QUERY = {
-    "after": ("Id of the last item of the page before", text(minLength=1)),
+    "after": ("Id of the last item of the page before; empty: the first page", text()),
     "limit": ("Items of a page", integer(1, 10000)),
     "order": ("By time", const("asc", "desc")),
     "purpose": ("Files with this purpose only", text()),

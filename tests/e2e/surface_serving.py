@@ -1,5 +1,8 @@
 """The contract of Azure's API around training: addresses and keys, deployments, chat, models, what is not offered, errors."""
 
+import socket
+import urllib.parse
+
 from serve_support import BASE, ask
 from surface_rows import ABSENT, DIFFERS, JOBS, absent, call, code, empty, fact, fields, header, proven, refuses, sends, words
 from surface_story import ARM, CLASSIC, PROMPT, V1
@@ -18,6 +21,17 @@ def no_version(story):
 def no_body(story):
     answer = story.call("POST", f"{JOBS}/{story.first['id']}/cancel", b"", headers={"Content-Type": "application/json"})
     return answer[2]["error"]["code"] == "unexpectedEntityState"
+
+
+def strange_answer(story):
+    """What comes back for a version of HTTP that nobody has."""
+    address = urllib.parse.urlsplit(story.server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/7.3\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer
 
 
 def section_access():
@@ -77,6 +91,12 @@ def section_access():
             lambda s: s.facts["one key does all"],
             DIFFERS,
             "a key may do everything with what is its own",
+        ),
+        fact(
+            "an error object with ids for what is no HTTP",
+            lambda s: b"<html>" in strange_answer(s) and b"x-request-id" not in strange_answer(s),
+            DIFFERS,
+            "the HTTP library answers it, in HTML: a head that is too large, a version or a coding of bodies that it does not know",
         ),
     ]
 

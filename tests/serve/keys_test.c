@@ -182,6 +182,29 @@ static void test_names(void **state)
     assert_fails(lc_keys_add(store, "\xc3\xa4", id, key, &test_err), LC_ERR_USAGE, "printable");
 }
 
+/* Only those count that are valid; all are listed. */
+static void test_most_keys(void **state)
+{
+    (void)state;
+    char id[LC_ID_BYTES], key[LC_KEY_BYTES];
+    lc_key *keys = NULL;
+    int64_t count = 0;
+    run_sql("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
+            " INSERT INTO keys (id, name, hash, created_at, revoked_at)"
+            " SELECT ?1 || i, 'n' || i, x'00', i, i FROM n",
+            "key-");
+    assert_ok(lc_keys_add(store, "one", id, key, &test_err));
+    assert_ok(lc_keys_list(store, &keys, &count, &test_err));
+    assert_int_equal(count, 1501);
+    assert_string_equal(keys[1500].id, id);
+    lc_free(keys);
+    run_sql("UPDATE keys SET revoked_at = NULL WHERE created_at <= 998 AND ?1 <> ''", "x");
+    assert_ok(lc_keys_add(store, "two", id, key, &test_err));
+    assert_fails(lc_keys_add(store, "three", id, key, &test_err), LC_ERR_TOO_LARGE, "1000 valid");
+    assert_ok(lc_keys_revoke(store, "two", &test_err));
+    assert_ok(lc_keys_add(store, "three", id, key, &test_err));
+}
+
 /* No file of the data directory has the secret. */
 static void test_nothing_secret_is_stored(void **state)
 {
@@ -212,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_first_key_takes_over, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_no_keys, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_names, open_store, close_store),
+        cmocka_unit_test_setup_teardown(test_most_keys, open_store, close_store),
         cmocka_unit_test_setup_teardown(test_nothing_secret_is_stored, open_store, close_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

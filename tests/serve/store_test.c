@@ -475,6 +475,53 @@ static void test_ids(void **state)
     assert_int_equal(strspn(secret, "0123456789abcdef"), 64);
 }
 
+/* 0: opening `dir` as a user without rights fails and says all of this. */
+static int open_as_nobody(const char *dir, const char *place, const char *why)
+{
+    lc_store *store = NULL;
+    lc_err err = {.code = LC_OK};
+    const bool is_other = geteuid() != 0 || setuid(65534) == 0;
+    if (!is_other || lc_store_open(dir, &store, &err) != LC_ERR_IO) {
+        return 1;
+    }
+    return strstr(err.message, place) == NULL || strstr(err.message, why) == NULL ? 2 : 0;
+}
+
+static void expect_refused(const char *dir, const char *place, const char *why)
+{
+    int status = 0;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(open_as_nobody(dir, place, why));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* What cannot be opened is named, with the system's reason. */
+static void test_no_access(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    char data[LC_MAX_PATH_BYTES], path[LC_MAX_PATH_BYTES];
+    lc_store *store = NULL;
+    assert_int_equal(chmod(dir, 0755), 0);
+    assert_ok(lc_path_join(dir, "data", data, &test_err));
+    assert_ok(lc_path_join(data, LC_STORE_FILE, path, &test_err));
+    assert_ok(lc_mkdir(data, &test_err));
+    assert_ok(lc_mkdir(path, &test_err));
+    assert_fails(lc_store_open(data, &store, &test_err), LC_ERR_IO, "Is a directory");
+    assert_int_equal(rmdir(path), 0);
+
+    lc_store_close(open_store(data));
+    assert_int_equal(chmod(data, 0555), 0);
+    expect_refused(data, data, "Permission denied");
+    assert_int_equal(chmod(data, 0777), 0);
+    assert_int_equal(chmod(path, 0444), 0);
+    expect_refused(data, path, "Permission denied");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +531,7 @@ int main(void)
         cmocka_unit_test(test_busy),        cmocka_unit_test(test_killed),
         cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_room),
         cmocka_unit_test(test_damage),      cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_no_access),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,8 @@
  */
 #include "supervisor_fixture.h"
 
+#include "job/figures.h"
+
 static void test_whole_life(void **state)
 {
     (void)state;
@@ -109,6 +111,24 @@ static void test_whole_life(void **state)
     }
 }
 
+/* What a paused trainer tells of all its runs: each step once, and the checkpoints. */
+static void expect_figures(const char *id, int pauses)
+{
+    lc_job_figures figures;
+    int64_t steps = 0, checkpoints = 0;
+    assert_ok(lc_job_figures_read(in_data("jobs/%s/run", id), &figures, &test_err));
+    for (int i = 0; i < LC_FIGURES_BUCKETS; i++) {
+        steps += figures.steps.counts[i];
+        checkpoints += figures.checkpoints.counts[i];
+    }
+    assert_int_equal(steps, figures.progress.step);
+    assert_true(steps >= 8 && checkpoints >= pauses);
+    assert_true(figures.steps.seconds > 0.0 && figures.progress.trained_tokens > 0);
+    assert_true(figures.progress.learning_rate > 0.0 && figures.progress.grad_norm > 0.0);
+    assert_int_equal(figures.checkpoint_failures, 0);
+    assert_int_equal(figures.gpu_used_bytes, -1);
+}
+
 static void test_pause_and_resume(void **state)
 {
     (void)state;
@@ -122,6 +142,7 @@ static void test_pause_and_resume(void **state)
         cJSON_Delete(answer(lc_jobs_pause, "", id));
         wait_for(id, "paused");
         assert_int_equal(trainer_of(id), 0);
+        expect_figures(id, i + 1);
         poke();
         sleep_ms(400);
         assert_int_equal(trainer_of(id), 0); /* it is not resumed by itself */
@@ -207,6 +228,26 @@ static void test_queue(void **state)
     wait_for(ids[1], "running");
     assert_int_equal(trainer_of(ids[0]), 0);
     assert_int_equal(trainer_of(ids[3]), 0);
+}
+
+/* However many jobs one key has in the queue, another's turn comes. */
+static void test_long_queue(void **state)
+{
+    (void)state;
+    how.running_limit = 2;
+    how.running_limit_per_key = 1;
+    const char *first = create_id("", LONG);
+    const char *other = create_id("", LONG);
+    run_sql("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
+            " INSERT INTO jobs (id, owner, status, created_at, model, base, model_name,"
+            " training_file, seed, n_epochs, batch_size, learning_rate_multiplier)"
+            " SELECT substr(id, 1, 34) || (1000 + i), owner, status, created_at, model, base,"
+            " model_name, training_file, seed, n_epochs, batch_size, learning_rate_multiplier"
+            " FROM jobs, n WHERE id = ?1",
+            first, NULL);
+    run_sql("UPDATE jobs SET owner = 'key-2', seq = 9999 WHERE id = ?1", other, NULL);
+    start();
+    wait_for_lines(other, 8);
 }
 
 /* The trainer under a script that sees to its environment. */
@@ -473,6 +514,7 @@ int main(int argc, char **argv)
         CASE(test_pause_and_resume),
         CASE(test_cancel),
         CASE(test_queue),
+        CASE(test_long_queue),
         CASE(test_bad_data),
         CASE(test_refused),
         CASE(test_trainer_is_killed),

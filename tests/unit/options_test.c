@@ -295,7 +295,7 @@ static void as_many_options_as_fit(void **state)
     assert_ok(parse_many(LC_MAX_OPTIONS, &last));
     assert_int_equal(last, 7);
     assert_fails(parse_many(LC_MAX_OPTIONS + 1, &last), LC_ERR_INTERNAL,
-                 "lorac many has more than 24 options");
+                 "lorac many has more than 32 options");
 }
 
 int main(void)

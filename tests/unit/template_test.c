@@ -265,7 +265,7 @@ static void finds_the_template(void **state)
     char more[LC_MAX_PATH_BYTES];
     lc_chat_template *found = NULL;
     assert_fails(lc_chat_template_load(dir, &found, &test_err), LC_ERR_NOT_FOUND,
-                 "has no chat template");
+                 "put one there as chat_template.jinja");
     write_file(dir, "chat_template.json", "{\"chat_template\":\"old\"}");
     assert_finds(dir, NULL, "old");
     write_file(dir, "tokenizer_config.json", "{\"chat_template\":null}");
