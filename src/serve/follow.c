@@ -506,11 +506,10 @@ static lc_code decide(reading *r, lc_follow_next *next, lc_err *err)
         *next = LC_NEXT_RESTART;
         return LC_OK;
     }
-    if (process->exit_status == 2 || process->exit_status == 3) {
-        const lc_job_reason refused = {
-            lc_api_code(process->exit_status == 3 ? LC_ERR_INVALID : LC_ERR_INTERNAL), complaint,
-            NULL};
+    if (process->exit_status == 3) {
+        const lc_job_reason refused = {lc_api_code(LC_ERR_INVALID), complaint, NULL};
         return change(r, LC_STATUS_FAILED, &refused, true, err);
     }
+    /* With 2 it may have met one of an earlier server, which has ended since. */
     return recover(r, has_failed ? state->error_message : complaint, next, err);
 }
