@@ -12,7 +12,9 @@
 #include "base/thread.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "infer/worker.h"
 #include "lorac/log.h"
+#include "model/adapter.h"
 #include "serve/server.h"
 
 #define DEFAULT_PORT         8080
@@ -23,10 +25,9 @@
 #define DEFAULT_RUNNING      3 /* Azure's limits */
 #define DEFAULT_QUEUED       20
 #define MAX_QUEUED           100000
-#define MAX_RANK             1024 /* limits of lorac worker and of jobs */
 #define MAX_IDLE_SECONDS     1e7
-#define MAX_SLOTS            256
-#define MAX_CONTEXT          ((int64_t)1 << 31)
+
+_Static_assert(LC_MAX_WORKER_ADAPTERS == LC_MAX_WORKER_LOADED, "the service and its workers");
 
 /* The path of this program, for the processes that it starts. */
 static lc_code own_path(char path[LC_MAX_PATH_BYTES], lc_err *err)
@@ -150,14 +151,14 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .help = "answers that a worker generates at once",
          .integer = &serving.worker.slots,
          .low = 1,
-         .high = MAX_SLOTS},
+         .high = LC_MAX_WORKER_SLOTS},
         {.name = "--context",
          .value = "N",
          .fallback = "4096 or the model's context",
          .help = "tokens of a conversation with its answer",
          .integer = &serving.worker.context,
          .low = 2,
-         .high = MAX_CONTEXT},
+         .high = LC_MAX_POSITION},
         {.name = "--adapters",
          .value = "N",
          .fallback = "16",
@@ -179,7 +180,7 @@ lc_code lc_command_serve(int argc, char **argv, lc_err *err)
          .help = "largest rank of an adapter; jobs that ask for more are refused",
          .integer = &serving.jobs.max_rank,
          .low = 1,
-         .high = MAX_RANK},
+         .high = LC_MAX_RANK},
         {.name = "--running-jobs",
          .value = "N",
          .fallback = "3",

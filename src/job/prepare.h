@@ -20,11 +20,10 @@ struct lc_job {
     atomic_int stop;
     lc_event_fn on_event; /* of the running lc_job_run */
     void *context;
-    lc_progress progress; /* of the last step */
     lc_metrics metrics;
-    lc_job_figures figures;
-    double step_began; /* monotonic: when what went before the step had ended */
-    bool is_continued; /* a checkpoint was found: the logs go on after it */
+    lc_job_figures figures; /* with the progress of the last step */
+    double step_began;      /* monotonic: when what went before the step had ended */
+    bool is_continued;      /* a checkpoint was found: the logs go on after it */
     bool has_run;
     bool is_silent;      /* what is said now is in the logs already */
     bool are_logs_known; /* lengths and counts of the logs are those of this run */

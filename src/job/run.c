@@ -129,18 +129,21 @@ lc_code lc_job_say(lc_job *job, lc_err *err, const char *format, ...)
     return lc_job_event(&job->dir, "info", job->on_event, job->context, err, "%s", message);
 }
 
+/* Device memory in use, for watchers; not in a step, which waits for nothing. */
+static void note_memory(lc_job *job)
+{
+    lc_err ignored = {.code = LC_OK};
+    int64_t *used = &job->figures.gpu_used_bytes, available = 0;
+    if (job->device->is_host ||
+        job->device->ops->memory(job->device, used, &available, &ignored) != LC_OK) {
+        *used = -1;
+    }
+}
+
 /* What watchers read; that it cannot be written stops nobody. */
 static void write_figures(lc_job *job)
 {
     lc_err own = {.code = LC_OK};
-    int64_t available = 0;
-    job->figures.gpu_used_bytes = -1;
-    if (job->device != NULL && !job->device->is_host &&
-        job->device->ops->memory(job->device, &job->figures.gpu_used_bytes, &available, &own) !=
-            LC_OK) {
-        job->figures.gpu_used_bytes = -1;
-    }
-    lc_err_clear(&own);
     if (lc_job_figures_write(job->dir.path, &job->figures, &own) != LC_OK) {
         lc_log(LC_LOG_DEBUG, "%s", own.message);
     }
@@ -148,9 +151,10 @@ static void write_figures(lc_job *job)
 
 static void note_step(lc_job *job, const lc_progress *progress)
 {
-    job->progress = job->figures.progress = *progress;
-    lc_histogram_add(&job->figures.steps, lc_monotonic_seconds() - job->step_began);
-    if (lc_monotonic_seconds() - job->figures.written_at >= FIGURES_SECONDS) {
+    const double now = lc_monotonic_seconds();
+    job->figures.progress = *progress;
+    lc_histogram_add(&job->figures.steps, now - job->step_began);
+    if (now - job->figures.written_at >= FIGURES_SECONDS) {
         write_figures(job);
     }
 }
@@ -266,8 +270,8 @@ static lc_code keep_paused(lc_job *job, lc_err *err)
 static lc_code update_estimate(lc_job *job, lc_err *err)
 {
     lc_job_state *state = &job->dir.state;
-    const double left = job->progress.eta_seconds;
-    if (job->progress.step == 0 || !(left >= 0.0 && left < MAX_ESTIMATE_SECONDS)) {
+    const double left = job->figures.progress.eta_seconds;
+    if (job->figures.progress.step == 0 || !(left >= 0.0 && left < MAX_ESTIMATE_SECONDS)) {
         return LC_OK;
     }
     const int64_t finish = lc_unix_seconds() + (int64_t)ceil(left);
@@ -301,6 +305,7 @@ static lc_code on_checkpoint(void *context, lc_train_state *state, lc_err *err)
     }
     job->step_began = lc_monotonic_seconds();
     lc_histogram_add(&job->figures.checkpoints, job->step_began - began);
+    note_memory(job);
     return update_estimate(job, err);
 }
 
@@ -453,6 +458,7 @@ static lc_code finish(lc_job *job, lc_err *err)
 static lc_code train(lc_job *job, const lc_train_hooks *hooks, lc_err *err)
 {
     lc_err own = {.code = LC_OK};
+    note_memory(job);
     job->step_began = lc_monotonic_seconds();
     const lc_code code = lc_trainer_run(job->trainer, hooks, &job->stop, err);
     if (code == LC_ERR_INTERRUPTED &&

@@ -12,7 +12,7 @@
 
 static const char invalid_request[] = "invalid_request_error";
 
-/* A message of its own: what err says, paths of this machine, is for the log. */
+/* With a message of its own what err says, paths of this machine, is for the log. */
 static const struct {
     lc_code code;
     lc_api_error error;
@@ -36,7 +36,7 @@ static const struct {
      {.status = 503,
       .code = "serviceUnavailable",
       .type = "server_error",
-      .message = "The disk of the service is full.", /* our own says where */
+      .message = "The disk of the service is full.",
       .retry_after_ms = 30000}},
 };
 

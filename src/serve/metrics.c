@@ -19,7 +19,7 @@ typedef struct series {
     int64_t count;
 } series;
 
-struct lc_metrics {
+struct lc_service_metrics {
     pthread_mutex_t mutex;
     series all[LC_MAX_METRIC_SERIES];
     int count;
@@ -29,7 +29,7 @@ struct lc_metrics {
     int64_t bytes_in, bytes_out;
 };
 
-lc_code lc_metrics_new(lc_metrics **out, lc_err *err)
+lc_code lc_metrics_new(lc_service_metrics **out, lc_err *err)
 {
     void *memory = NULL;
     LC_TRY(lc_new(&memory, 1, sizeof **out, "the metrics", err));
@@ -38,7 +38,7 @@ lc_code lc_metrics_new(lc_metrics **out, lc_err *err)
     return LC_OK;
 }
 
-void lc_metrics_free(lc_metrics *metrics)
+void lc_metrics_free(lc_service_metrics *metrics)
 {
     if (metrics != NULL) {
         (void)pthread_mutex_destroy(&metrics->mutex);
@@ -47,7 +47,7 @@ void lc_metrics_free(lc_metrics *metrics)
 }
 
 /* Methods and patterns are static texts, one each. */
-static int64_t *counter_of(lc_metrics *metrics, const lc_http_record *record)
+static int64_t *counter_of(lc_service_metrics *metrics, const lc_http_record *record)
 {
     for (int i = 0; i < metrics->count; i++) {
         series *one = &metrics->all[i];
@@ -64,7 +64,7 @@ static int64_t *counter_of(lc_metrics *metrics, const lc_http_record *record)
     return &added->count;
 }
 
-void lc_metrics_note(lc_metrics *metrics, const lc_http_record *record)
+void lc_metrics_note(lc_service_metrics *metrics, const lc_http_record *record)
 {
     size_t bucket = 0;
     while (bucket < BOUND_COUNT && record->seconds > bounds[bucket]) {
@@ -106,7 +106,7 @@ void lc_metrics_add_label(lc_text *out, const char *value)
     lc_text_addf(out, "\"");
 }
 
-static void write_requests(const lc_metrics *metrics, lc_text *out)
+static void write_requests(const lc_service_metrics *metrics, lc_text *out)
 {
     for (int i = 0; i < metrics->count; i++) {
         const series *one = &metrics->all[i];
@@ -122,7 +122,7 @@ static void write_requests(const lc_metrics *metrics, lc_text *out)
     }
 }
 
-static void write_durations(const lc_metrics *metrics, lc_text *out)
+static void write_durations(const lc_service_metrics *metrics, lc_text *out)
 {
     int64_t sum = 0;
     for (size_t i = 0; i <= BOUND_COUNT; i++) {
@@ -140,7 +140,7 @@ static void write_durations(const lc_metrics *metrics, lc_text *out)
                  metrics->seconds, sum);
 }
 
-void lc_metrics_write(lc_metrics *metrics, bool is_classic, lc_text *out)
+void lc_metrics_write(lc_service_metrics *metrics, bool is_classic, lc_text *out)
 {
     (void)pthread_mutex_lock(&metrics->mutex);
     lc_metrics_family(out, is_classic, "lorac_http_requests", "counter",

@@ -67,7 +67,7 @@ lc_code lc_response_created(lc_request *request, const char *place, lc_err *err)
     static const char begin[] = "{\"id\": \"";
     const lc_text *body = &request->response.body;
     char location[256];
-    if (request->family != LC_FAMILY_CLASSIC || body->failed) {
+    if (request->family != LC_URL_CLASSIC || body->failed) {
         return LC_OK; /* no memory is told when the answer is sent */
     }
     if (body->length < sizeof begin || memcmp(body->data, begin, sizeof begin - 1) != 0) {

@@ -26,11 +26,11 @@
 #define LC_MAX_MULTIPART_BYTES    (((int64_t)512 << 20) + 65536) /* a file of 512 MiB, its fields */
 
 /* Which of the URL families a request came in by; paths behind the prefix are the same. */
-typedef enum lc_family {
-    LC_FAMILY_ROOT,    /* none: /healthz, the portal, the control plane's paths */
-    LC_FAMILY_V1,      /* /openai/v1, /v1, /api/projects/P/openai/v1 */
-    LC_FAMILY_CLASSIC, /* /openai with api-version, /api/projects/P/openai */
-} lc_family;
+typedef enum lc_url_family {
+    LC_URL_ROOT,    /* none: /healthz, the portal, the control plane's paths */
+    LC_URL_V1,      /* /openai/v1, /v1, /api/projects/P/openai/v1 */
+    LC_URL_CLASSIC, /* /openai with api-version, /api/projects/P/openai */
+} lc_url_family;
 
 typedef struct lc_query_pair {
     const char *name, *value;
@@ -53,7 +53,7 @@ struct lc_route;
 typedef struct lc_request {
     const struct lc_route *route;
     struct lc_service *service; /* borrowed; what the handlers of this server work on */
-    lc_family family;
+    lc_url_family family;
     char id[LC_REQUEST_ID_BYTES];
     char owner[LC_OWNER_BYTES]; /* id of the API key; "": nobody had to say who it is */
     const char *params[LC_MAX_ROUTE_PARAMS]; /* {..} of the route's pattern, decoded, in order */

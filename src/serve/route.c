@@ -73,7 +73,7 @@ static int cut(char *path, char **segments)
 }
 
 /* How many segments the prefix of a family takes. */
-static int family_of(char **segments, int count, lc_family *family)
+static int family_of(char **segments, int count, lc_url_family *family)
 {
     int at = 0;
     if (count >= 4 && strcmp(segments[0], "api") == 0 && strcmp(segments[1], "projects") == 0 &&
@@ -82,17 +82,17 @@ static int family_of(char **segments, int count, lc_family *family)
     } else if (count >= 1 && strcmp(segments[0], "openai") == 0) {
         at = 1;
     } else if (count >= 1 && strcmp(segments[0], "v1") == 0) {
-        *family = LC_FAMILY_V1;
+        *family = LC_URL_V1;
         return 1;
     } else {
-        *family = LC_FAMILY_ROOT;
+        *family = LC_URL_ROOT;
         return 0;
     }
     if (count > at && strcmp(segments[at], "v1") == 0) {
-        *family = LC_FAMILY_V1;
+        *family = LC_URL_V1;
         return at + 1;
     }
-    *family = LC_FAMILY_CLASSIC;
+    *family = LC_URL_CLASSIC;
     return at;
 }
 
@@ -132,7 +132,7 @@ static void look(const lc_route *route, const char *method, char **segments, int
 {
     char *params[LC_MAX_ROUTE_PARAMS] = {NULL};
     const bool is_root = (route->flags & LC_ROUTE_ROOT) != 0;
-    if (is_root != (match->family == LC_FAMILY_ROOT)) {
+    if (is_root != (match->family == LC_URL_ROOT)) {
         return;
     }
     const int param_count = fit(route->pattern, segments, count, params);

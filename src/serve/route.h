@@ -46,7 +46,7 @@ typedef struct lc_route_table {
 
 typedef struct lc_route_match {
     const lc_route *route; /* NULL: no such path, or not with this method */
-    lc_family family;
+    lc_url_family family;
     bool has_path;   /* the path is there with another method */
     int param_count; /* of its pattern, the one with the fewest that fits */
     char allow[64];  /* methods that the path has: "GET, POST" */

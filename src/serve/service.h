@@ -18,7 +18,7 @@ typedef struct lc_service {
     lc_jobs_options jobs;
     lc_supervisor *supervisor;
     lc_worker_pool *workers;
-    lc_metrics *metrics;
+    lc_service_metrics *metrics;
     lc_http_server *http;
     const char *models_dir; /* every folder in it with a config.json is a base model */
     bool is_loopback;       /* only this machine can reach it: without keys it is open */

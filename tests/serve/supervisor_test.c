@@ -279,6 +279,19 @@ static void test_bad_data(void **state)
     assert_int_equal(count_event(id, "The trainer ended"), 0);
 }
 
+/* One that met a trainer of an earlier server, which has ended since: it is not the job's fault. */
+static void test_met_another(void **state)
+{
+    (void)state;
+    use_script("#!/bin/sh\nif [ ! -e met ]; then touch met; exit 2; fi\n"
+               "exec " LC_BINARY_DIR "/lorac \"$@\"\n");
+    start();
+    const char *id = create_id("", SHORT);
+    wait_for(id, "succeeded");
+    assert_true(lc_path_exists(in_data("jobs/%s/met", id)));
+    assert_int_equal(count_event(id, "Job succeeded."), 1);
+}
+
 /* A job that the trainer refuses before it has a directory; and what it gets of our environment. */
 static void test_refused(void **state)
 {
@@ -517,6 +530,7 @@ int main(int argc, char **argv)
         CASE(test_long_queue),
         CASE(test_bad_data),
         CASE(test_refused),
+        CASE(test_met_another),
         CASE(test_trainer_is_killed),
         CASE(test_supervisor_is_killed),
         CASE(test_both_are_killed),
