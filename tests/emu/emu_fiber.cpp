@@ -84,6 +84,12 @@ Fiber *fiber_new(void (*entry)())
     return fiber;
 }
 
+void fiber_free(Fiber *fiber)
+{
+    munmap(fiber->stack - GUARD_BYTES, fiber->stack_bytes + GUARD_BYTES);
+    delete fiber;
+}
+
 #ifdef EMU_ASAN
 void fiber_switch(Fiber *from, Fiber *to)
 {

@@ -15,9 +15,10 @@ struct Fiber {
 
 constexpr size_t FIBER_STACK_BYTES = 64 << 10;
 
-// A fiber that will run entry() when it is first switched to. Never freed: workers keep and reuse
-// them.
+// A fiber that will run entry() when it is first switched to.
 Fiber *fiber_new(void (*entry)());
+// It must not be the one that runs.
+void fiber_free(Fiber *fiber);
 // Suspends `from`, which is running, and continues `to`.
 void fiber_switch(Fiber *from, Fiber *to);
 // To be called first in a fiber's entry; `first` is the stack that all fibers were entered from.

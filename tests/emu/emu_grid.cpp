@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <sys/mman.h>
@@ -41,6 +42,21 @@ Worker *make_worker()
     return w;
 }
 
+// At the end of an OS thread, between kernels: all its fibers are idle. Whoever is given these
+// addresses next may touch them.
+struct FreeWorker {
+    void operator()(Worker *w) const
+    {
+        for (Fiber *fiber : w->idle_fibers) {
+            set_accessible(fiber->stack, fiber->stack_bytes, true);
+            fiber_free(fiber);
+        }
+        set_accessible(w->arena, ARENA_BYTES, true);
+        munmap(w->arena, ARENA_BYTES);
+        delete w;
+    }
+};
+
 void set_up_shape(Worker *w, dim3 block)
 {
     int count = int(block.x * block.y * block.z);
@@ -64,10 +80,8 @@ void set_up_shape(Worker *w, dim3 block)
 // Runs blocks of the grid until none is left.
 void work(Grid *grid)
 {
-    static __thread Worker *mine;
-    if (!mine)
-        mine = make_worker();
-    Worker *w = worker = mine;
+    static thread_local std::unique_ptr<Worker, FreeWorker> mine(make_worker());
+    Worker *w = worker = mine.get();
     const Launch &launch = *grid->launch;
     blockDim = make_uint3(launch.block.x, launch.block.y, launch.block.z);
     gridDim = make_uint3(launch.grid.x, launch.grid.y, launch.grid.z);

@@ -130,6 +130,6 @@ uint64_t next_random(Worker *w);
 [[noreturn]] void fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Fills with 0xFF, a NaN in fp32 and bf16, unless EMU_POISON=0.
 void poison(void *p, size_t bytes);
-// Tells AddressSanitizer, where it is on, whether a part of the arena may be touched.
+// Tells AddressSanitizer, where it is on, whether a part of an arena or a stack may be touched.
 void set_accessible(void *p, size_t bytes, bool is_accessible);
 } // namespace emu

@@ -215,10 +215,10 @@ static void test_tune_way(void **state)
 {
     (void)state;
     const lc_tune_options options = {.repetitions = 3};
-    const lc_linear_args args = {.x = {x, 64, 64, 64, LC_BF16},
-                                 .w = {w, WIDTH, 64, 64, LC_BF16},
+    const lc_linear_args args = {.x = {x, 64, 64, 64, LC_BF16, 0},
+                                 .w = {w, WIDTH, 64, 64, LC_BF16, 0},
                                  .tail = 16,
-                                 .y = {y, 64, WIDTH, WIDTH, LC_BF16}};
+                                 .y = {y, 64, WIDTH, WIDTH, LC_BF16, 0}};
     lc_tuned tuned;
     lc_choice choice;
     assert_ok(device->ops->linear(device, &args, &test_err));
