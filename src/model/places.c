@@ -47,6 +47,7 @@ static int64_t carve(const lc_model *model, const lc_adapter_spec *spec, char *b
                      lc_adapter_group *groups)
 {
     const int64_t size = (int64_t)lc_dtype_bytes(model->dtype);
+    const int32_t strip = model->device->memory->strip;
     int64_t bytes = 0;
     for (int32_t i = 0; i < model->config.layers * LC_GROUP_COUNT; i++) {
         const int32_t layer = i / LC_GROUP_COUNT;
@@ -62,6 +63,9 @@ static int64_t carve(const lc_model *model, const lc_adapter_spec *spec, char *b
                              .cols = shape.tail,
                              .ld = round_up(shape.tail, ROW_ALIGNMENT),
                              .dtype = model->dtype};
+        if (lc_group_fits_strips(&model->config, spec, layer, kind, strip)) {
+            group->a.strip = group->sb.strip = strip;
+        }
         lc_mat *const both[] = {&group->a, &group->sb};
         for (int m = 0; m < 2; m++) {
             both[m]->data = block != NULL ? block + bytes : NULL;

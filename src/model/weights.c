@@ -147,18 +147,17 @@ lc_code lc_weights_carve(const lc_model_config *config, const lc_adapter_spec *s
     return check_total(&walker, err);
 }
 
-/* Where every module and every slot begins with a strip. */
-static bool fits_strips(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
-                        lc_group_kind kind, int32_t strip)
+bool lc_group_fits_strips(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
+                          lc_group_kind kind, int32_t strip)
 {
-    for (int32_t i = 0; i < groups[kind].count; i++) {
+    for (int32_t i = 0; strip > 0 && i < groups[kind].count; i++) {
         const lc_module_kind module = (lc_module_kind)(groups[kind].first + i);
         if (lc_module_out(config, module) % strip != 0 ||
             spec->slots[layer][module].r16 % strip != 0) {
             return false;
         }
     }
-    return true;
+    return strip > 0;
 }
 
 void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
@@ -170,7 +169,7 @@ void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec 
     }
     for (int32_t layer = 0; layer < config->layers; layer++) {
         for (int kind = 0; kind < LC_GROUP_COUNT; kind++) {
-            if (fits_strips(config, spec, layer, (lc_group_kind)kind, strip)) {
+            if (lc_group_fits_strips(config, spec, layer, (lc_group_kind)kind, strip)) {
                 weights->layers[layer].group[kind].strip = strip;
             }
         }

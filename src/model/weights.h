@@ -63,6 +63,10 @@ LC_WARN_UNUSED lc_code lc_weights_carve(const lc_model_config *config, const lc_
                                         lc_dtype dtype, lc_dtype activation, void *block,
                                         lc_arena *arena, lc_weights *weights, lc_err *err);
 
+/* Whether each module and each slot of a group begins with a strip (lc_mat); false for strip 0. */
+bool lc_group_fits_strips(const lc_model_config *config, const lc_adapter_spec *spec, int32_t layer,
+                          lc_group_kind kind, int32_t strip);
+
 /* Gives the carved matrices that strip, where their parts are whole strips (lc_mat). To be called
  * before anything is loaded. */
 void lc_weights_use_strips(const lc_model_config *config, const lc_adapter_spec *spec,
