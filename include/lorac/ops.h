@@ -300,7 +300,8 @@ typedef struct lc_cache_append_args {
     const int32_t *positions; /* [in] N; (slot, position) pairs are distinct */
     int64_t slot_rows;        /* cache rows per sequence */
     lc_mat k, v;              /* [in] N x K*D */
-    lc_mat k_cache, v_cache;  /* [acc] (slots*slot_rows) x K*D: other rows stay */
+    lc_mat k_cache;           /* [acc] (slots*slot_rows) x K*D: other rows stay; may have a strip */
+    lc_mat v_cache;           /* [acc] the same without one */
 } lc_cache_append_args;
 
 /* Attention of new tokens over a KV cache (prefill and decoding alike). Row n belongs to sequence
@@ -315,8 +316,8 @@ typedef struct lc_attention_cached_args {
     const int32_t *positions; /* [in] N */
     int64_t slot_rows;        /* cache rows per sequence: slot s holds rows s*slot_rows.. */
     lc_mat q;                 /* [in] N x H*D */
-    lc_mat k_cache;           /* [in] (slots*slot_rows) x K*D */
-    lc_mat v_cache;           /* [in] the same */
+    lc_mat k_cache;           /* [in] (slots*slot_rows) x K*D; may have a strip */
+    lc_mat v_cache;           /* [in] the same without one */
     lc_mat out;               /* [out] N x H*D */
 } lc_attention_cached_args;
 

@@ -314,6 +314,19 @@ lc_code lc_model_read_logits(lc_model *model, int32_t index, float *logits, lc_e
     return download_logits(model, index, logits, err);
 }
 
+/* `rows` rows from `row` on; of whole strips, as one row each. */
+static lc_mat cache_rows(lc_mat cache, int64_t row, int64_t rows)
+{
+    const int32_t strip = cache.strip;
+    if (strip == 0) {
+        return lc_mat_view(cache, row, 0, rows, cache.cols);
+    }
+    cache.strip = 0;
+    cache.ld *= strip;
+    cache.cols = cache.ld;
+    return lc_mat_view(cache, row / strip, 0, (rows + strip - 1) / strip, cache.cols);
+}
+
 lc_code lc_model_copy_cache(lc_model *model, int64_t from_slot, int64_t to_slot, int64_t count,
                             lc_err *err)
 {
@@ -321,9 +334,8 @@ lc_code lc_model_copy_cache(lc_model *model, int64_t from_slot, int64_t to_slot,
     for (int32_t layer = 0; count > 0 && layer < model->config.layers; layer++) {
         const lc_mat caches[] = {model->k_cache[layer], model->v_cache[layer]};
         for (int i = 0; i < 2; i++) {
-            const lc_mat all = caches[i];
-            LC_TRY(model->device->ops->copy(model->device, lc_mat_view(all, to, 0, count, all.cols),
-                                            lc_mat_view(all, from, 0, count, all.cols), err));
+            LC_TRY(model->device->ops->copy(model->device, cache_rows(caches[i], to, count),
+                                            cache_rows(caches[i], from, count), err));
         }
     }
     return LC_OK;

@@ -522,12 +522,22 @@ lc_code lc_attention_backward_check(const lc_attention_backward_args *args,
     return is_array(at, "delta", args->delta, rows);
 }
 
-static lc_code check_cache(place at, lc_mat k_cache, int64_t slot_rows)
+/* Keys, whose strips begin with the slots, and values. */
+static lc_code check_caches(place at, lc_mat k_cache, lc_mat v_cache, int64_t slot_rows,
+                            int64_t width)
 {
+    const int64_t rows = k_cache.rows;
     LC_TRY(is_at_least(at, "slot_rows", "", slot_rows, 1));
-    return k_cache.rows % slot_rows == 0 ? LC_OK
-                                         : wrong(at, "k_cache", ".rows", k_cache.rows,
-                                                 "a multiple of slot_rows = ", slot_rows);
+    if (k_cache.strip != 0) {
+        LC_TRY(is_equal(at, "k_cache", ".strip", k_cache.strip, at.rules->strip));
+        LC_TRY(is_equal(at, "slot_rows", " % strip", slot_rows % k_cache.strip, 0));
+        k_cache.strip = 0;
+    }
+    LC_TRY(is_activation(at, "k_cache", k_cache, rows, width));
+    LC_TRY(is_activation(at, "v_cache", v_cache, rows, width));
+    return rows % slot_rows == 0
+               ? LC_OK
+               : wrong(at, "k_cache", ".rows", rows, "a multiple of slot_rows = ", slot_rows);
 }
 
 lc_code lc_cache_append_check(const lc_cache_append_args *args, const lc_op_rules *rules,
@@ -537,9 +547,7 @@ lc_code lc_cache_append_check(const lc_cache_append_args *args, const lc_op_rule
     const int64_t rows = args->k.rows, width = args->k.cols;
     LC_TRY(is_activation(at, "k", args->k, rows, width));
     LC_TRY(is_activation(at, "v", args->v, rows, width));
-    LC_TRY(is_activation(at, "k_cache", args->k_cache, args->k_cache.rows, width));
-    LC_TRY(is_activation(at, "v_cache", args->v_cache, args->k_cache.rows, width));
-    LC_TRY(check_cache(at, args->k_cache, args->slot_rows));
+    LC_TRY(check_caches(at, args->k_cache, args->v_cache, args->slot_rows, width));
     LC_TRY(is_array(at, "slots", args->slots, rows));
     return is_array(at, "positions", args->positions, rows);
 }
@@ -553,9 +561,7 @@ lc_code lc_attention_cached_check(const lc_attention_cached_args *args, const lc
     const int64_t kv_width = (int64_t)args->kv_heads * args->head_dim;
     LC_TRY(is_activation(at, "q", args->q, rows, width));
     LC_TRY(is_activation(at, "out", args->out, rows, width));
-    LC_TRY(is_activation(at, "k_cache", args->k_cache, args->k_cache.rows, kv_width));
-    LC_TRY(is_activation(at, "v_cache", args->v_cache, args->k_cache.rows, kv_width));
-    LC_TRY(check_cache(at, args->k_cache, args->slot_rows));
+    LC_TRY(check_caches(at, args->k_cache, args->v_cache, args->slot_rows, kv_width));
     LC_TRY(is_array(at, "slots", args->slots, rows));
     return is_array(at, "positions", args->positions, rows);
 }

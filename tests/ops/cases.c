@@ -141,6 +141,19 @@ int add_weight(op_case *c, const char *name, lc_dtype dtype, int64_t rows, int64
                       -1, 1);
 }
 
+int add_keys(op_case *c, role kind, int64_t slots, int64_t slot_rows, int64_t cols)
+{
+    const bool fits = !c->is_gpu && slot_rows % CPU_STRIP == 0;
+    return add_filled(c,
+                      (tensor){.name = "k_cache",
+                               .role = kind,
+                               .dtype = c->activation,
+                               .rows = slots * slot_rows,
+                               .cols = cols,
+                               .strip = fits && test_int(0, 3) > 0 ? CPU_STRIP : 0},
+                      -2, 2);
+}
+
 int64_t whole_strips(const op_case *c, int64_t rows)
 {
     return !c->is_gpu && test_int(0, 1) == 0 ? (rows + CPU_STRIP - 1) / CPU_STRIP * CPU_STRIP
@@ -314,11 +327,12 @@ void case_reset(op_case *c)
 /* Every byte outside the windows, and inside of inputs, is as before. */
 static void compare_untouched(const op_case *c, const char *op, const tensor *t)
 {
-    const size_t size = lc_dtype_bytes(t->dtype), row_bytes = (size_t)t->ld * size;
+    const size_t rows = t->strip > 0 ? (size_t)t->strip : 1; /* side by side in memory */
+    const size_t size = rows * lc_dtype_bytes(t->dtype);
     for (size_t i = 0; i < t->bytes; i++) {
         bool written = false;
         if (t->role != ROLE_IN && i >= GUARD_BYTES && i < t->bytes - GUARD_BYTES) {
-            written = (i - GUARD_BYTES) % row_bytes < (size_t)t->cols * size;
+            written = (i - GUARD_BYTES) % ((size_t)t->ld * size) < (size_t)t->cols * size;
         }
         if (!written && t->data[i] != t->before[i]) {
             fail_msg("%s (%s): byte %zd of %s was changed", op, c->shape, (ssize_t)i - GUARD_BYTES,

@@ -343,8 +343,9 @@ lc_code run_attention_backward(op_case *c, lc_device *device, lc_err *err)
 
 void draw_cache_append(op_case *c)
 {
-    const int64_t slots = test_int(1, 4), slot_rows = test_int(1, 60), width = any_width(c, 200);
-    add_act(c, "k_cache", ROLE_ACC, slots * slot_rows, width, -1, 1);
+    const int64_t slots = test_int(1, 4), slot_rows = whole_strips(c, test_int(1, 60)),
+                  width = any_width(c, 200);
+    add_keys(c, ROLE_ACC, slots, slot_rows, width);
     add_act(c, "v_cache", ROLE_ACC, slots * slot_rows, width, -1, 1);
     const int64_t rows = test_int(0, slots * slot_rows);
     add_act(c, "k", ROLE_IN, rows, width, -2, 2);
@@ -379,14 +380,14 @@ void draw_attention_cached(op_case *c)
 {
     const bool is_long = c->trial % 4 == 1; /* keys in several parts */
     const int64_t slots = test_int(1, 4),
-                  slot_rows = is_long ? test_int(500, 1500) : test_int(1, 400),
+                  slot_rows = whole_strips(c, is_long ? test_int(500, 1500) : test_int(1, 400)),
                   rows = any_size(is_long ? 20 : 60);
     draw_attention_shape(c, rows);
     c->is_rounded = true;
     const int64_t width = (int64_t)c->attention.heads * c->attention.head_dim;
     const int64_t kv_width = (int64_t)c->attention.kv_heads * c->attention.head_dim;
     add_act(c, "q", ROLE_IN, rows, width, -2, 2);
-    add_act(c, "k_cache", ROLE_IN, slots * slot_rows, kv_width, -2, 2);
+    add_keys(c, ROLE_IN, slots, slot_rows, kv_width);
     add_act(c, "v_cache", ROLE_IN, slots * slot_rows, kv_width, -1, 1);
     add_act(c, "out", ROLE_OUT, rows, width, 0, 0);
     add_array(c, "slots", ROLE_IN, LC_I32, rows, 0, (double)slots);

@@ -24,6 +24,8 @@ int add_mat(op_case *c, const char *name, role kind, lc_dtype dtype, int64_t row
             double low, double high);
 /* A weight that an op reads, with values in -1..1; where its rows allow it mostly in strips. */
 int add_weight(op_case *c, const char *name, lc_dtype dtype, int64_t rows, int64_t cols);
+/* A cache of keys with values in -2..2; where its slots allow it mostly in strips. */
+int add_keys(op_case *c, role kind, int64_t slots, int64_t slot_rows, int64_t cols);
 /* `rows`, or in every other case on the CPU rounded up to whole strips. */
 int64_t whole_strips(const op_case *c, int64_t rows);
 /* An activation, of the case's type. */

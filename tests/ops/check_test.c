@@ -502,6 +502,9 @@ static void test_cache_append(void **state)
     REFUSES(cache_append, bad.slot_rows = 3, "k_cache",
             "k_cache.rows is 8, expected a multiple of slot_rows = 3");
     REFUSES(cache_append, bad.slot_rows = 0, "slot_rows", "slot_rows is 0");
+    REFUSES(cache_append, bad.k_cache.strip = 8, "k_cache", "k_cache.strip is 8, expected 16");
+    REFUSES(cache_append, bad.k_cache.strip = 16, "slot_rows", "slot_rows % strip is 4");
+    REFUSES(cache_append, bad.v_cache.strip = 16, "v_cache", "v_cache.strip is 16, expected 0");
     slots[1] = 2;
     REFUSES(cache_append, (void)bad, "slots", "slots[1] is 2, expected -1..1");
     slots[1] = 0;

@@ -21,6 +21,7 @@ typedef struct segment {
     const float *shared_k, *shared_v;
     int64_t shared;
     int64_t k_ld, v_ld;
+    bool k_has_strips; /* then shared is 0 and k the first of a strip */
     float *out;
     int64_t out_ld;
     float *lse; /* NULL: not wanted */
@@ -78,22 +79,30 @@ static int64_t part_end(const segment *s, int64_t key, int64_t end)
     return key < s->shared && end > s->shared ? s->shared : end;
 }
 
+/* What lies in the last strip behind the keys is scored with them and then not read. */
+static int64_t whole_strips(int64_t keys)
+{
+    return (keys + LC_STRIP - 1) / LC_STRIP * LC_STRIP;
+}
+
 static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
                          int64_t end, bool first_block)
 {
     for (int64_t from = key, to; from < end; from = to) {
         to = part_end(s, from, end);
+        const int64_t keys = to - from;
         lc_cpu_sgemm(cpu, scratch,
                      &(lc_sgemm){.ta = 'N',
                                  .tb = 'T',
                                  .m = s->rows,
-                                 .n = to - from,
+                                 .n = s->k_has_strips ? whole_strips(keys) : keys,
                                  .k = s->dim,
                                  .alpha = s->scale,
                                  .a = s->q,
                                  .lda = s->q_ld,
                                  .b = sequence_row(s, s->shared_k, s->k, s->k_ld, from),
                                  .ldb = s->k_ld,
+                                 .b_has_strips = s->k_has_strips,
                                  .c = scratch->scores + (from - key),
                                  .ldc = SCORE_LD});
     }
@@ -228,10 +237,12 @@ typedef struct cached_job {
 static segment cached_segment(const lc_attention_cached_args *args, int64_t row, int64_t kv_head)
 {
     const int64_t dim = args->head_dim, base = args->slots[row] * args->slot_rows;
-    const segment s = {.k = lc_row_f32(args->k_cache, base) + kv_head * dim,
+    const int64_t k_at = lc_mat_at(args->k_cache, base, kv_head * dim);
+    const segment s = {.k = (const float *)args->k_cache.data + k_at,
                        .v = lc_row_f32(args->v_cache, base) + kv_head * dim,
                        .k_ld = args->k_cache.ld,
                        .v_ld = args->v_cache.ld,
+                       .k_has_strips = args->k_cache.strip > 0,
                        .position = args->positions[row],
                        .dim = dim,
                        .window = args->window,

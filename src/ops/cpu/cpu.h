@@ -75,7 +75,7 @@ typedef struct lc_sgemm {
     int64_t lda;
     const void *b;
     lc_dtype b_dtype;  /* F32 or BF16 */
-    bool b_has_strips; /* of LC_STRIP rows; then ta is 'N', tb 'T', alpha 1, n whole strips */
+    bool b_has_strips; /* of LC_STRIP rows; then ta is 'N', tb 'T', n whole strips */
     int64_t ldb;
     float *c;
     int64_t ldc;

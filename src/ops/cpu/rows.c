@@ -187,6 +187,19 @@ lc_code lc_cpu_cross_entropy(lc_device *device, const lc_cross_entropy_args *arg
     return LC_OK;
 }
 
+/* A row of floats into a matrix that may have a strip. */
+static void put_row(lc_mat to, int64_t row, const float *from)
+{
+    float *first = (float *)to.data + lc_mat_at(to, row, 0);
+    if (to.strip == 0) {
+        memcpy(first, from, (size_t)to.cols * sizeof *from);
+        return;
+    }
+    for (int64_t j = 0; j < to.cols; j++) {
+        first[j * to.strip] = from[j];
+    }
+}
+
 /* Positions are distinct pairs, so rows may go in any order. */
 static void append_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t end, int worker)
 {
@@ -199,7 +212,7 @@ static void append_rows(lc_cpu *cpu, const void *context, int64_t first, int64_t
             continue;
         }
         const int64_t row = args->slots[i] * args->slot_rows + args->positions[i];
-        memcpy(lc_row_f32(args->k_cache, row), lc_row_f32(args->k, i), bytes);
+        put_row(args->k_cache, row, lc_row_f32(args->k, i));
         memcpy(lc_row_f32(args->v_cache, row), lc_row_f32(args->v, i), bytes);
     }
 }
