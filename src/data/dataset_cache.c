@@ -18,8 +18,9 @@
 #include "data/safetensors.h"
 #include "lorac/log.h"
 
-#define DIGITS 32 /* hex digits of each half of a name */
-#define SUFFIX ".safetensors"
+#define DIGITS    32 /* hex digits of each half of a name */
+#define SUFFIX    ".safetensors"
+#define TEMPORARY ".tmp"
 
 /* ---- names ---- */
 
@@ -149,7 +150,21 @@ typedef struct cached_file {
     struct timespec used;
 } cached_file;
 
-/* The file unused for longest, and the bytes of all. */
+/* A file that keep() wrote, or began to: the folder may be one that holds a user's other files. */
+static bool is_ours(const char *name)
+{
+    const size_t length = strlen(name);
+    if (strspn(name, "0123456789abcdef") != DIGITS) {
+        return false;
+    }
+    if (name[DIGITS] == '-') {
+        return strspn(name + DIGITS + 1, "0123456789abcdef") == DIGITS &&
+               strcmp(name + 2 * DIGITS + 1, SUFFIX) == 0;
+    }
+    return name[DIGITS] == '.' && strcmp(name + length - strlen(TEMPORARY), TEMPORARY) == 0;
+}
+
+/* The file of ours that is unused for longest, and the bytes of all. */
 static lc_code survey(const char *folder, cached_file *oldest, int64_t *total, lc_err *err)
 {
     char **names = NULL;
@@ -160,7 +175,7 @@ static lc_code survey(const char *folder, cached_file *oldest, int64_t *total, l
     for (size_t i = 0; i < count; i++) {
         cached_file file;
         struct stat status;
-        if (lc_path_join(folder, names[i], file.path, err) != LC_OK ||
+        if (!is_ours(names[i]) || lc_path_join(folder, names[i], file.path, err) != LC_OK ||
             stat(file.path, &status) != 0 || !S_ISREG(status.st_mode)) {
             continue;
         }
@@ -205,7 +220,7 @@ static lc_code keep(const lc_dataset_origin *origin, const lc_dataset *dataset, 
     LC_TRY(name_origin(origin, name, err));
     LC_TRY(lc_mkdir_parents(folder, err));
     LC_TRY(prune(folder, bytes, err));
-    (void)snprintf(file, sizeof file, "%s.%ld.tmp", name, (long)getpid());
+    (void)snprintf(file, sizeof file, "%s.%ld" TEMPORARY, name, (long)getpid());
     LC_TRY(lc_path_join(folder, file, temporary, err));
     LC_TRY(lc_remove_tree(temporary, err));
     LC_TRY(lc_dataset_save(dataset, temporary, origin->tokenizer_sha256, digest, err));

@@ -70,8 +70,23 @@ static lc_code bind_method(lc_jvm *vm, const lc_jvalue *object, const lc_jmethod
     return LC_OK;
 }
 
-static void macro_attribute(const lc_jmacro *macro, const lc_jvalue *name, lc_jvalue *out)
+/* The names of a macro's parameters. */
+static lc_code list_parameters(lc_jvm *vm, const lc_jcode *code, lc_jvalue *out)
 {
+    lc_jlist *list = NULL;
+    LC_TRY(lc_jinja_list(vm, LC_J_TUPLE, code->parameter_count, &list, out));
+    for (size_t i = 0; i < code->parameter_count; i++) {
+        list->items[i] = code->parameters[i]->value;
+    }
+    return LC_OK;
+}
+
+static lc_code macro_attribute(lc_jvm *vm, const lc_jmacro *macro, const lc_jvalue *name,
+                               lc_jvalue *out)
+{
+    if (lc_jinja_is_text(name, "arguments")) {
+        return list_parameters(vm, macro->code, out);
+    }
     if (lc_jinja_is_text(name, "name")) {
         *out = macro->code->name;
     } else if (lc_jinja_is_text(name, "catch_kwargs")) {
@@ -80,7 +95,25 @@ static void macro_attribute(const lc_jmacro *macro, const lc_jvalue *name, lc_jv
         *out = lc_jinja_bool(macro->code->more_slot >= 0);
     } else if (lc_jinja_is_text(name, "caller")) {
         *out = lc_jinja_bool(macro->code->caller_slot >= 0);
+    } else if (lc_jinja_is_text(name, "explicit_caller")) {
+        *out = lc_jinja_bool(macro->code->names_caller);
     }
+    return LC_OK;
+}
+
+static lc_code cycler_attribute(lc_jvm *vm, const lc_jcycler *cycler, const lc_jvalue *name,
+                                lc_jvalue *out)
+{
+    lc_jlist *list = NULL;
+    if (lc_jinja_is_text(name, "items")) {
+        LC_TRY(lc_jinja_list(vm, LC_J_TUPLE, cycler->count, &list, out));
+        memcpy(list->items, cycler->items, cycler->count * sizeof *list->items);
+    } else if (lc_jinja_is_text(name, "current")) {
+        *out = cycler->items[cycler->at];
+    } else if (lc_jinja_is_text(name, "pos")) {
+        *out = lc_jinja_int((int64_t)cycler->at);
+    }
+    return LC_OK;
 }
 
 static lc_code object_attribute(lc_jvm *vm, const lc_jvalue *object, const lc_jvalue *name,
@@ -98,12 +131,10 @@ static lc_code object_attribute(lc_jvm *vm, const lc_jvalue *object, const lc_jv
         }
         break;
     case LC_J_MACRO:
-        macro_attribute(object->macro, name, out);
+        LC_TRY(macro_attribute(vm, object->macro, name, out));
         break;
     case LC_J_CYCLER:
-        if (lc_jinja_is_text(name, "current")) {
-            *out = object->cycler->items[object->cycler->at];
-        }
+        LC_TRY(cycler_attribute(vm, object->cycler, name, out));
         break;
     case LC_J_JOINER:
         if (lc_jinja_is_text(name, "sep")) {

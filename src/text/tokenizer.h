@@ -23,19 +23,21 @@
 
 typedef struct lc_tokenizer lc_tokenizer;
 
-/* Reads DIR/tokenizer.json. LC_ERR_UNSUPPORTED names the part and its type. Immutable afterwards:
- * any number of threads may encode with it at once. */
+/* Reads DIR/tokenizer.json, and what tokenizer_config.json and kin say of added tokens.
+ * LC_ERR_UNSUPPORTED names the part and its type. Immutable afterwards: any number of threads may
+ * encode with it at once. */
 LC_WARN_UNUSED lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err);
-/* The same from the bytes of a tokenizer.json. */
+/* The same from the bytes of a tokenizer.json alone. */
 LC_WARN_UNUSED lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **out,
                                               lc_err *err);
-/* The same for a model of vocab_size tokens: a tokenizer with ids beyond them is LC_ERR_INVALID. */
+/* The same for a model of vocab_size tokens: a tokenizer.json with ids beyond them is
+ * LC_ERR_INVALID; tokens beyond them that only the other files have are left out. */
 LC_WARN_UNUSED lc_code lc_tokenizer_load_for(const char *model_dir, int64_t vocab_size,
                                              lc_tokenizer **out, lc_err *err);
 void lc_tokenizer_free(lc_tokenizer *tokenizer);
 
 int32_t lc_tokenizer_vocab_size(const lc_tokenizer *tokenizer);    /* largest id + 1 */
-const uint8_t *lc_tokenizer_sha256(const lc_tokenizer *tokenizer); /* of tokenizer.json, 32 bytes */
+const uint8_t *lc_tokenizer_sha256(const lc_tokenizer *tokenizer); /* of what it was read from */
 
 /* Ids of a text. starts[i] and ends[i]: the bytes of the text that token i stands for, in whole
  * characters, 0 and 0 for tokens of the post-processor. Arrays are owned (lc_tokens_release). */

@@ -108,11 +108,23 @@ static lc_code read_vocab_entry(reading *r)
     return lc_json_next(&r->pull, &r->value);
 }
 
+/* The first line of a merges.txt. Hugging Face leaves out all strings that begin so. */
+static bool is_version(const char *spelling, size_t bytes)
+{
+    static const char version[] = "#version";
+    return bytes >= sizeof version - 1 && memcmp(spelling, version, sizeof version - 1) == 0;
+}
+
 /* "left right": the blank between them is taken out of the spelling. */
 static bool read_merge_string(reading *r, lc_merge_entry *entry)
 {
     char *spelling = r->file->spellings + r->used;
     const size_t bytes = add_spelling(r, &r->value.raw);
+    if (is_version(spelling, bytes)) {
+        r->file->merge_count--;
+        r->used -= bytes;
+        return true;
+    }
     const char *blank = memchr(spelling, ' ', bytes);
     if (blank == NULL) {
         return false;

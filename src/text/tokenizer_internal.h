@@ -12,6 +12,7 @@
 #include "text/normalizer.h"
 #include "text/split.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_file.h"
 
 #define LC_MAX_STEPS        16 /* of the pre-tokenizer; ByteLevel and Metaspace are three each */
 #define LC_MAX_AFFIX_TOKENS 16 /* ids that the post-processor puts on one side */
@@ -104,6 +105,12 @@ LC_WARN_UNUSED lc_code lc_read_decoder(lc_tokenizer *t, const cJSON *root, lc_er
 
 /* tokenizer_fit.c */
 LC_WARN_UNUSED lc_code lc_read_fit(lc_tokenizer *t, const cJSON *root, lc_err *err);
+
+/* tokenizer_config.c: what the files beside tokenizer.json in DIR say of its added tokens, into the
+ * tree. New tokens whose id is not below limit are left out. */
+LC_WARN_UNUSED lc_code lc_tokenizer_config_apply(const char *dir, int64_t limit,
+                                                 lc_tokenizer_file *file, bool *changed,
+                                                 lc_err *err);
 
 /* LC_ERR_UNSUPPORTED for a type or an option of a part. */
 lc_code lc_refuse_type(const char *part, const char *type, lc_err *err);

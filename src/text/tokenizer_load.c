@@ -13,7 +13,6 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "text/text_checks.h"
-#include "text/tokenizer_file.h"
 
 #define FILE_NAME "tokenizer.json"
 
@@ -21,12 +20,45 @@ static lc_code read_root(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err 
 static lc_code read_model(lc_tokenizer *t, const lc_tokenizer_file *file, lc_err *err);
 static lc_code read_added(lc_tokenizer *t, const cJSON *root, lc_err *err);
 
-static lc_code load(lc_tokenizer *t, const char *text, size_t bytes, lc_err *err)
+/* A text of tokenizer.json; with a folder the files beside it say more. */
+typedef struct source {
+    const char *text;
+    size_t bytes;
+    const char *dir; /* or NULL */
+    int64_t limit;   /* of ids that those files add */
+} source;
+
+/* The hash is of added tokens too that tokenizer.json does not have. */
+static lc_code hash_added(lc_tokenizer *t, const cJSON *root, lc_err *err)
+{
+    lc_sha256 hash;
+    lc_text added;
+    lc_text_init(&added);
+    lc_text_add_json(&added, lc_json_get(root, "added_tokens"), false);
+    const lc_code code = lc_text_finish(&added, "added tokens", err);
+    if (code == LC_OK) {
+        lc_sha256_init(&hash);
+        lc_sha256_update(&hash, t->sha256, sizeof t->sha256);
+        lc_sha256_update(&hash, added.data, added.length);
+        lc_sha256_final(&hash, t->sha256);
+    }
+    lc_text_release(&added);
+    return code;
+}
+
+static lc_code load(lc_tokenizer *t, const source *from, lc_err *err)
 {
     lc_tokenizer_file file;
-    lc_sha256_of(text, bytes, t->sha256);
-    lc_code code =
-        lc_tokenizer_file_parse(text, bytes, FILE_NAME, LC_MAX_TOKEN_COUNT - 1, &file, err);
+    bool changed = false;
+    lc_sha256_of(from->text, from->bytes, t->sha256);
+    lc_code code = lc_tokenizer_file_parse(from->text, from->bytes, FILE_NAME,
+                                           LC_MAX_TOKEN_COUNT - 1, &file, err);
+    if (code == LC_OK && from->dir != NULL) {
+        code = lc_tokenizer_config_apply(from->dir, from->limit, &file, &changed, err);
+    }
+    if (code == LC_OK && changed) {
+        code = hash_added(t, file.root, err);
+    }
     if (code == LC_OK) {
         code = read_root(t, &file, err);
     }
@@ -34,7 +66,7 @@ static lc_code load(lc_tokenizer *t, const char *text, size_t bytes, lc_err *err
     return code;
 }
 
-lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **out, lc_err *err)
+static lc_code create(const source *from, lc_tokenizer **out, lc_err *err)
 {
     *out = NULL;
     lc_tokenizer *t = lc_calloc(1, sizeof *t);
@@ -44,7 +76,7 @@ lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **ou
     lc_arena_init(&t->arena, "tokenizer");
     lc_code code = lc_encoder_pool_create(&t->pool, err);
     if (code == LC_OK) {
-        code = load(t, text, bytes, err);
+        code = load(t, from, err);
     }
     if (code != LC_OK) {
         lc_tokenizer_free(t);
@@ -54,22 +86,33 @@ lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **ou
     return LC_OK;
 }
 
-lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err)
+lc_code lc_tokenizer_load_text(const char *text, size_t bytes, lc_tokenizer **out, lc_err *err)
+{
+    return create(&(source){.text = text, .bytes = bytes}, out, err);
+}
+
+static lc_code load_dir(const char *model_dir, int64_t limit, lc_tokenizer **out, lc_err *err)
 {
     char path[LC_MAX_PATH_BYTES], *text = NULL;
     size_t bytes = 0;
     *out = NULL;
     LC_TRY(lc_path_join(model_dir, FILE_NAME, path, err));
     LC_TRY(lc_file_read(path, LC_MAX_TOKENIZER_BYTES, &text, &bytes, err));
-    const lc_code code = lc_tokenizer_load_text(text, bytes, out, err);
+    const source from = {.text = text, .bytes = bytes, .dir = model_dir, .limit = limit};
+    const lc_code code = create(&from, out, err);
     lc_free(text);
     return code == LC_OK ? LC_OK : lc_err_context(err, "%s", path);
+}
+
+lc_code lc_tokenizer_load(const char *model_dir, lc_tokenizer **out, lc_err *err)
+{
+    return load_dir(model_dir, LC_MAX_TOKEN_COUNT, out, err);
 }
 
 lc_code lc_tokenizer_load_for(const char *model_dir, int64_t vocab_size, lc_tokenizer **out,
                               lc_err *err)
 {
-    LC_TRY(lc_tokenizer_load(model_dir, out, err));
+    LC_TRY(load_dir(model_dir, vocab_size, out, err));
     const int32_t last = lc_tokenizer_vocab_size(*out) - 1;
     if (last < vocab_size) {
         return LC_OK;

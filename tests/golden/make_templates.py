@@ -64,6 +64,8 @@ CASES = [
     "{{ x | nofilter }}", "{% if false %}{{ 1 | nofilter }}{% endif %}ok", "{{ 1 is notest }}", "{{ range(100001) | length }}", "{{ range(100000) | length }}",
     # sandbox, functions
     "{{ [].append(1) }}", "{{ ''.__class__ }}|{{ ''.__class__.__mro__ }}", "{{ {}.update({'a': 1}) }}", "{% set ns = namespace() %}{% set ns._x = 1 %}", "{{ raise_exception('Conversation roles must alternate') }}",
+    "{% macro f(a, b=1, caller=2) %}{% endmacro %}{{ f.name }}{{ f.arguments }}{{ f.explicit_caller }}{{ f.nope }}",
+    "{% set c = cycler('x', [1]) %}{{ c.items }}{{ c.pos }}{{ c.next() }}{{ c.pos }}{{ c.reset() }}{{ c.pos }}",
     "{{ strftime_now('%d %b %Y') }} {{ dict(a=1, **{'b': 2}) }} {% set c = cycler(1, 2) %}{{ c.next() }}{{ c.next() }}{{ c.current }} {% set j = joiner('|') %}{{ j() }}a{{ j() }}b",
     # generation
     "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<end>{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n{% endfor %}",

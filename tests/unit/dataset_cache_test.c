@@ -255,28 +255,56 @@ static void works_without_a_cache(void **state)
     }
 }
 
-/* Files of the cache's size limit, but for their blocks: what is unused for longest goes first. */
+#define NAME_HALF "0123456789abcdef0123456789abcdef"
+
+/* A file of half the cache's limit, but for its blocks, that was used at that second. */
+static void write_large(const char *folder, const char *name, time_t used)
+{
+    const struct timespec times[2] = {{used, 0}, {used, 0}};
+    char path[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(folder, name, path, &test_err));
+    test_write_file(path, "", 0);
+    assert_int_equal(truncate(path, LC_MAX_DATASET_CACHE_BYTES / 2), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static bool is_in(const char *folder, const char *name)
+{
+    char path[LC_MAX_PATH_BYTES];
+    assert_ok(lc_path_join(folder, name, path, &test_err));
+    return lc_path_exists(path);
+}
+
+/* What is unused for longest goes first; files of others stay and do not count. */
 static void old_files_make_room(void **state)
 {
     (void)state;
+    static const char *const foreign[] = {
+        "rows.jsonl",    "model.safetensors",
+        NAME_HALF,       NAME_HALF "-" NAME_HALF,
+        NAME_HALF "tmp", NAME_HALF "-" NAME_HALF ".safetensors.bak",
+    };
+    static const char old[] = NAME_HALF "-" NAME_HALF ".safetensors", broken[] = NAME_HALF ".1.tmp";
+    static const char newer[] = NAME_HALF "-f123456789abcdef0123456789abcdef.safetensors";
+    const size_t foreign_count = sizeof foreign / sizeof *foreign;
     lc_dataset d;
     calls seen;
     const char *folder = test_dir();
-    static const struct timespec long_ago[2] = {{1, 0}, {1, 0}}, later[2] = {{2, 0}, {2, 0}};
-    char old[LC_MAX_PATH_BYTES], newer[LC_MAX_PATH_BYTES];
-    (void)snprintf(old, sizeof old, "%s/old", folder);
-    (void)snprintf(newer, sizeof newer, "%s/newer", folder);
-    test_write_file(old, "", 0);
-    test_write_file(newer, "", 0);
-    assert_int_equal(truncate(old, LC_MAX_DATASET_CACHE_BYTES / 2), 0);
-    assert_int_equal(truncate(newer, LC_MAX_DATASET_CACHE_BYTES / 2), 0);
-    assert_int_equal(utimensat(AT_FDCWD, old, long_ago, 0), 0);
-    assert_int_equal(utimensat(AT_FDCWD, newer, later, 0), 0);
+    for (size_t i = 0; i < foreign_count; i++) {
+        write_large(folder, foreign[i], 1);
+    }
+    write_large(folder, broken, 2);
+    write_large(folder, old, 3);
+    write_large(folder, newer, 4);
     assert_int_equal(setenv("LORAC_DATASETS", folder, 1), 0);
     load_cached(write_rows(20, -1, NULL), 100, &seen, &d);
-    assert_false(lc_path_exists(old));
-    assert_true(lc_path_exists(newer));
-    assert_int_equal(cached(folder), 2);
+    for (size_t i = 0; i < foreign_count; i++) {
+        assert_true(is_in(folder, foreign[i]));
+    }
+    assert_false(is_in(folder, broken));
+    assert_false(is_in(folder, old));
+    assert_true(is_in(folder, newer));
+    assert_int_equal(cached(folder), foreign_count + 2);
     lc_dataset_release(&d);
 }
 

@@ -298,12 +298,41 @@ static void longest_text(void **state)
     lc_tokenizer_free(tokenizer);
 }
 
+/* A string that begins with "#version" is no merge, wherever it stands; a pair is. */
+static void version_of_merges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *merges, *ids;
+    } cases[] = {
+        {"\"#version: 0.2\",\"# v\",\"#v e\",\"#ve r\",\"i o\",\"s io\",\"sio n\",\"#ver sion\","
+         "\"#version s\",\"a s\"",
+         "5 6 9"},
+        {"[\"#\",\"v\"],[\"#v\",\"e\"],[\"#ve\",\"r\"],[\"i\",\"o\"],[\"s\",\"io\"],[\"sio\",\"n\"]"
+         ","
+         "[\"#ver\",\"sion\"],[\"#version\",\"s\"],[\"a\",\"s\"]",
+         "7 9"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char model[1024];
+        (void)snprintf(model, sizeof model,
+                       "{\"vocab\":{\"#\":0,\"v\":1,\"#v\":2,\"#ve\":3,\"#ver\":4,\"#version\":5,"
+                       "\"s\":6,\"#versions\":7,\"a\":8,\"as\":9,\"e\":10,\"r\":11,\"i\":12,"
+                       "\"sion\":13,\"o\":14,\"n\":15,\"io\":16,\"sio\":17},\"merges\":[%s]}",
+                       cases[i].merges);
+        lc_tokenizer *tokenizer =
+            load_parts((parts){.pre_tokenizer = "null", .decoder = "null", .model = model});
+        assert_string_equal(ids_as_text(tokenizer, "#versionsas", false, false), cases[i].ids);
+        lc_tokenizer_free(tokenizer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_by_name), cmocka_unit_test(bytes_without_a_token),
         cmocka_unit_test(limits),          cmocka_unit_test(most_merges),
-        cmocka_unit_test(longest_text),
+        cmocka_unit_test(longest_text),    cmocka_unit_test(version_of_merges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,313 @@
+/*
+ * What the files beside tokenizer.json say of its added tokens. transformers takes their word:
+ * "added_tokens_decoder" of tokenizer_config.json changes flags of tokens and adds those that are
+ * not there (older directories: added_tokens.json and special_tokens_map.json), and the special
+ * tokens of the configuration are added where they lack. All of it becomes "added_tokens" of the
+ * tree, so that the loader sees one file.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "lorac/log.h"
+#include "lorac/mem.h"
+#include "text/tokenizer_internal.h"
+
+#define CONFIG_FILE      "tokenizer_config.json"
+#define OLD_ADDED_FILE   "added_tokens.json"
+#define OLD_SPECIAL_FILE "special_tokens_map.json"
+#define MAX_CONFIG_BYTES ((size_t)16 << 20)
+
+static const char *const flag_names[] = {"single_word", "lstrip", "rstrip", "normalized",
+                                         "special"};
+#define FLAGS 5
+
+typedef struct additions {
+    const lc_tokenizer_file *file;
+    cJSON *list; /* added_tokens of the tree */
+    cJSON *from; /* where the next search begins: the files have the same order, mostly */
+    int64_t next_id, limit;
+    bool changed;
+    lc_err *err;
+} additions;
+
+/* ---- one token ---- */
+
+static bool flag_of(const cJSON *token, const char *name)
+{
+    const cJSON *value = lc_json_get(token, name);
+    if (value == NULL && strcmp(name, "normalized") == 0) {
+        return !cJSON_IsTrue(lc_json_get(token, "special"));
+    }
+    return cJSON_IsTrue(value);
+}
+
+static bool is_token(const cJSON *item, const char *content)
+{
+    const cJSON *text = lc_json_get(item, "content");
+    return cJSON_IsString(text) && strcmp(text->valuestring, content) == 0;
+}
+
+static cJSON *find(additions *a, const char *content)
+{
+    cJSON *item = a->from;
+    for (; item != NULL && !is_token(item, content); item = item->next) {}
+    if (item == NULL) {
+        for (item = a->list->child; item != a->from && !is_token(item, content);
+             item = item->next) {}
+        item = item != a->from ? item : NULL;
+    }
+    a->from = item != NULL ? item->next : a->from;
+    return item;
+}
+
+/* The id that the vocabulary has, else the next one. */
+static int64_t id_of(additions *a, const char *content)
+{
+    const size_t bytes = strlen(content);
+    for (size_t i = 0; i < a->file->vocab_count; i++) {
+        const lc_vocab_entry *entry = &a->file->vocab[i];
+        if (entry->bytes == bytes && memcmp(a->file->spellings + entry->at, content, bytes) == 0) {
+            return entry->id;
+        }
+    }
+    return a->next_id++;
+}
+
+static bool set_flag(cJSON *token, const char *name, bool value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(token, name);
+    return cJSON_AddBoolToObject(token, name, value) != NULL;
+}
+
+static lc_code append(additions *a, const char *content, const cJSON *flags, bool special)
+{
+    const int64_t id = id_of(a, content);
+    if (id >= a->limit) { /* a model that was never given a row for it */
+        lc_log(LC_LOG_INFO, "the added token %" PRId64 " lies beyond the model's vocabulary", id);
+        return LC_OK;
+    }
+    cJSON *token = cJSON_CreateObject();
+    special = special || flag_of(flags, "special");
+    const bool normalized =
+        lc_json_get(flags, "normalized") != NULL ? flag_of(flags, "normalized") : !special;
+    bool done = token != NULL && cJSON_AddStringToObject(token, "content", content) != NULL &&
+                cJSON_AddNumberToObject(token, "id", (double)id) != NULL;
+    for (int i = 0; i < FLAGS && done; i++) {
+        done = set_flag(token, flag_names[i], flag_of(flags, flag_names[i]));
+    }
+    done = done && set_flag(token, "normalized", normalized) &&
+           set_flag(token, "special", special) && cJSON_AddItemToArray(a->list, token);
+    if (!done) {
+        cJSON_Delete(token);
+        return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
+    }
+    a->changed = true;
+    return LC_OK;
+}
+
+/* A token that is special stays so. */
+static lc_code change_flags(additions *a, cJSON *token, const cJSON *flags)
+{
+    bool values[FLAGS], same = true;
+    for (int i = 0; i < FLAGS; i++) {
+        values[i] = flag_of(flags, flag_names[i]);
+        same = same && values[i] == flag_of(token, flag_names[i]);
+    }
+    values[FLAGS - 1] |= flag_of(token, "special");
+    for (int i = 0; i < FLAGS && !same; i++) {
+        if (!set_flag(token, flag_names[i], values[i])) {
+            return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
+        }
+    }
+    a->changed |= !same;
+    return LC_OK;
+}
+
+/* ---- the lists of the files ---- */
+
+/* An entry of added_tokens_decoder by the id that is its key, of added_tokens.json by its value. */
+typedef struct numbered {
+    long id;
+    const cJSON *item;
+} numbered;
+
+static int by_id(const void *a, const void *b)
+{
+    const numbered *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static bool is_named(const cJSON *config, const char *content);
+
+static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map, bool is_decoder)
+{
+    void *memory = NULL;
+    const cJSON *item = NULL;
+    size_t count = 0;
+    LC_TRY(lc_new(&memory, (size_t)cJSON_GetArraySize(map) + 1, sizeof(numbered), "added tokens",
+                  a->err));
+    numbered *tokens = memory;
+    cJSON_ArrayForEach(item, map)
+    {
+        const long id = is_decoder ? strtol(item->string, NULL, 10) : (long)item->valueint;
+        tokens[count++] = (numbered){id, item};
+    }
+    qsort(tokens, count, sizeof *tokens, by_id);
+    lc_code code = LC_OK;
+    for (size_t i = 0; i < count && code == LC_OK; i++) {
+        const cJSON *text = is_decoder ? lc_json_get(tokens[i].item, "content") : NULL;
+        const char *content = is_decoder ? cJSON_GetStringValue(text) : tokens[i].item->string;
+        cJSON *known = content != NULL ? find(a, content) : NULL;
+        if (content == NULL || content[0] == '\0') {
+            code = lc_fail_param(a->err, LC_ERR_INVALID, CONFIG_FILE,
+                                 CONFIG_FILE ": added_tokens_decoder: a token has no content");
+        } else if (known == NULL) {
+            code = append(a, content, is_decoder ? tokens[i].item : NULL,
+                          !is_decoder && is_named(config, content));
+        } else if (is_decoder) {
+            code = change_flags(a, known, tokens[i].item);
+        }
+    }
+    lc_free(memory);
+    return code;
+}
+
+static const char *const special_names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                            "pad_token", "cls_token", "mask_token"};
+#define NAMES (sizeof special_names / sizeof *special_names)
+
+/* "x", or {"content": "x"}; NULL for anything else. */
+static const char *special_text(const cJSON *item)
+{
+    const char *text =
+        cJSON_GetStringValue(cJSON_IsObject(item) ? lc_json_get(item, "content") : item);
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static bool is_named(const cJSON *config, const char *content)
+{
+    for (size_t i = 0; i < NAMES; i++) {
+        const char *text = special_text(lc_json_get(config, special_names[i]));
+        if (text != NULL && strcmp(text, content) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static lc_code add_special(additions *a, const cJSON *item)
+{
+    const char *text = special_text(item);
+    return text == NULL || find(a, text) != NULL
+               ? LC_OK
+               : append(a, text, cJSON_IsObject(item) ? item : NULL, true);
+}
+
+static lc_code add_list(additions *a, const cJSON *list)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, list)
+    {
+        LC_TRY(add_special(a, item));
+    }
+    return LC_OK;
+}
+
+static lc_code add_specials(additions *a, const cJSON *config)
+{
+    const cJSON *item = NULL, *more = lc_json_get(config, "extra_special_tokens");
+    if (cJSON_GetArraySize(more) == 0) { /* its old name */
+        more = lc_json_get(config, "additional_special_tokens");
+    }
+    for (size_t i = 0; i < NAMES; i++) {
+        LC_TRY(add_special(a, lc_json_get(config, special_names[i])));
+    }
+    LC_TRY(add_list(a, lc_json_get(config, "model_specific_special_tokens")));
+    cJSON_ArrayForEach(item, config) /* "image_token" and other names of models */
+    {
+        const size_t length = strlen(item->string);
+        if (length > 6 && strcmp(item->string + length - 6, "_token") == 0) {
+            LC_TRY(add_special(a, item));
+        }
+    }
+    return add_list(a, more);
+}
+
+/* ---- the files ---- */
+
+static lc_code load_json(const char *dir, const char *name, cJSON **out, lc_err *err)
+{
+    char path[LC_MAX_PATH_BYTES];
+    *out = NULL;
+    LC_TRY(lc_path_join(dir, name, path, err));
+    return lc_path_exists(path) ? lc_json_load(path, MAX_CONFIG_BYTES, LC_JSON_DEFAULT, out, err)
+                                : LC_OK;
+}
+
+/* The members of the older file before those of the configuration. */
+static lc_code add_old_files(additions *a, const char *dir, cJSON *config)
+{
+    lc_code code;
+    cJSON *map = NULL, *added = NULL, *item = NULL;
+    LC_TRY_GOTO(load_json(dir, OLD_SPECIAL_FILE, &map, a->err));
+    LC_TRY_GOTO(load_json(dir, OLD_ADDED_FILE, &added, a->err));
+    while (config != NULL && map != NULL && (item = map->child) != NULL) {
+        (void)cJSON_DetachItemViaPointer(map, item);
+        cJSON_DeleteItemFromObjectCaseSensitive(config, item->string);
+        (void)cJSON_AddItemToArray(config, item);
+    }
+    LC_TRY_GOTO(add_numbered(a, config, added, false));
+    code = add_specials(a, config != NULL ? config : map);
+fail:
+    cJSON_Delete(map);
+    cJSON_Delete(added);
+    return code;
+}
+
+static lc_code begin(additions *a, cJSON *root)
+{
+    const cJSON *list = NULL, *item = NULL;
+    LC_TRY(lc_json_array(root, "added_tokens", false, &list, a->err));
+    if (list == NULL) {
+        cJSON_DeleteItemFromObjectCaseSensitive(root, "added_tokens");
+        if (cJSON_AddArrayToObject(root, "added_tokens") == NULL) {
+            return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
+        }
+    }
+    a->list = cJSON_GetObjectItemCaseSensitive(root, "added_tokens");
+    a->from = a->list->child;
+    a->next_id = (int64_t)a->file->vocab_count;
+    cJSON_ArrayForEach(item, a->list)
+    {
+        int32_t id = 0;
+        if (lc_read_token_id(lc_json_get(item, "id"), &id) && id >= a->next_id) {
+            a->next_id = (int64_t)id + 1;
+        }
+    }
+    return LC_OK;
+}
+
+lc_code lc_tokenizer_config_apply(const char *dir, int64_t limit, lc_tokenizer_file *file,
+                                  bool *changed, lc_err *err)
+{
+    cJSON *config = NULL;
+    additions a = {.file = file, .limit = limit, .err = err};
+    if (!cJSON_IsObject(file->root)) {
+        return LC_OK; /* the loader says so */
+    }
+    LC_TRY(begin(&a, file->root));
+    LC_TRY(load_json(dir, CONFIG_FILE, &config, err));
+    const cJSON *decoder = lc_json_get(config, "added_tokens_decoder");
+    lc_code code = LC_OK;
+    if (cJSON_IsObject(decoder)) {
+        code = add_numbered(&a, config, decoder, true);
+        code = code == LC_OK ? add_specials(&a, config) : code;
+    } else {
+        code = add_old_files(&a, dir, config);
+    }
+    cJSON_Delete(config);
+    *changed = a.changed;
+    return code;
+}
