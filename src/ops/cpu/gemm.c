@@ -198,26 +198,12 @@ typedef struct gemm_job {
     int64_t tile_m, tile_n, tiles_m, tiles_n;
 } gemm_job;
 
-/* What a tile's width is a multiple of: what the kernel does at once. For few rows memory takes the
- * time, and tiles of even width matter more; as where some threads would have none. */
-static int64_t tile_step(const gemm_job *job)
-{
-    const lc_kernels *kernels = job->cpu->kernels;
-    if (job->gemm->b.strip == 0) {
-        return kernels->block_cols;
-    }
-    return job->gemm->m >= kernels->strip_rows &&
-                   job->gemm->n >= kernels->strip_cols * lc_pool_threads(job->cpu->pool)
-               ? kernels->strip_cols
-               : LC_STRIP;
-}
-
 /* Narrow enough for every thread's share of tiles; short only where half of that would be missing.
  */
 static void choose_tiles(gemm_job *job)
 {
     const int64_t m = job->gemm->m, n = job->gemm->n, work = m * n * job->gemm->k;
-    const int64_t step = tile_step(job);
+    const int64_t step = job->gemm->b.strip > 0 ? LC_STRIP : job->cpu->kernels->block_cols;
     const int64_t wanted = minimum(TILES_A_THREAD * lc_pool_threads(job->cpu->pool),
                                    (work + LEAST_TILE_WORK - 1) / LEAST_TILE_WORK);
     int64_t tile_m = TALLEST_TILE, tile_n = wanted == 1 ? n : LC_PANEL_COLS;

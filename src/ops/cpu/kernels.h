@@ -112,7 +112,6 @@ typedef struct lc_kernels {
      * strip_rows rows each element of b is loaded once. */
     void (*multiply_strips)(const lc_block *block, const lc_panel *b);
     int64_t strip_rows;
-    int64_t strip_cols; /* columns that so many rows do at once */
 } lc_kernels;
 
 /* Plain C with four lanes: any machine. */

@@ -401,5 +401,4 @@ static void expand_bf16(const uint16_t *from, float *to, int64_t count)
         .lanes = LANES, .pack = pack, .pack_transposed = pack_transposed,                       \
         .multiply_block = multiply_block, .multiply_few = multiply_few,                         \
         .multiply_strips = multiply_strips, .strip_rows = STRIP_ROWS,                           \
-        .strip_cols = STRIPS_AT_ONCE(STRIP_ROWS) * LC_STRIP,                                    \
     }

@@ -381,48 +381,45 @@ static void multiply_few(const lc_block *block, const lc_panel *panel)
 
 #define STRIP_VECTORS (LC_STRIP / LANES)
 #define STRIP_ROWS    (LANES == 16 ? 8 : 4) /* at once */
-/* So many vectors of columns at once that the sums' latency does not show and their registers
- * suffice. */
+/* So many strips at once that the sums' latency does not show and their registers suffice. */
 #if LANES == 16
-#define STRIP_SUMS(rows) ((rows) <= 2 ? 6 : (rows) <= 4 ? 4 : 3)
+#define STRIPS_AT_ONCE(rows) ((rows) <= 2 ? 6 : (rows) <= 4 ? 4 : 3)
 #elif LANES == 8
-#define STRIP_SUMS(rows) ((rows) == 1 ? 8 : (rows) == 2 ? 6 : (rows) == 3 ? 4 : 3)
+#define STRIPS_AT_ONCE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 3 : (rows) == 3 ? 2 : 1)
 #else
-#define STRIP_SUMS(rows) STRIP_VECTORS
+#define STRIPS_AT_ONCE(rows) 1
 #endif
-/* Strips that are a whole number of so many vectors. */
-#define STRIPS_AT_ONCE(rows) \
-    (STRIP_SUMS(rows) % STRIP_VECTORS == 0 ? STRIP_SUMS(rows) / STRIP_VECTORS : STRIP_SUMS(rows))
 
-/* `vectors` vectors of columns of the strips from `col` on, without their `first` ones. A single
- * strip leaves the memory waiting: it asks for the next one's lines. */
+/* `strips` strips of columns from `col` on. A single one leaves the memory waiting: it asks for the
+ * next one's lines. */
 INLINE void multiply_strip(const lc_block *block, const lc_panel *panel, const bool is_bf16,
-                           int64_t col, const int rows, const int first, const int vectors)
+                           int64_t col, const int rows, const int strips)
 {
     const int64_t lda = block->lda, next = LC_STRIP * panel->ldb;
+    const int vectors = strips * STRIP_VECTORS;
     const char *b = (const char *)panel->b + col * panel->ldb * (is_bf16 ? 2 : 4);
     const float *a = block->a, *lower = a + 4 * lda;
     lc_block part = *block;
-    part.c += col + first * LANES;
-    part.cols = vectors * LANES;
-    vf sum[STRIP_ROWS * 6];
+    part.c += col;
+    part.cols = strips * LC_STRIP;
+    vf sum[STRIP_ROWS * 6 * STRIP_VECTORS];
 #pragma GCC unroll 32
     for (int i = 0; i < rows * vectors; i++) {
         sum[i] = begin_sum(&part, i / vectors, i % vectors);
     }
     for (int64_t p = 0; p < block->k; p++) {
-        if (vectors == STRIP_VECTORS) {
+        if (strips == 1) {
             __builtin_prefetch(b + next * (is_bf16 ? 2 : 4), 0, 2);
         }
-        /* The fewer of both kinds stay in registers for all of the other. */
-#pragma GCC unroll 32
-        for (int n = 0; n < rows * vectors; n++) {
-            const int i = rows > vectors ? n / vectors : n % rows;
-            const int v = rows > vectors ? n % vectors : n / rows, w = first + v;
-            const int64_t at = w / STRIP_VECTORS * next + w % STRIP_VECTORS * LANES;
-            const vf left = vf_set(i < 4 ? a[i * lda] : lower[(i - 4) * lda]);
-            sum[i * vectors + v] =
-                vf_fma(left, load_weights(b, is_bf16, at, LANES), sum[i * vectors + v]);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            const int64_t at = v / STRIP_VECTORS * next + v % STRIP_VECTORS * LANES;
+            const vf right = load_weights(b, is_bf16, at, LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < rows; i++) {
+                const vf left = vf_set(i < 4 ? a[i * lda] : lower[(i - 4) * lda]);
+                sum[i * vectors + v] = vf_fma(left, right, sum[i * vectors + v]);
+            }
         }
         a++;
         lower++;
@@ -438,16 +435,12 @@ INLINE void multiply_strip(const lc_block *block, const lc_panel *panel, const b
 INLINE void multiply_strip_columns(const lc_block *block, const lc_panel *panel, const bool is_bf16,
                                    int64_t col, int64_t end, const int rows)
 {
-    const int vectors = STRIP_SUMS(rows), strips = STRIPS_AT_ONCE(rows);
+    const int strips = STRIPS_AT_ONCE(rows);
     for (; col + strips * LC_STRIP <= end; col += strips * LC_STRIP) {
-#pragma GCC unroll 4
-        for (int v = 0; v < strips * STRIP_VECTORS; v += vectors) {
-            multiply_strip(block, panel, is_bf16, col + v / STRIP_VECTORS * LC_STRIP, rows,
-                           v % STRIP_VECTORS, vectors);
-        }
+        multiply_strip(block, panel, is_bf16, col, rows, strips);
     }
     for (; col < end; col += LC_STRIP) {
-        multiply_strip(block, panel, is_bf16, col, rows, 0, STRIP_VECTORS);
+        multiply_strip(block, panel, is_bf16, col, rows, 1);
     }
 }
 
