@@ -103,6 +103,7 @@ def main():
     warnings.simplefilter("ignore")
     campaign = load_campaign()
     compile_template = campaign.oracle()
+    campaign.learn_suffixes()
     for template in CASES:
         write(campaign, compile_template, template, MESSAGES)
     r = random.Random(SEED)
