@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/bench.h"
+#include "ops/backend.h"
 
 #define SAMPLE_ROWS 64
 #define DECODE_ROWS 8
@@ -39,6 +40,7 @@ static lc_code bench_attention_cached(lc_bench *bench, const lc_model_config *c,
     LC_TRY(lc_bench_matrix(bench, DECODE_ROWS, q.cols, q.cols, &out, err));
     LC_TRY(lc_bench_matrix(bench, DECODE_ROWS * length, kv, kv, &k, err));
     LC_TRY(lc_bench_matrix(bench, DECODE_ROWS * length, kv, kv, &v, err));
+    k.strip = lc_cache_strip(bench->device->memory, length);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         char name[NAME_BYTES];
         lc_bench_row row = {

@@ -408,13 +408,10 @@ static lc_code place_cache(layout *walk)
                        (long long)model->cache_slots, (long long)model->cache_rows);
     }
     const int64_t width = (int64_t)model->config.kv_heads * model->config.head_dim;
-    const int32_t strip = model->memory->strip;
     for (int32_t layer = 0; rows > 0 && layer < model->config.layers; layer++) {
         LC_TRY(
             place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "keys", layer, &model->k_cache[layer]));
-        if (strip > 0 && model->cache_rows % strip == 0) {
-            model->k_cache[layer].strip = strip;
-        }
+        model->k_cache[layer].strip = lc_cache_strip(model->memory, model->cache_rows);
         LC_TRY(place_mat(walk, LC_PLAN_CACHE, rows, width, 0, "values", layer,
                          &model->v_cache[layer]));
     }

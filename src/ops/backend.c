@@ -51,6 +51,11 @@ const lc_memory_rules *lc_memory_rules_of(lc_device_kind kind)
     return lc_device_kind_is_gpu(kind) ? &lc_cuda_memory : &lc_cpu_memory;
 }
 
+int32_t lc_cache_strip(const lc_memory_rules *rules, int64_t slot_rows)
+{
+    return rules->strip > 0 && slot_rows % rules->strip == 0 ? rules->strip : 0;
+}
+
 /* ---- the library ---- */
 
 /* Places to look in, best first: LORAC_CUDA_LIBRARY alone if it is set; else beside the program, in

@@ -34,4 +34,7 @@ LC_WARN_UNUSED lc_code lc_backend_load(lc_device_kind kind, const lc_backend **o
 /* How a kind of device wants a model's memory; AUTO counts as CPU. No library is needed. */
 const lc_memory_rules *lc_memory_rules_of(lc_device_kind kind);
 
+/* The strip that the keys of a KV cache have: the device's, where slots are whole ones. */
+int32_t lc_cache_strip(const lc_memory_rules *rules, int64_t slot_rows);
+
 #endif

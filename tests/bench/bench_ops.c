@@ -13,6 +13,7 @@
 
 #include "base/thread.h"
 #include "lorac/ops.h"
+#include "ops/backend.h"
 
 #define TOKENS  512
 #define WIDTH   960
@@ -319,6 +320,7 @@ static void bench_cached(bench *b)
     lc_mat q = matrix(b, 1, HEADS * DIM, HEADS * DIM), out = matrix(b, 1, HEADS * DIM, HEADS * DIM);
     lc_mat k = matrix(b, LONG, KV * DIM, KV * DIM), v = matrix(b, LONG, KV * DIM, KV * DIM);
     const int32_t slot = 0, position = LONG - 1;
+    k.strip = lc_cache_strip(b->device->memory, LONG);
     const lc_attention_cached_args args = {.heads = HEADS,
                                            .kv_heads = KV,
                                            .head_dim = DIM,
