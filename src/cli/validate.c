@@ -120,7 +120,7 @@ static lc_code check(lc_validate_run *run, lc_validation *v, lc_err *err)
     }
     lc_code code = lc_check_file(&check_options, &v->report, err);
     lc_progress_clear(&run->view);
-    if (code == LC_OK && v->report.tokens.count > 0) {
+    if (code == LC_OK && v->report.tokens.count > 0 && v->method == LC_METHOD_SUPERVISED) {
         code = resolve_job(run, v, err);
     }
     return code;
@@ -135,8 +135,11 @@ static void add_notes(const lc_validate_options *options, lc_validation *v)
     if (v->method != LC_METHOD_SUPERVISED) {
         v->notes[count++] = "this version trains \"supervised\" only";
     }
-    if (v->method != LC_METHOD_SUPERVISED && options->model_dir != NULL) {
-        v->notes[count++] = "tokens are counted in supervised files only";
+    if (v->method == LC_METHOD_DPO && options->model_dir != NULL) {
+        v->notes[count++] = "a row's tokens are those of its input with each of both outputs";
+    }
+    if (v->method == LC_METHOD_REINFORCEMENT && options->model_dir != NULL) {
+        v->notes[count++] = "tokens are those of the prompts, without what a job samples";
     }
 }
 
@@ -161,7 +164,7 @@ static lc_code validate(const lc_validate_options *options, lc_validate_run *run
     }
     v->file = options->file;
     v->method = options->method != NULL ? method_of(options->method) : LC_METHOD_SUPERVISED;
-    v->has_tokens = options->model_dir != NULL && v->method == LC_METHOD_SUPERVISED;
+    v->has_tokens = options->model_dir != NULL;
     add_notes(options, v);
     if (options->model_dir != NULL) {
         LC_TRY(load_model_parts(run, err));

@@ -9,9 +9,9 @@ typedef struct lc_validation {
     const char *file;
     lc_method method;
     lc_check_report report;
-    bool has_tokens; /* a model was given, and the method is supervised */
+    bool has_tokens; /* a model was given */
     int64_t max_tokens;
-    bool has_job; /* and some row is good: what a job of defaults would do */
+    bool has_job; /* and some row of a supervised file is good: what a job of defaults would do */
     lc_job_resolved job;
     const char *notes[4]; /* NULL-terminated */
 } lc_validation;

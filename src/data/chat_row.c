@@ -117,10 +117,17 @@ static lc_code check(const lc_row_text *text, lc_err *err)
 
 static lc_code parse(const lc_row_text *text, cJSON **row, lc_err *err)
 {
-    LC_TRY(check(text, err));
     LC_TRY(lc_json_parse(text->text, text->bytes, LC_JSON_DEFAULT, "JSON", row, err));
     LC_TRY(lc_json_keep_spelling(*row, text->text, text->bytes, err));
     return normalise(*row) ? LC_OK : lc_fail(err, LC_ERR_MEMORY, "no memory for the row");
+}
+
+static lc_chat_row chat_row(cJSON *row)
+{
+    const lc_chat_row made = {.row = row,
+                              .messages = cJSON_GetObjectItemCaseSensitive(row, "messages"),
+                              .tools = lc_json_get(row, "tools")};
+    return made;
 }
 
 lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, lc_chat_row *out,
@@ -129,7 +136,8 @@ lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, l
     const lc_row_text text = {.text = line, .bytes = bytes, .line = line_number, .offset = -1};
     cJSON *row = NULL;
     *out = (lc_chat_row){0};
-    const lc_code code = parse(&text, &row, err);
+    lc_code code = check(&text, err);
+    code = code == LC_OK ? parse(&text, &row, err) : code;
     if (code != LC_OK) {
         cJSON_Delete(row);
         if (err != NULL) {
@@ -137,9 +145,7 @@ lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number, l
         }
         return code;
     }
-    out->row = row;
-    out->messages = cJSON_GetObjectItemCaseSensitive(row, "messages");
-    out->tools = lc_json_get(row, "tools");
+    *out = chat_row(row);
     return LC_OK;
 }
 
@@ -147,6 +153,82 @@ void lc_chat_row_release(lc_chat_row *row)
 {
     cJSON_Delete(row->row);
     *row = (lc_chat_row){0};
+}
+
+/* ---- rows of every method ---- */
+
+/* Copies of the messages of `from` behind those of `to`; with weight 0 where they are context. */
+static bool append_messages(const cJSON *from, bool are_context, cJSON *to)
+{
+    const cJSON *message = NULL;
+    cJSON_ArrayForEach(message, from)
+    {
+        cJSON *copy = cJSON_Duplicate(message, true);
+        if (copy == NULL || !cJSON_AddItemToArray(to, copy)) {
+            cJSON_Delete(copy);
+            return false;
+        }
+        if (are_context) {
+            cJSON_DeleteItemFromObjectCaseSensitive(copy, "weight");
+            if (cJSON_AddNumberToObject(copy, "weight", 0.0) == NULL) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The input of a dpo row with one of its outputs behind it, as a supervised row. */
+static cJSON *join_output(const cJSON *row, const char *output)
+{
+    const cJSON *input = lc_json_get(row, "input"), *tools = lc_json_get(input, "tools");
+    cJSON *joined = cJSON_CreateObject(), *messages = cJSON_AddArrayToObject(joined, "messages");
+    bool fine = messages != NULL &&
+                append_messages(lc_json_get(input, "messages"), true, messages) &&
+                append_messages(lc_json_get(row, output), false, messages);
+    if (fine && tools != NULL) {
+        cJSON *copy = cJSON_Duplicate(tools, true);
+        fine = copy != NULL && cJSON_AddItemToObject(joined, "tools", copy);
+    }
+    if (!fine || !normalise(joined)) {
+        cJSON_Delete(joined);
+        return NULL;
+    }
+    return joined;
+}
+
+static lc_code join_outputs(const cJSON *row, lc_chat_row out[LC_MAX_CONVERSATIONS], int *count,
+                            lc_err *err)
+{
+    static const char *const outputs[] = {"preferred_output", "non_preferred_output"};
+    for (int i = 0; i < 2; i++) {
+        cJSON *joined = join_output(row, outputs[i]);
+        if (joined == NULL) {
+            return lc_fail(err, LC_ERR_MEMORY, "no memory for the row");
+        }
+        out[(*count)++] = chat_row(joined);
+    }
+    return LC_OK;
+}
+
+lc_code lc_chat_row_conversations(const lc_row_text *text, lc_method method,
+                                  lc_chat_row out[LC_MAX_CONVERSATIONS], int *count, lc_err *err)
+{
+    cJSON *row = NULL;
+    *count = 0;
+    lc_code code = parse(text, &row, err);
+    if (code == LC_OK && method != LC_METHOD_DPO) {
+        out[0] = chat_row(row);
+        out[0].is_prompt = method == LC_METHOD_REINFORCEMENT;
+        *count = 1;
+        return LC_OK;
+    }
+    code = code == LC_OK ? join_outputs(row, out, count, err) : code;
+    for (; code != LC_OK && *count > 0; (*count)--) {
+        lc_chat_row_release(&out[*count - 1]);
+    }
+    cJSON_Delete(row);
+    return code;
 }
 
 /* ---- tokens ---- */
@@ -194,8 +276,10 @@ lc_code lc_chat_row_tokenize(const lc_chat_row *row, const lc_tokenizer *tokeniz
                              float **weights, lc_err *err)
 {
     lc_rendered rendered = {0};
-    const lc_template_args args = {
-        .messages = row->messages, .tools = row->tools, .with_spans = true};
+    const lc_template_args args = {.messages = row->messages,
+                                   .tools = row->tools,
+                                   .add_generation_prompt = row->is_prompt,
+                                   .with_spans = !row->is_prompt};
     const size_t first = tokens->count;
     LC_TRY(lc_chat_template_render(chat_template, &args, &rendered, err));
     lc_code code =

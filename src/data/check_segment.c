@@ -121,8 +121,10 @@ static int64_t count_trained(const float *weights, int64_t from, int64_t to)
     return trained;
 }
 
-/* Tokens of a row whose form is good; findings where they leave nothing to train on. */
-static void judge_tokens(const reading *r, const lc_row_text *row, lc_segment_row *noted)
+/* Tokens of one conversation of a row whose form is good; findings, at `path`, where they leave
+ * nothing to train on. */
+static void judge_tokens(const reading *r, const lc_row_text *row, bool is_prompt, const char *path,
+                         lc_segment_row *noted)
 {
     lc_findings *findings = &r->out->findings;
     const int64_t all = (int64_t)r->worker->tokens.count, most = r->options->max_tokens;
@@ -133,41 +135,55 @@ static void judge_tokens(const reading *r, const lc_row_text *row, lc_segment_ro
         (void)snprintf(message, sizeof message,
                        "%" PRId64 " tokens are cut to %" PRId64 ", and none of these is trained",
                        all, kept);
-        lc_findings_add(findings, LC_FINDING_TRAINED_PART_CUT_OFF, row->line, NULL, message);
-    } else if (trained == 0) {
+        lc_findings_add(findings, LC_FINDING_TRAINED_PART_CUT_OFF, row->line, path, message);
+    } else if (trained == 0 && !is_prompt) {
         (void)snprintf(message, sizeof message, "none of its %" PRId64 " tokens is trained", all);
-        lc_findings_add(findings, LC_FINDING_NO_TRAINED_TOKEN, row->line, NULL, message);
+        lc_findings_add(findings, LC_FINDING_NO_TRAINED_TOKEN, row->line, path, message);
     } else if (kept < all) {
         (void)snprintf(message, sizeof message, "%" PRId64 " tokens are cut to %" PRId64, all,
                        kept);
-        lc_findings_add(findings, LC_FINDING_ROW_TRUNCATED, row->line, NULL, message);
+        lc_findings_add(findings, LC_FINDING_ROW_TRUNCATED, row->line, path, message);
     }
-    noted->has_tokens = trained > 0;
-    noted->tokens = (int32_t)kept;
-    noted->trained = (int32_t)trained;
-    noted->cut_tokens = (int32_t)(all - kept);
+    noted->has_tokens = noted->has_tokens && (trained > 0 || is_prompt);
+    noted->tokens += (int32_t)kept;
+    noted->trained += (int32_t)trained;
+    noted->cut_tokens += (int32_t)(all - kept);
 }
 
-static lc_code count_tokens(reading *r, const lc_row_text *row, lc_segment_row *noted)
+static lc_code count_conversation(reading *r, const lc_row_text *row, const lc_chat_row *chat,
+                                  const char *path, lc_segment_row *noted, lc_err *err)
 {
     lc_segment_worker *w = r->worker;
-    lc_chat_row parsed;
+    w->tokens.count = 0;
+    LC_TRY(lc_chat_row_tokenize(chat, r->options->tokenizer, r->options->chat_template, &w->tokens,
+                                &w->weights, err));
+    judge_tokens(r, row, chat->is_prompt, path, noted);
+    return LC_OK;
+}
+
+/* A row's tokens are those of all its conversations, each cut by itself. */
+static lc_code count_tokens(reading *r, const lc_row_text *row, lc_segment_row *noted)
+{
+    static const char *const paths[] = {"preferred_output", "non_preferred_output"};
+    lc_chat_row chats[LC_MAX_CONVERSATIONS];
+    int count = 0;
     lc_err why = {.code = LC_OK};
-    lc_code code = lc_chat_row_parse(row->text, row->bytes, row->line, &parsed, &why);
-    if (code == LC_OK) {
-        w->tokens.count = 0;
-        code = lc_chat_row_tokenize(&parsed, r->options->tokenizer, r->options->chat_template,
-                                    &w->tokens, &w->weights, &why);
-        lc_chat_row_release(&parsed);
+    lc_code code = lc_chat_row_conversations(row, r->options->method, chats, &count, &why);
+    noted->has_tokens = code == LC_OK;
+    for (int i = 0; i < count; i++) {
+        if (code == LC_OK) {
+            code = count_conversation(r, row, &chats[i], count > 1 ? paths[i] : NULL, noted, &why);
+        }
+        lc_chat_row_release(&chats[i]);
     }
     if (code == LC_OK) {
-        judge_tokens(r, row, noted);
-    } else if (code == LC_ERR_INVALID || code == LC_ERR_UNSUPPORTED) {
-        lc_findings_add(&r->out->findings, LC_FINDING_TEMPLATE_REFUSED, row->line, NULL,
-                        why.message);
-    } else {
+        return LC_OK;
+    }
+    noted->has_tokens = false;
+    if (code != LC_ERR_INVALID && code != LC_ERR_UNSUPPORTED) {
         return lc_fail(r->err, code, "%s", why.message);
     }
+    lc_findings_add(&r->out->findings, LC_FINDING_TEMPLATE_REFUSED, row->line, NULL, why.message);
     return LC_OK;
 }
 
@@ -182,8 +198,7 @@ static lc_code check_row(reading *r, const lc_row_text *row)
     for (int role = 0; role < LC_ROLE_COUNT; role++) {
         s->messages_of[role] += facts.messages_of[role];
     }
-    const bool counts_tokens = r->options->tokenizer != NULL && s->findings.error_count == errors &&
-                               r->options->method == LC_METHOD_SUPERVISED;
+    const bool counts_tokens = r->options->tokenizer != NULL && s->findings.error_count == errors;
     if (counts_tokens || r->options->finds_duplicates) {
         LC_TRY(note_row(r, &noted));
     }

@@ -85,10 +85,19 @@ typedef struct lc_chat_row {
     cJSON *row;
     const cJSON *messages;
     const cJSON *tools;
+    bool is_prompt; /* an answer is to follow it: no token is trained */
 } lc_chat_row;
 LC_WARN_UNUSED lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number,
                                          lc_chat_row *out, lc_err *err);
 void lc_chat_row_release(lc_chat_row *row);
+
+/* The conversations of a row that the rules of its method found no error in: a supervised row
+ * itself; of dpo the input with the preferred output behind it and with the other, of which the
+ * output alone is trained; of reinforcement the prompt. */
+#define LC_MAX_CONVERSATIONS 2
+LC_WARN_UNUSED lc_code lc_chat_row_conversations(const lc_row_text *text, lc_method method,
+                                                 lc_chat_row out[LC_MAX_CONVERSATIONS], int *count,
+                                                 lc_err *err);
 
 /* Tokens and loss weights of a parsed row, appended to *tokens; weights has room for tokens->count
  * floats afterwards (grown with lc_realloc). */

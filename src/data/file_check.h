@@ -25,7 +25,7 @@ typedef struct lc_check_options {
     const char *what; /* "Training file" in the message on too few rows */
     lc_method method;
     int threads; /* 1..LC_MAX_THREADS */
-    /* NULL, or: tokens of good rows are counted too (supervised only), cut to max_tokens. */
+    /* NULL, or: tokens of good rows are counted too, each conversation cut to max_tokens. */
     const lc_tokenizer *tokenizer;
     const lc_chat_template *chat_template;
     int64_t max_tokens;
@@ -43,7 +43,7 @@ typedef struct lc_check_report {
     int64_t messages_of[LC_ROLE_COUNT];
     int64_t duplicate_rows;
     bool are_duplicates_partial;              /* more than LC_MAX_DISTINCT_ROWS different rows */
-    lc_length_counts tokens;                  /* of good rows, after cutting */
+    lc_length_counts tokens;                  /* of good rows, after cutting: both of dpo */
     lc_length_counts trained;                 /* tokens of each that are trained */
     int64_t truncated_rows, truncated_tokens; /* tokens that are cut off */
     lc_findings findings;

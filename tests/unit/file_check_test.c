@@ -447,6 +447,86 @@ static void tokens(void **state)
     lc_tokenizer_free(tokenizer);
 }
 
+#define INPUT                                                                                 \
+    "{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Hi\"}," \
+    "{\"role\":\"assistant\",\"content\":\"Hello, what can I do?\",\"weight\":0},{\"role\":"  \
+    "\"user\",\"content\":\"Say one, then two.\"}"
+#define PREFERRED "{\"role\":\"assistant\",\"content\":\"one, two\"}"
+#define OTHER     "{\"role\":\"assistant\",\"content\":\"two and one and whatever else comes\"}"
+#define TOOLS                                                                                  \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":" \
+    "\"object\",\"properties\":{}}}}]"
+
+static void count_rows(const char *row, int rows, lc_method method, int64_t most,
+                       const lc_tokenizer *tokenizer, const lc_chat_template *chat_template)
+{
+    growing g = {0};
+    for (int i = 0; i < rows; i++) {
+        put_text(&g, row);
+        put_text(&g, "\n");
+    }
+    test_write_file(path, g.text, g.bytes);
+    const lc_check_options options = {.path = path,
+                                      .what = "the file",
+                                      .method = method,
+                                      .threads = 2,
+                                      .tokenizer = tokenizer,
+                                      .chat_template = chat_template,
+                                      .max_tokens = most};
+    lc_check_report_release(&report);
+    assert_ok(lc_check_file(&options, &report, &test_err));
+    clear(&g);
+}
+
+/* A preference row is two supervised ones; of a prompt nothing is trained. */
+static void tokens_of_other_methods(void **state)
+{
+    (void)state;
+    static const char preference[] =
+        "{\"input\":{\"messages\":[" INPUT "]," TOOLS "},\"preferred_output\":[" PREFERRED
+        "],\"non_preferred_output\":[" OTHER "]}";
+    lc_tokenizer *tokenizer = NULL;
+    lc_chat_template *chat_template = NULL;
+    int64_t sums[2], trained[2];
+    assert_ok(lc_tokenizer_load(MODEL, &tokenizer, &test_err));
+    assert_ok(lc_chat_template_load(MODEL, &chat_template, &test_err));
+    for (int i = 0; i < 2; i++) {
+        count_rows(i == 0 ? "{\"messages\":[" INPUT "," PREFERRED "]," TOOLS "}"
+                          : "{\"messages\":[" INPUT "," OTHER "]," TOOLS "}",
+                   10, LC_METHOD_SUPERVISED, 1000, tokenizer, chat_template);
+        assert_int_equal(report.findings.error_count, 0);
+        sums[i] = report.tokens.sum / 10;
+        trained[i] = report.trained.sum / 10;
+    }
+    assert_true(sums[0] < sums[1] && trained[0] > 0);
+
+    count_rows(preference, 12, LC_METHOD_DPO, 1000, tokenizer, chat_template);
+    assert_int_equal(report.findings.error_count, 0);
+    assert_int_equal(report.tokens.count, 12);
+    assert_int_equal(report.tokens.sum, 12 * (sums[0] + sums[1]));
+    assert_int_equal(report.trained.sum, 12 * (trained[0] + trained[1]));
+
+    count_rows(preference, 12, LC_METHOD_DPO, sums[1] - 1, tokenizer, chat_template);
+    assert_int_equal(report.findings.counts[LC_FINDING_ROW_TRUNCATED], 12);
+    assert_string_equal(report.findings.kept[0].path, "non_preferred_output");
+    assert_int_equal(report.truncated_rows, 12);
+    assert_int_equal(report.truncated_tokens, 12);
+
+    count_rows(preference, 12, LC_METHOD_DPO, 4, tokenizer, chat_template);
+    assert_int_equal(report.findings.counts[LC_FINDING_TRAINED_PART_CUT_OFF], 24);
+    assert_int_equal(report.tokens.count, 0);
+
+    count_rows("{\"messages\":[" INPUT "],\"answer\":\"one, two\"," TOOLS "}", 10,
+               LC_METHOD_REINFORCEMENT, 1000, tokenizer, chat_template);
+    assert_int_equal(report.findings.error_count, 0);
+    assert_int_equal(report.tokens.count, 10);
+    assert_int_equal(report.trained.sum, 0);
+    assert_true(report.tokens.sum < 10 * sums[0]);
+    assert_true(report.tokens.sum >= 10 * (sums[0] - trained[0] - 1)); /* up to the answer */
+    lc_chat_template_free(chat_template);
+    lc_tokenizer_free(tokenizer);
+}
+
 /* What only a template can do to a row: refuse it, or leave out what the assistant said. */
 static void templates_may_refuse(void **state)
 {
@@ -608,12 +688,19 @@ static int release(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_files),         cmocka_unit_test(borders),
-        cmocka_unit_test(longest_lines),        cmocka_unit_test(fewest_rows),
-        cmocka_unit_test(largest_file),         cmocka_unit_test(encodings),
-        cmocka_unit_test(many_tokens),          cmocka_unit_test(tokens),
-        cmocka_unit_test(templates_may_refuse), cmocka_unit_test(length_counts),
-        cmocka_unit_test(real_files),           cmocka_unit_test(survives_faults),
+        cmocka_unit_test(random_files),
+        cmocka_unit_test(borders),
+        cmocka_unit_test(longest_lines),
+        cmocka_unit_test(fewest_rows),
+        cmocka_unit_test(largest_file),
+        cmocka_unit_test(encodings),
+        cmocka_unit_test(many_tokens),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(tokens_of_other_methods),
+        cmocka_unit_test(templates_may_refuse),
+        cmocka_unit_test(length_counts),
+        cmocka_unit_test(real_files),
+        cmocka_unit_test(survives_faults),
     };
     return cmocka_run_group_tests(tests, open_path, release);
 }
