@@ -226,8 +226,9 @@ static size_t round_up(const search *s, size_t at)
     return at < s->bytes ? at : s->bytes;
 }
 
-/* PCRE2 on text[0..end), with beginnings from s->start to last_start. Where the text goes on behind
- * `end`, whatever would look at that gives PCRE2_ERROR_PARTIAL. */
+/* PCRE2 on text[0..end), with beginnings from s->start to last_start, the last byte of a character:
+ * its JIT may try the place behind that one, too. Where the text goes on behind `end`, whatever
+ * would look at that gives PCRE2_ERROR_PARTIAL. */
 static int match_window(const search *s, size_t end, size_t last_start)
 {
     lc_matcher *m = s->matcher;
@@ -297,9 +298,10 @@ static lc_code search_pcre2(search *s, bool *found, size_t *begin, size_t *end, 
         const size_t behind = round_up(s, s->start + seen);
         const size_t most = least(FIRST_WINDOW * FIRST_WINDOW / seen + 1, seen);
         const size_t places = least(s->places, most);
-        const int result = match_window(s, behind, s->start + places - 1);
+        const size_t last_start = round_up(s, s->start + places) - 1;
+        const int result = match_window(s, behind, last_start);
         const bool has_place = result >= 0 || result == PCRE2_ERROR_PARTIAL;
-        const size_t reached = has_place ? match[0] : s->start + places - 1;
+        const size_t reached = has_place ? match[0] : last_start;
         uint64_t work = (uint64_t)(reached + 1 - s->start) * seen;
         if (result == PCRE2_ERROR_MATCHLIMIT) {
             work += (uint64_t)s->steps * (seen > FIRST_WINDOW ? seen : FIRST_WINDOW);
@@ -318,7 +320,7 @@ static lc_code search_pcre2(search *s, bool *found, size_t *begin, size_t *end, 
             s->start = reached;
             s->window *= 2;
         } else if (result == PCRE2_ERROR_NOMATCH) {
-            s->start = round_up(s, reached + 1);
+            s->start = reached + 1;
             s->places = 2 * places;
             s->steps = FIRST_STEPS;
         } else if (result != PCRE2_ERROR_MATCHLIMIT) {

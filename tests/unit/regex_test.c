@@ -154,6 +154,70 @@ static void patterns_refused(void **state)
 
 /* Each letter more costs 1.618 times as many steps, so the first length that is refused tells the
  * limit, up to the few steps that PCRE2 counts for one way through the pattern. */
+/* All matches of a pattern in a text: how many, and a sum of their places. */
+static int64_t all_matches(const lc_regex *regex, lc_matcher *matcher, const char *text,
+                           size_t bytes, uint64_t *places)
+{
+    int64_t count = 0;
+    size_t from = 0, begin = 0, end = 0;
+    bool found = true;
+    *places = 0;
+    lc_matcher_begin(matcher, bytes);
+    while (from < bytes) {
+        assert_ok(
+            lc_regex_find(regex, matcher, text, bytes, from, &found, &begin, &end, &test_err));
+        if (!found) {
+            return count;
+        }
+        assert_true(((uint8_t)text[begin] & 0xc0) != 0x80 && begin < end);
+        *places = *places * 31 + begin * 7 + end;
+        from = end;
+        count++;
+    }
+    return count;
+}
+
+/* However a text lies in the windows that PCRE2 sees: characters with bytes inside that alone would
+ * be blanks or letters, at every place around the end of a window. */
+static void windows_end_between_characters(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"\\s+", "\\s", "[\xc2\x85\xc2\xa0]+", "\\p{L}+|\\s+",
+                                           "x|\\s+(?!\\S)"};
+    static const char *const fills[] = {"\xe2\x90\xab", "\xe2\x80\xa7", "\xc2\x9f", "-"};
+    static const char *const rares[] = {"\xf3\x85\xb7\xa8", "\xf0\x9f\x85\xa0", "\xe3\x85\xa0",
+                                        "\xc3\x85",         "\xc2\xa0",         "\xf0\xa0\x85\x85"};
+    lc_matcher *matcher, *whole;
+    assert_ok(lc_matcher_create(&matcher, &test_err));
+    assert_ok(lc_matcher_create(&whole, &test_err));
+    lc_matcher_see_all(whole);
+    for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++) {
+        lc_regex *regex;
+        assert_ok(lc_regex_compile(patterns[p], &regex, &test_err));
+        for (int round = 0; round < 1500; round++) {
+            char text[1600];
+            size_t bytes = 0;
+            const char *fill = fills[test_int(0, 3)], *rare = rares[test_int(0, 5)];
+            const int64_t before = round < 700 ? round * 255 / 700 : test_int(60, 300);
+            for (int64_t i = 0; i < before; i++, bytes += strlen(fill)) {
+                memcpy(text + bytes, fill, strlen(fill));
+            }
+            for (int64_t i = test_int(1, 40); i > 0; i--, bytes += strlen(rare)) {
+                memcpy(text + bytes, rare, strlen(rare));
+            }
+            uint64_t found, expected;
+            const int64_t count = all_matches(regex, matcher, text, bytes, &found);
+            if (count != all_matches(regex, whole, text, bytes, &expected) || found != expected) {
+                fail_msg("%s in %d of %02x.. and then %02x..", patterns[p], (int)before,
+                         (unsigned)(uint8_t)fill[0], (unsigned)(uint8_t)rare[0]);
+            }
+        }
+        lc_regex_free(regex);
+    }
+    lc_matcher_free(matcher);
+    lc_matcher_free(whole);
+}
+
 static void steps_are_limited(void **state)
 {
     (void)state;
@@ -190,6 +254,7 @@ int main(void)
         cmocka_unit_test(patterns_mean_what_oniguruma_means),
         cmocka_unit_test(digits),
         cmocka_unit_test(patterns_refused),
+        cmocka_unit_test(windows_end_between_characters),
         cmocka_unit_test(steps_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
