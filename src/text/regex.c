@@ -195,9 +195,9 @@ void lc_matcher_begin(lc_matcher *matcher, size_t text_bytes)
     matcher->work = LC_MAX_REGEX_WORK + (uint64_t)text_bytes * LC_MAX_REGEX_BYTE_WORK;
 }
 
-void lc_matcher_see_all(lc_matcher *matcher)
+void lc_matcher_see(lc_matcher *matcher, size_t bytes)
 {
-    matcher->first_window = SIZE_MAX;
+    matcher->first_window = bytes;
 }
 
 void lc_matcher_free(lc_matcher *matcher)

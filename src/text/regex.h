@@ -38,9 +38,9 @@ void lc_matcher_free(lc_matcher *matcher);
 /* A new text of that many bytes: what it may cost counts from here. A new matcher expects a text of
  * no bytes. */
 void lc_matcher_begin(lc_matcher *matcher, size_t text_bytes);
-/* PCRE2 sees the whole text from now on, not a window of it: what tests hold the windows against.
- */
-void lc_matcher_see_all(lc_matcher *matcher);
+/* PCRE2 sees so much of a text first, at least a byte; SIZE_MAX: all of it. For tests, which hold
+ * the windows against one another. */
+void lc_matcher_see(lc_matcher *matcher, size_t bytes);
 
 /* The first match at or after `from` in text (valid UTF-8); *found false when there is none. A
  * match that takes more than LC_MAX_REGEX_STEPS, or matches that together take more than their

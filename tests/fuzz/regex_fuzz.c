@@ -92,7 +92,7 @@ static void run(const way *ways, size_t count, const char *text, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    way ways[3] = {{0}};
+    way ways[4] = {{0}};
     const uint8_t *zero = size > 1 ? memchr(data + 1, '\0', size - 1) : NULL;
     if (zero == NULL) {
         return 0;
@@ -107,11 +107,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t count = 0;
     if (open_way(&ways[count], lc_regex_compile_pcre2, pattern, bytes)) {
         count++;
-        must(open_way(&ways[count++], lc_regex_compile_pcre2, pattern, bytes));
-        lc_matcher_see_all(ways[1].matcher);
+        for (int i = 0; i < 2; i++) {
+            must(open_way(&ways[count++], lc_regex_compile_pcre2, pattern, bytes));
+        }
+        lc_matcher_see(ways[1].matcher, SIZE_MAX);
+        lc_matcher_see(ways[2].matcher, 1 + bytes % 19);
     }
     if (lc_pattern_of(pattern) != NULL) {
-        must(count == 2 && open_way(&ways[count++], lc_regex_compile, pattern, bytes));
+        must(count == 3 && open_way(&ways[count++], lc_regex_compile, pattern, bytes));
     }
     if (count > 0) {
         run(ways, count, text, bytes);
