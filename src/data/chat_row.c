@@ -206,7 +206,8 @@ static lc_code join_outputs(const cJSON *row, lc_chat_row out[LC_MAX_CONVERSATIO
         if (joined == NULL) {
             return lc_fail(err, LC_ERR_MEMORY, "no memory for the row");
         }
-        out[(*count)++] = chat_row(joined);
+        out[*count] = chat_row(joined);
+        out[(*count)++].output = outputs[i];
     }
     return LC_OK;
 }

@@ -121,11 +121,12 @@ static int64_t count_trained(const float *weights, int64_t from, int64_t to)
     return trained;
 }
 
-/* Tokens of one conversation of a row whose form is good; findings, at `path`, where they leave
- * nothing to train on. */
-static void judge_tokens(const reading *r, const lc_row_text *row, bool is_prompt, const char *path,
+/* Tokens of one conversation of a row whose form is good; findings where they leave nothing to
+ * train on. */
+static void judge_tokens(const reading *r, const lc_row_text *row, const lc_chat_row *chat,
                          lc_segment_row *noted)
 {
+    const char *path = chat->output;
     lc_findings *findings = &r->out->findings;
     const int64_t all = (int64_t)r->worker->tokens.count, most = r->options->max_tokens;
     const int64_t kept = all < most ? all : most;
@@ -136,7 +137,7 @@ static void judge_tokens(const reading *r, const lc_row_text *row, bool is_promp
                        "%" PRId64 " tokens are cut to %" PRId64 ", and none of these is trained",
                        all, kept);
         lc_findings_add(findings, LC_FINDING_TRAINED_PART_CUT_OFF, row->line, path, message);
-    } else if (trained == 0 && !is_prompt) {
+    } else if (trained == 0 && !chat->is_prompt) {
         (void)snprintf(message, sizeof message, "none of its %" PRId64 " tokens is trained", all);
         lc_findings_add(findings, LC_FINDING_NO_TRAINED_TOKEN, row->line, path, message);
     } else if (kept < all) {
@@ -144,27 +145,26 @@ static void judge_tokens(const reading *r, const lc_row_text *row, bool is_promp
                        kept);
         lc_findings_add(findings, LC_FINDING_ROW_TRUNCATED, row->line, path, message);
     }
-    noted->has_tokens = noted->has_tokens && (trained > 0 || is_prompt);
+    noted->has_tokens = noted->has_tokens && (trained > 0 || chat->is_prompt);
     noted->tokens += (int32_t)kept;
     noted->trained += (int32_t)trained;
     noted->cut_tokens += (int32_t)(all - kept);
 }
 
 static lc_code count_conversation(reading *r, const lc_row_text *row, const lc_chat_row *chat,
-                                  const char *path, lc_segment_row *noted, lc_err *err)
+                                  lc_segment_row *noted, lc_err *err)
 {
     lc_segment_worker *w = r->worker;
     w->tokens.count = 0;
     LC_TRY(lc_chat_row_tokenize(chat, r->options->tokenizer, r->options->chat_template, &w->tokens,
                                 &w->weights, err));
-    judge_tokens(r, row, chat->is_prompt, path, noted);
+    judge_tokens(r, row, chat, noted);
     return LC_OK;
 }
 
 /* A row's tokens are those of all its conversations, each cut by itself. */
 static lc_code count_tokens(reading *r, const lc_row_text *row, lc_segment_row *noted)
 {
-    static const char *const paths[] = {"preferred_output", "non_preferred_output"};
     lc_chat_row chats[LC_MAX_CONVERSATIONS];
     int count = 0;
     lc_err why = {.code = LC_OK};
@@ -172,7 +172,7 @@ static lc_code count_tokens(reading *r, const lc_row_text *row, lc_segment_row *
     noted->has_tokens = code == LC_OK;
     for (int i = 0; i < count; i++) {
         if (code == LC_OK) {
-            code = count_conversation(r, row, &chats[i], count > 1 ? paths[i] : NULL, noted, &why);
+            code = count_conversation(r, row, &chats[i], noted, &why);
         }
         lc_chat_row_release(&chats[i]);
     }

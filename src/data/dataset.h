@@ -85,7 +85,8 @@ typedef struct lc_chat_row {
     cJSON *row;
     const cJSON *messages;
     const cJSON *tools;
-    bool is_prompt; /* an answer is to follow it: no token is trained */
+    const char *output; /* of a dpo row the one that is behind its input, else NULL */
+    bool is_prompt;     /* an answer is to follow it: no token is trained */
 } lc_chat_row;
 LC_WARN_UNUSED lc_code lc_chat_row_parse(const char *line, size_t bytes, int64_t line_number,
                                          lc_chat_row *out, lc_err *err);

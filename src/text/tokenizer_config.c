@@ -161,8 +161,8 @@ static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map,
         const char *content = is_decoder ? cJSON_GetStringValue(text) : tokens[i].item->string;
         cJSON *known = content != NULL ? find(a, content) : NULL;
         if (content == NULL || content[0] == '\0') {
-            code = lc_fail_param(a->err, LC_ERR_INVALID, CONFIG_FILE,
-                                 CONFIG_FILE ": added_tokens_decoder: a token has no content");
+            code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token %ld has no content",
+                           is_decoder ? CONFIG_FILE : OLD_ADDED_FILE, tokens[i].id);
         } else if (known == NULL) {
             code = append(a, content, is_decoder ? tokens[i].item : NULL,
                           !is_decoder && is_named(config, content));

@@ -152,8 +152,6 @@ static void patterns_refused(void **state)
     }
 }
 
-/* Each letter more costs 1.618 times as many steps, so the first length that is refused tells the
- * limit, up to the few steps that PCRE2 counts for one way through the pattern. */
 /* All matches of a pattern in a text: how many, and a sum of their places. */
 static int64_t all_matches(const lc_regex *regex, lc_matcher *matcher, const char *text,
                            size_t bytes, uint64_t *places)
@@ -221,6 +219,8 @@ static void windows_end_between_characters(void **state)
     lc_matcher_free(whole);
 }
 
+/* Each letter more costs 1.618 times as many steps, so the first length that is refused tells the
+ * limit, up to the few steps that PCRE2 counts for one way through the pattern. */
 static void steps_are_limited(void **state)
 {
     (void)state;

@@ -126,8 +126,9 @@ static void refuses_what_it_cannot_read(void **state)
         const char *config, *message;
     } cases[] = {
         {"{", "tokenizer_config.json"},
-        {DECODER("\"5\":{}"), "a token has no content"},
-        {DECODER("\"5\":{\"content\":\"\"}"), "a token has no content"},
+        {DECODER("\"5\":{}"), "tokenizer_config.json: the added token 5 has no content"},
+        {DECODER("\"5\":{\"content\":\"\"}"),
+         "tokenizer_config.json: the added token 5 has no content"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lc_tokenizer *tokenizer = NULL;

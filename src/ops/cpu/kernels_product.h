@@ -343,9 +343,6 @@ INLINE void multiply_rows(const lc_block *block, const lc_panel *panel, const bo
     for (; rows <= 2 && col + 3 * LANES <= panel->cols; col += 3 * LANES) {
         multiply_turned(block, panel, is_bf16, col, rows, 3, true);
     }
-    for (; rows == 3 && col + 2 * LANES <= panel->cols; col += 2 * LANES) {
-        multiply_turned(block, panel, is_bf16, col, rows, 2, true);
-    }
     for (; col + LANES <= panel->cols; col += LANES) {
         multiply_turned(block, panel, is_bf16, col, rows, 1, true);
     }
