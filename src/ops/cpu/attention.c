@@ -12,6 +12,7 @@
 #define SCORE_LD (LC_KEY_BLOCK + LC_SCORE_PAD)
 /* Rows of one task of attention_cached: small, since decoding has few. */
 #define CACHED_ROWS 16
+#define LINE_FLOATS 16 /* of a cache line */
 
 /* Queries of one sequence (or the heads of one query, position_step 0) against its keys. */
 typedef struct segment {
@@ -85,9 +86,23 @@ static int64_t whole_strips(int64_t keys)
     return (keys + LC_STRIP - 1) / LC_STRIP * LC_STRIP;
 }
 
+/* Asks for `count` runs of `floats` values, `stride` apart. The few queries of an answer's next
+ * token are done sooner than what they read comes by itself. */
+static void ask_for(const float *from, int64_t count, int64_t floats, int64_t stride)
+{
+    for (int64_t run = 0; run < count; run++) {
+        for (int64_t i = 0; i < floats; i += LINE_FLOATS) {
+            __builtin_prefetch(from + run * stride + i, 0, 2);
+        }
+    }
+}
+
 static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
                          int64_t end, bool first_block)
 {
+    if (s->k_has_strips && s->rows <= LC_FEW_ROWS) {
+        ask_for(s->v + key * s->v_ld, end - key, s->dim, s->v_ld);
+    }
     for (int64_t from = key, to; from < end; from = to) {
         to = part_end(s, from, end);
         const int64_t keys = to - from;
@@ -128,16 +143,20 @@ static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch,
     }
 }
 
+/* Blocks begin at the same keys for every query, so that which others are treated with it does not
+ * show. */
+static int64_t first_block_of(const segment *s)
+{
+    return lc_visible_keys(s->position, s->window).first / LC_KEY_BLOCK * LC_KEY_BLOCK;
+}
+
 static void attend(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch)
 {
     for (int64_t row = 0; row < s->rows; row++) {
         scratch->row_max[row] = -INFINITY;
         scratch->row_sum[row] = 0.0f;
     }
-    /* Blocks begin at the same keys for every query, so that which others are treated with it does
-     * not show. */
-    const int64_t first =
-        lc_visible_keys(s->position, s->window).first / LC_KEY_BLOCK * LC_KEY_BLOCK;
+    const int64_t first = first_block_of(s);
     const int64_t end = row_position(s, s->rows - 1) + 1;
     for (int64_t key = first; key < end; key += LC_KEY_BLOCK) {
         attend_block(cpu, s, scratch, key, end - key < LC_KEY_BLOCK ? end : key + LC_KEY_BLOCK,
@@ -250,6 +269,18 @@ static segment cached_segment(const lc_attention_cached_args *args, int64_t row,
     return s;
 }
 
+/* The first block of keys of the row that comes next. */
+static void ask_for_keys(const lc_attention_cached_args *args, int64_t row, int64_t kv_head)
+{
+    const segment s = cached_segment(args, row, kv_head);
+    const int64_t first = first_block_of(&s), left = s.position + 1 - first;
+    if (s.k_has_strips) {
+        ask_for(s.k + first * s.k_ld,
+                whole_strips(left < LC_KEY_BLOCK ? left : LC_KEY_BLOCK) / LC_STRIP,
+                LC_STRIP * s.dim, LC_STRIP * s.k_ld);
+    }
+}
+
 static void attend_cached_run(lc_cpu *cpu, const lc_attention_cached_args *args, int64_t row,
                               int64_t rows, int64_t kv_head, lc_cpu_scratch *scratch)
 {
@@ -300,6 +331,9 @@ static void cached_task(void *context, int64_t index, int worker)
         if (args->slots[row] < 0) {
             clear_heads(args, row, stop, kv_head);
             continue;
+        }
+        if (stop < end && args->slots[stop] >= 0) {
+            ask_for_keys(args, stop, kv_head);
         }
         attend_cached_run(job->cpu, args, row, stop - row, kv_head, &job->cpu->scratch[worker]);
     }

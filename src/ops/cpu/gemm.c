@@ -8,8 +8,10 @@
 
 #include "ops/cpu/cpu.h"
 
-/* Tiles of a product for each thread, while they are not small. */
-#define TILES_A_THREAD 4
+/* Tiles of a product for each thread, while they are not small: fewer of strips, several of which
+ * are multiplied at once. */
+#define TILES_A_THREAD       4
+#define STRIP_TILES_A_THREAD 2
 /* Multiplications of a tile at least: a microsecond, about what another thread takes to begin. */
 #define LEAST_TILE_WORK 32768
 /* A tile packs its columns of b for its rows alone: taller ones pack less often. */
@@ -203,8 +205,10 @@ typedef struct gemm_job {
 static void choose_tiles(gemm_job *job)
 {
     const int64_t m = job->gemm->m, n = job->gemm->n, work = m * n * job->gemm->k;
-    const int64_t step = job->gemm->b.strip > 0 ? LC_STRIP : job->cpu->kernels->block_cols;
-    const int64_t wanted = minimum(TILES_A_THREAD * lc_pool_threads(job->cpu->pool),
+    const bool has_strips = job->gemm->b.strip > 0;
+    const int64_t step = has_strips ? LC_STRIP : job->cpu->kernels->block_cols;
+    const int64_t wanted = minimum((has_strips ? STRIP_TILES_A_THREAD : TILES_A_THREAD) *
+                                       lc_pool_threads(job->cpu->pool),
                                    (work + LEAST_TILE_WORK - 1) / LEAST_TILE_WORK);
     int64_t tile_m = TALLEST_TILE, tile_n = wanted == 1 ? n : LC_PANEL_COLS;
     while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < wanted) {

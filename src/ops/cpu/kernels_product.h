@@ -387,8 +387,8 @@ static void multiply_few(const lc_block *block, const lc_panel *panel)
 #define STRIPS_AT_ONCE(rows) 1
 #endif
 
-/* `strips` strips of columns from `col` on. A single one leaves the memory waiting: it asks for the
- * next one's lines. */
+/* `strips` strips of columns from `col` on. What is multiplied by many rows leaves the memory
+ * waiting: it asks for the next strips' lines. */
 INLINE void multiply_strip(const lc_block *block, const lc_panel *panel, const bool is_bf16,
                            int64_t col, const int rows, const int strips)
 {
@@ -405,8 +405,11 @@ INLINE void multiply_strip(const lc_block *block, const lc_panel *panel, const b
         sum[i] = begin_sum(&part, i / vectors, i % vectors);
     }
     for (int64_t p = 0; p < block->k; p++) {
-        if (strips == 1) {
-            __builtin_prefetch(b + next * (is_bf16 ? 2 : 4), 0, 2);
+        if (strips == 1 || rows > 2) {
+#pragma GCC unroll 6
+            for (int i = 0; i < strips; i++) {
+                __builtin_prefetch(b + (strips + i) * next * (is_bf16 ? 2 : 4), 0, 2);
+            }
         }
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
