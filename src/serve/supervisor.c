@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "lorac/log.h"
 #include "lorac/mem.h"
 #include "serve/follow.h"
@@ -27,6 +28,8 @@
 #define LOCK_ATTEMPTS 20   /* 50 ms each */
 #define STOP_SECONDS  60.0
 #define TRASH_PREFIX  ".trash-"
+#define COMPLAINTS    16 /* remembered */
+#define SAY_AGAIN     60.0
 
 typedef struct trainer {
     char id[LC_ID_BYTES];
@@ -38,6 +41,12 @@ typedef struct trainer {
     double asked_at; /* to stop, monotonic; 0: not asked */
     bool is_killed;
 } trainer;
+
+/* Something that was logged, by its hash. */
+typedef struct complaint {
+    uint64_t hash[2];
+    double at;
+} complaint;
 
 struct lc_supervisor {
     lc_store *store; /* borrowed */
@@ -51,10 +60,35 @@ struct lc_supervisor {
     trainer *trainers[LC_MAX_TRAINERS]; /* owned */
     int count;
     double retry_at, sweep_at;
+    complaint complaints[COMPLAINTS];
 };
 
 static void *run(void *context);
 static lc_code take_over(lc_supervisor *s, lc_err *err);
+
+/* What lasts, a full disk mostly, fails in every round: the log has it once a minute. job: NULL, or
+ * whom it is about. */
+static void complain(lc_supervisor *s, lc_log_level level, const char *job, const char *message)
+{
+    char line[LC_ERR_MESSAGE_BYTES + LC_ID_BYTES + 8];
+    const double now = lc_monotonic_seconds();
+    complaint this = {.at = now}, *place = &s->complaints[0];
+    (void)snprintf(line, sizeof line, "%s%s%s%s", job != NULL ? "job=" : "", job != NULL ? job : "",
+                   job != NULL ? " " : "", message);
+    lc_hash128(line, strlen(line), this.hash);
+    for (complaint *one = s->complaints; one < s->complaints + COMPLAINTS; one++) {
+        if (memcmp(one->hash, this.hash, sizeof this.hash) == 0) {
+            place = one;
+            break;
+        }
+        place = one->at < place->at ? one : place;
+    }
+    if (memcmp(place->hash, this.hash, sizeof this.hash) == 0 && now - place->at < SAY_AGAIN) {
+        return;
+    }
+    *place = this;
+    lc_log(level, "%s", line);
+}
 
 /* ---- starting and stopping ---- */
 
@@ -330,7 +364,7 @@ static void look_after_all(lc_supervisor *s, bool is_stopping)
         lc_err err = {.code = LC_OK};
         bool is_done = false;
         if (look_after(s, s->trainers[i], is_stopping, &is_done, &err) != LC_OK) {
-            lc_log(LC_LOG_WARN, "job=%s %s", s->trainers[i]->id, err.message);
+            complain(s, LC_LOG_WARN, s->trainers[i]->id, err.message);
         } else if (is_done) {
             s->sweep_at = 0.0; /* a deleted job's directory can go now */
             drop_trainer(s, i);
@@ -436,7 +470,7 @@ static lc_code settle(lc_supervisor *s, const char *sql, lc_err *err)
         while (next == LC_NEXT_MORE &&
                lc_follow_read(s->store, jobs[i].id, &follow, &unseen, &next, &own) == LC_OK) {}
         if (own.code != LC_OK) { /* the others do not wait for it */
-            lc_log(LC_LOG_ERROR, "job=%s %s", jobs[i].id, own.message);
+            complain(s, LC_LOG_ERROR, jobs[i].id, own.message);
         }
     }
     return LC_OK;
@@ -499,7 +533,7 @@ static lc_code for_each_job(lc_supervisor *s,
     for (size_t i = 0; i < count; i++) {
         lc_err own = {.code = LC_OK};
         if (visit(s, dir, names[i], &own) != LC_OK) {
-            lc_log(LC_LOG_ERROR, "job=%s %s", names[i], own.message);
+            complain(s, LC_LOG_ERROR, names[i], own.message);
         }
     }
     lc_list_free(names, count);
@@ -594,7 +628,7 @@ static void *run(void *context)
         look_after_all(s, false);
         if (settle(s, pausing_sql, &err) != LC_OK || start_jobs(s, &err) != LC_OK ||
             sweep(s, &err) != LC_OK) {
-            lc_log(LC_LOG_ERROR, "%s", err.message);
+            complain(s, LC_LOG_ERROR, NULL, err.message);
         }
         wait_for_change(s, s->count > 0 ? ROUND_MS : IDLE_MS);
     }

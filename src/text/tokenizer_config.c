@@ -5,6 +5,7 @@
  * tokens of the configuration are added where they lack. All of it becomes "added_tokens" of the
  * tree, so that the loader sees one file.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,19 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
+/* false: the entry has no id. */
+static bool number_of(const cJSON *item, bool is_decoder, long *id)
+{
+    char *end = item->string;
+    if (!is_decoder) {
+        *id = item->valueint;
+        return cJSON_IsNumber(item);
+    }
+    errno = 0;
+    *id = strtol(item->string, &end, 10);
+    return end != item->string && *end == '\0' && errno == 0;
+}
+
 static bool is_named(const cJSON *config, const char *content);
 
 static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map, bool is_decoder)
@@ -146,23 +160,27 @@ static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map,
     void *memory = NULL;
     const cJSON *item = NULL;
     size_t count = 0;
+    const char *file = is_decoder ? CONFIG_FILE : OLD_ADDED_FILE;
+    lc_code code = LC_OK;
     LC_TRY(lc_new(&memory, (size_t)cJSON_GetArraySize(map) + 1, sizeof(numbered), "added tokens",
                   a->err));
     numbered *tokens = memory;
     cJSON_ArrayForEach(item, map)
     {
-        const long id = is_decoder ? strtol(item->string, NULL, 10) : (long)item->valueint;
-        tokens[count++] = (numbered){id, item};
+        tokens[count].item = item;
+        if (code == LC_OK && !number_of(item, is_decoder, &tokens[count++].id)) {
+            code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token \"%.200s\" has no id", file,
+                           item->string);
+        }
     }
     qsort(tokens, count, sizeof *tokens, by_id);
-    lc_code code = LC_OK;
     for (size_t i = 0; i < count && code == LC_OK; i++) {
         const cJSON *text = is_decoder ? lc_json_get(tokens[i].item, "content") : NULL;
         const char *content = is_decoder ? cJSON_GetStringValue(text) : tokens[i].item->string;
         cJSON *known = content != NULL ? find(a, content) : NULL;
         if (content == NULL || content[0] == '\0') {
-            code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token %ld has no content",
-                           is_decoder ? CONFIG_FILE : OLD_ADDED_FILE, tokens[i].id);
+            code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token %ld has no content", file,
+                           tokens[i].id);
         } else if (known == NULL) {
             code = append(a, content, is_decoder ? tokens[i].item : NULL,
                           !is_decoder && is_named(config, content));

@@ -459,6 +459,10 @@ def clean_up(portal, data):
     portal.expect_row("harbor-desk", "Fine-tuned models").get_by_role("button", name="Delete").click()
     portal.button("Delete the model").click()
     expect(portal.rows("harbor-desk")).to_have_count(0)
+    portal.go("Jobs")
+    portal.expect_row("harbor-desk").get_by_role("link").click()
+    for name in ("Deploy", "Continue fine-tuning"):
+        expect(portal.button(name, page.get_by_role("group", name="Job actions"))).to_have_attribute("title", re.compile("deleted"))
     portal.go("Files")
     page.get_by_label("Files to upload").set_input_files(data["html"])
     row = portal.expect_row(os.path.basename(data["html"]))

@@ -6,6 +6,10 @@
  */
 #include "supervisor_fixture.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "job/figures.h"
 
 static void test_whole_life(void **state)
@@ -398,6 +402,49 @@ static void test_disk_is_full(void **state)
     }
 }
 
+/* Lines of a log about `id` that speak of `what`. */
+static int count_log(const char *path, const char *id, const char *what)
+{
+    char *text = NULL, *rest = NULL;
+    size_t bytes = 0;
+    int count = 0;
+    assert_ok(lc_file_read(path, (size_t)1 << 20, &text, &bytes, &test_err));
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        count += strstr(line, id) != NULL && strstr(line, what) != NULL;
+    }
+    lc_free(text);
+    return count;
+}
+
+/* What fails in every round is logged once; when it works again, nothing was lost. */
+static void test_what_lasts_is_said_once(void **state)
+{
+    (void)state;
+    char log[LC_MAX_PATH_BYTES], events[LC_MAX_PATH_BYTES], away[LC_MAX_PATH_BYTES];
+    start();
+    const char *id = create_id("", LONG);
+    wait_for(id, "running");
+    wait_for_lines(id, 20);
+    const pid_t trainer = (pid_t)trainer_of(id);
+    assert_true(trainer > 0 && kill(trainer, SIGSTOP) == 0);
+    (void)snprintf(events, sizeof events, "%s", in_data("jobs/%s/run/events.jsonl", id));
+    (void)snprintf(away, sizeof away, "%s", in_data("jobs/%s/run/events.away", id));
+    (void)snprintf(log, sizeof log, "%s", in_data("stderr"));
+    const int before = dup(STDERR_FILENO), to = open(log, O_CREAT | O_WRONLY | O_APPEND, 0600);
+    assert_true(before >= 0 && to >= 0 && dup2(to, STDERR_FILENO) >= 0);
+    assert_int_equal(rename(events, away), 0);
+    assert_int_equal(mkdir(events, 0700), 0);
+    sleep_ms(2000); /* ten rounds */
+    assert_int_equal(rmdir(events), 0);
+    assert_int_equal(rename(away, events), 0);
+    assert_true(dup2(before, STDERR_FILENO) >= 0 && close(before) == 0 && close(to) == 0);
+    assert_int_equal(kill(trainer, SIGCONT), 0);
+    assert_int_equal(count_log(log, id, "events.jsonl"), 1);
+    wait_for(id, "succeeded");
+    expect_whole_events(id, 144);
+}
+
 /* The supervisor is killed, the trainer works on: a new one takes it over, nobody else starts. */
 static void test_supervisor_is_killed(void **state)
 {
@@ -535,6 +582,7 @@ int main(int argc, char **argv)
         CASE(test_supervisor_is_killed),
         CASE(test_both_are_killed),
         CASE(test_disk_is_full),
+        CASE(test_what_lasts_is_said_once),
         CASE(test_asked_meanwhile),
         CASE(test_one_supervisor),
         CASE(test_sweep),

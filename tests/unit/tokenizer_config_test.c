@@ -123,16 +123,21 @@ static void refuses_what_it_cannot_read(void **state)
 {
     (void)state;
     static const struct {
-        const char *config, *message;
+        const char *config, *added, *message;
     } cases[] = {
-        {"{", "tokenizer_config.json"},
-        {DECODER("\"5\":{}"), "tokenizer_config.json: the added token 5 has no content"},
-        {DECODER("\"5\":{\"content\":\"\"}"),
+        {"{", NULL, "tokenizer_config.json"},
+        {DECODER("\"5\":{}"), NULL, "tokenizer_config.json: the added token 5 has no content"},
+        {DECODER("\"5\":{\"content\":\"\"}"), NULL,
          "tokenizer_config.json: the added token 5 has no content"},
+        {DECODER("\"5a\":{\"content\":\"aa\"}"), NULL,
+         "tokenizer_config.json: the added token \"5a\" has no id"},
+        {DECODER("\"\":{\"content\":\"aa\"}"), NULL,
+         "tokenizer_config.json: the added token \"\" has no id"},
+        {"{}", "{\"aa\":\"5\"}", "added_tokens.json: the added token \"aa\" has no id"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lc_tokenizer *tokenizer = NULL;
-        write_folder((const char *const[]){cases[i].config, NULL, NULL});
+        write_folder((const char *const[]){cases[i].config, cases[i].added, NULL});
         assert_fails(lc_tokenizer_load(dir, &tokenizer, &test_err), LC_ERR_INVALID,
                      cases[i].message);
         assert_null(tokenizer);

@@ -21,10 +21,11 @@ const ENDED = ["succeeded", "failed", "cancelled"];
 const ACTIONS = [
     {
         name: "deploy", label: "Deploy", states: ["succeeded"], why: "The job has no model yet.",
+        usesModel: true,
     },
     {
         name: "continue", label: "Continue fine-tuning", states: ["succeeded"],
-        why: "The job has no model yet.",
+        why: "The job has no model yet.", usesModel: true,
     },
     { name: "pause", label: "Pause", states: ["running"],
         why: "Only a running job can be paused." },
@@ -338,7 +339,7 @@ export function jobPage(main, id) {
             h("div", { class: "toolbar", role: "group", "aria-label": "Job actions" },
                 [...buttons.values()])),
         h("div", { class: "job-progress-line" }, bar, progressText), loading, content);
-    let job = null, csvOf = "", stepsAnEpoch = 0, deployed = [];
+    let job = null, csvOf = "", stepsAnEpoch = 0, deployed = [], isModelGone = false;
 
     const actions = {
         deploy: () => openDeploy(job.fine_tuned_model),
@@ -380,9 +381,11 @@ export function jobPage(main, id) {
     function showButtons() {
         for (const action of ACTIONS) {
             const button = buttons.get(action.name);
-            const isOn = action.states.includes(job.status);
+            const isGone = action.usesModel && isModelGone;
+            const isOn = action.states.includes(job.status) && !isGone;
             button.disabled = !isOn;
-            setAttribute(button, "title", isOn ? null : action.why);
+            setAttribute(button, "title",
+                isOn ? null : isGone ? "The job's model has been deleted." : action.why);
             setAttribute(button, "class", action.name === "deploy" && isOn ? "primary"
                 : action.name === "delete" || action.name === "cancel" ? "danger-quiet" : "");
         }
@@ -456,10 +459,12 @@ export function jobPage(main, id) {
         }
     }
 
-    async function loadDeployments(abort) {
+    async function loadModel(abort) {
         if (job.fine_tuned_model) {
-            const { data } = await api.deployments(abort);
+            const [{ data }, models] = await Promise.all([
+                api.deployments(abort), api.models(abort)]);
             deployed = data.filter((one) => one.model === job.fine_tuned_model).map(deploymentName);
+            isModelGone = !models.data.some((one) => one.id === job.fine_tuned_model);
         }
     }
 
@@ -485,7 +490,7 @@ export function jobPage(main, id) {
         show(await api.job(id, abort));
         const [page, points] = await Promise.all([
             api.events(id, { limit: EVENT_PAGE }, abort), api.checkpoints(id, abort),
-            loadFiles(abort), loadDeployments(abort),
+            loadFiles(abort), loadModel(abort),
         ]);
         const fresh = events.add(page);
         if (fresh === null) {
