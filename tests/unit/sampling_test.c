@@ -72,14 +72,15 @@ static void damaged_logits_give_no_token(void **state)
     const lc_sampling kinds[] = {{.temperature = 0.0, .top_p = 1.0},
                                  {.temperature = 1.0, .top_p = 0.5}};
     const float bad[] = {NAN, INFINITY, -INFINITY};
-    float logits[5] = {1.0f, 2.0f, 3.0f, 2.0f, 1.0f};
-    for (size_t k = 0; k < 2; k++) {
-        for (size_t b = 0; b < 3; b++) {
-            const size_t at = (size_t)test_int(0, 4);
-            logits[at] = bad[b];
-            assert_int_equal(sample_any(&kinds[k], logits, 5, 0, 17), -1);
-            logits[at] = 1.0f;
-        }
+    const int counts[] = {1, 5, VOCAB};
+    float logits[VOCAB];
+    test_fill(logits, VOCAB, -3.0, 3.0);
+    for (size_t i = 0; i < 2 * 3 * 3 * 20; i++) {
+        const int count = counts[i / 6 % 3], at = (int)test_int(0, count - 1);
+        const float before = logits[at];
+        logits[at] = bad[i / 2 % 3];
+        assert_int_equal(sample_any(&kinds[i % 2], logits, count, 0, 17), -1);
+        logits[at] = before;
     }
 }
 
