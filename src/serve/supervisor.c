@@ -78,13 +78,13 @@ static void complain(lc_supervisor *s, lc_log_level level, const char *job, cons
     lc_hash128(line, strlen(line), this.hash);
     for (complaint *one = s->complaints; one < s->complaints + COMPLAINTS; one++) {
         if (memcmp(one->hash, this.hash, sizeof this.hash) == 0) {
+            if (now - one->at < SAY_AGAIN) {
+                return;
+            }
             place = one;
             break;
         }
         place = one->at < place->at ? one : place;
-    }
-    if (memcmp(place->hash, this.hash, sizeof this.hash) == 0 && now - place->at < SAY_AGAIN) {
-        return;
     }
     *place = this;
     lc_log(level, "%s", line);

@@ -167,10 +167,12 @@ static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map,
     numbered *tokens = memory;
     cJSON_ArrayForEach(item, map)
     {
-        tokens[count].item = item;
-        if (code == LC_OK && !number_of(item, is_decoder, &tokens[count++].id)) {
+        numbered *token = &tokens[count++];
+        token->item = item;
+        if (!number_of(item, is_decoder, &token->id)) {
             code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token \"%.200s\" has no id", file,
                            item->string);
+            break;
         }
     }
     qsort(tokens, count, sizeof *tokens, by_id);
