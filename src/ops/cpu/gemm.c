@@ -14,12 +14,10 @@
 #define STRIP_TILES_A_THREAD 2
 /* Multiplications of a tile at least: a microsecond, about what another thread takes to begin. */
 #define LEAST_TILE_WORK 32768
-/* A tile packs its columns of b for its rows alone: taller ones pack less often. Strips are not
- * packed; so few rows are multiplied at once in any case. */
-#define TALLEST_TILE        512
-#define SHORTEST_TILE       64
-#define SHORTEST_STRIP_TILE 4
-#define LINE_BYTES          64
+/* A tile packs its columns of b for its rows alone: taller ones pack less often. */
+#define TALLEST_TILE  512
+#define SHORTEST_TILE 64
+#define LINE_BYTES    64
 
 static int64_t minimum(int64_t a, int64_t b)
 {
@@ -216,12 +214,10 @@ static void choose_tiles(gemm_job *job)
     while (tile_n > step && tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_n -= step;
     }
-    while (tile_m > (has_strips ? SHORTEST_STRIP_TILE : SHORTEST_TILE) &&
-           2 * tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
+    while (tile_m > SHORTEST_TILE && 2 * tiles(m, tile_m) * tiles(n, tile_n) < wanted) {
         tile_m /= 2;
     }
-    job->tile_m =
-        even_tile(m, tile_m, has_strips ? SHORTEST_STRIP_TILE : job->cpu->kernels->block_rows);
+    job->tile_m = even_tile(m, tile_m, job->cpu->kernels->block_rows);
     job->tile_n = even_tile(n, tile_n, step);
     job->tiles_m = tiles(m, job->tile_m);
     job->tiles_n = tiles(n, job->tile_n);
