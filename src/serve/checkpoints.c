@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -182,6 +183,14 @@ static lc_code take_epoch(lc_db *db, const lc_store *store, const char *job_id, 
     return lc_fail(err, code, "%s", gone.message);
 }
 
+/* epoch-9 before epoch-10: later rows are newer ones. */
+static int by_number(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    const size_t x_length = strlen(x), y_length = strlen(y);
+    return x_length != y_length ? (x_length > y_length) - (x_length < y_length) : strcmp(x, y);
+}
+
 lc_code lc_follow_checkpoints(lc_db *db, const lc_store *store, const char *job_id, lc_err *err)
 {
     char place[LC_MAX_PATH_BYTES], dir[LC_MAX_PATH_BYTES];
@@ -194,6 +203,9 @@ lc_code lc_follow_checkpoints(lc_db *db, const lc_store *store, const char *job_
         return LC_OK;
     }
     LC_TRY(lc_list_dir(dir, &names, &count, err));
+    if (count > 0) {
+        qsort(names, count, sizeof *names, by_number);
+    }
     lc_code code = LC_OK;
     for (size_t i = 0; i < count && code == LC_OK; i++) {
         code = take_epoch(db, store, job_id, dir, names[i], &oldest, err);

@@ -605,6 +605,20 @@ static void test_checkpoints_are_pruned(void **state)
     assert_ok(lc_jobs_delete(store, "", id, &test_err));
 }
 
+/* Those of one look have the order of their epochs, whatever their directories' names. */
+static void test_checkpoints_are_newest_first(void **state)
+{
+    (void)state;
+    const char *id = create_id("", MINIMAL);
+    char name[64];
+    for (int epoch = 98; epoch <= 101; epoch++) {
+        (void)snprintf(name, sizeof name, "checkpoints/epoch-%d", epoch);
+        leave_checkpoint(id, name, 10 * epoch);
+    }
+    follow(lc_follow_checkpoints, id);
+    expect_steps(id, "1010 1000 990 980 ");
+}
+
 static void test_reasons(void **state)
 {
     (void)state;
@@ -742,14 +756,23 @@ static void test_metadata_filter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_object),       CASE(test_everything_given),
-        CASE(test_accepted),     CASE(test_refused),
-        CASE(test_rank),         CASE(test_models_and_files),
-        CASE(test_continue),     CASE(test_data_outlives_its_file),
-        CASE(test_queue_limits), CASE(test_faults),
-        CASE(test_table),        CASE(test_verbs),
-        CASE(test_reasons),      CASE(test_checkpoints_are_pruned),
-        CASE(test_lists),        CASE(test_metadata_filter),
+        CASE(test_object),
+        CASE(test_everything_given),
+        CASE(test_accepted),
+        CASE(test_refused),
+        CASE(test_rank),
+        CASE(test_models_and_files),
+        CASE(test_continue),
+        CASE(test_data_outlives_its_file),
+        CASE(test_queue_limits),
+        CASE(test_faults),
+        CASE(test_table),
+        CASE(test_verbs),
+        CASE(test_reasons),
+        CASE(test_checkpoints_are_pruned),
+        CASE(test_checkpoints_are_newest_first),
+        CASE(test_lists),
+        CASE(test_metadata_filter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
