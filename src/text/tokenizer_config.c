@@ -22,14 +22,14 @@
 
 static const char *const flag_names[] = {"single_word", "lstrip", "rstrip", "normalized",
                                          "special"};
-#define FLAGS 5
+enum { NORMALIZED = 3, SPECIAL = 4, FLAGS = 5 };
 
 typedef struct additions {
     const lc_tokenizer_file *file;
     cJSON *list; /* added_tokens of the tree */
     cJSON *from; /* where the next search begins: the files have the same order, mostly */
     int64_t next_id, limit;
-    bool changed;
+    bool has_decoder, changed;
     lc_err *err;
 } additions;
 
@@ -109,14 +109,19 @@ static lc_code append(additions *a, const char *content, const cJSON *flags, boo
 }
 
 /* A token that is special stays so. */
-static lc_code change_flags(additions *a, cJSON *token, const cJSON *flags)
+static lc_code change_flags(additions *a, cJSON *token, const cJSON *flags, bool is_named)
 {
     bool values[FLAGS], same = true;
     for (int i = 0; i < FLAGS; i++) {
         values[i] = flag_of(flags, flag_names[i]);
+    }
+    if (is_named && lc_json_get(flags, "normalized") == NULL) {
+        values[NORMALIZED] = false;
+    }
+    values[SPECIAL] |= is_named || flag_of(token, "special");
+    for (int i = 0; i < FLAGS; i++) {
         same = same && values[i] == flag_of(token, flag_names[i]);
     }
-    values[FLAGS - 1] |= flag_of(token, "special");
     for (int i = 0; i < FLAGS && !same; i++) {
         if (!set_flag(token, flag_names[i], values[i])) {
             return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
@@ -154,6 +159,7 @@ static bool number_of(const cJSON *item, bool is_decoder, long *id)
 }
 
 static bool is_named(const cJSON *config, const char *content);
+static bool is_special_in_old_files(const cJSON *config, const char *content);
 
 static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map, bool is_decoder)
 {
@@ -184,10 +190,10 @@ static lc_code add_numbered(additions *a, const cJSON *config, const cJSON *map,
             code = lc_fail(a->err, LC_ERR_INVALID, "%s: the added token %ld has no content", file,
                            tokens[i].id);
         } else if (known == NULL) {
-            code = append(a, content, is_decoder ? tokens[i].item : NULL,
-                          !is_decoder && is_named(config, content));
+            code = is_decoder ? append(a, content, tokens[i].item, is_named(config, content))
+                              : append(a, content, NULL, is_special_in_old_files(config, content));
         } else if (is_decoder) {
-            code = change_flags(a, known, tokens[i].item);
+            code = change_flags(a, known, tokens[i].item, is_named(config, content));
         }
     }
     lc_free(memory);
@@ -206,53 +212,135 @@ static const char *special_text(const cJSON *item)
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-static bool is_named(const cJSON *config, const char *content)
+static bool is_text(const cJSON *item, const char *content)
 {
-    for (size_t i = 0; i < NAMES; i++) {
-        const char *text = special_text(lc_json_get(config, special_names[i]));
-        if (text != NULL && strcmp(text, content) == 0) {
+    const char *text = special_text(item);
+    return text != NULL && strcmp(text, content) == 0;
+}
+
+static bool is_among(const cJSON *tokens, const char *content)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, tokens)
+    {
+        if (is_text(item, content)) {
             return true;
         }
     }
     return false;
 }
 
-static lc_code add_special(additions *a, const cJSON *item)
+/* "image_token" and other names of models, too. */
+static bool is_name(const cJSON *item)
 {
-    const char *text = special_text(item);
-    return text == NULL || find(a, text) != NULL
-               ? LC_OK
-               : append(a, text, cJSON_IsObject(item) ? item : NULL, true);
+    const size_t length = strlen(item->string);
+    return length > 6 && strcmp(item->string + length - 6, "_token") == 0;
 }
 
-static lc_code add_list(additions *a, const cJSON *list)
+static bool has_names_of_models(const cJSON *config)
 {
     const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, list)
+    cJSON_ArrayForEach(item, config)
     {
-        LC_TRY(add_special(a, item));
+        size_t i = 0;
+        for (; i < NAMES && strcmp(item->string, special_names[i]) != 0; i++) {}
+        if (i == NAMES && is_name(item) && special_text(item) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const cJSON *extra_list(const cJSON *config)
+{
+    const cJSON *extra = lc_json_get(config, "extra_special_tokens");
+    return cJSON_IsArray(extra) && cJSON_GetArraySize(extra) > 0
+               ? extra
+               : lc_json_get(config, "additional_special_tokens"); /* its old name */
+}
+
+static bool has_extra_object(const cJSON *config)
+{
+    const cJSON *extra = lc_json_get(config, "extra_special_tokens");
+    return cJSON_IsObject(extra) && cJSON_GetArraySize(extra) > 0;
+}
+
+/* Tokens with names of their own. Where there are such names elsewhere, the last list is passed
+ * over. */
+static const cJSON *extra_object(const cJSON *config)
+{
+    if (has_extra_object(config)) {
+        return lc_json_get(config, "extra_special_tokens");
+    }
+    return has_names_of_models(config) ? NULL
+                                       : lc_json_get(config, "model_specific_special_tokens");
+}
+
+static bool is_named(const cJSON *config, const char *content)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, config)
+    {
+        if (is_name(item) && is_text(item, content)) {
+            return true;
+        }
+    }
+    return is_among(extra_object(config), content);
+}
+
+static bool is_special_in_old_files(const cJSON *config, const char *content)
+{
+    for (size_t i = 0; i < NAMES; i++) {
+        if (is_text(lc_json_get(config, special_names[i]), content)) {
+            return true;
+        }
+    }
+    return !has_extra_object(config) && is_among(extra_list(config), content);
+}
+
+/* A token that is there keeps its flags; but without a decoder's list one with a name is special. */
+static lc_code add_special(additions *a, const cJSON *item, bool has_name)
+{
+    const char *text = special_text(item);
+    cJSON *known = text != NULL ? find(a, text) : NULL;
+    if (text != NULL && known == NULL) {
+        return append(a, text, cJSON_IsObject(item) ? item : NULL, true);
+    }
+    if (text == NULL || !has_name || a->has_decoder || flag_of(known, "special")) {
+        return LC_OK;
+    }
+    const bool normalized = flag_of(known, "normalized");
+    if (!set_flag(known, "special", true) || !set_flag(known, "normalized", normalized)) {
+        return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
+    }
+    a->changed = true;
+    return LC_OK;
+}
+
+static lc_code add_all(additions *a, const cJSON *tokens)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, tokens)
+    {
+        LC_TRY(add_special(a, item, cJSON_IsObject(tokens)));
     }
     return LC_OK;
 }
 
 static lc_code add_specials(additions *a, const cJSON *config)
 {
-    const cJSON *item = NULL, *more = lc_json_get(config, "extra_special_tokens");
-    if (cJSON_GetArraySize(more) == 0) { /* its old name */
-        more = lc_json_get(config, "additional_special_tokens");
-    }
+    const cJSON *item = NULL;
     for (size_t i = 0; i < NAMES; i++) {
-        LC_TRY(add_special(a, lc_json_get(config, special_names[i])));
+        LC_TRY(add_special(a, lc_json_get(config, special_names[i]), true));
     }
-    LC_TRY(add_list(a, lc_json_get(config, "model_specific_special_tokens")));
-    cJSON_ArrayForEach(item, config) /* "image_token" and other names of models */
+    cJSON_ArrayForEach(item, config)
     {
-        const size_t length = strlen(item->string);
-        if (length > 6 && strcmp(item->string + length - 6, "_token") == 0) {
-            LC_TRY(add_special(a, item));
+        if (is_name(item)) {
+            LC_TRY(add_special(a, item, true));
         }
     }
-    return add_list(a, more);
+    LC_TRY(add_all(a, extra_object(config)));
+    return add_all(a, extra_list(config));
 }
 
 /* ---- the files ---- */
@@ -262,8 +350,16 @@ static lc_code load_json(const char *dir, const char *name, cJSON **out, lc_err 
     char path[LC_MAX_PATH_BYTES];
     *out = NULL;
     LC_TRY(lc_path_join(dir, name, path, err));
-    return lc_path_exists(path) ? lc_json_load(path, MAX_CONFIG_BYTES, LC_JSON_DEFAULT, out, err)
-                                : LC_OK;
+    if (!lc_path_exists(path)) {
+        return LC_OK;
+    }
+    LC_TRY(lc_json_load(path, MAX_CONFIG_BYTES, LC_JSON_DEFAULT, out, err));
+    if (!cJSON_IsObject(*out)) {
+        cJSON_Delete(*out);
+        *out = NULL;
+        return lc_fail(err, LC_ERR_INVALID, "%s: expected an object", name);
+    }
+    return LC_OK;
 }
 
 /* The members of the older file before those of the configuration. */
@@ -321,7 +417,8 @@ lc_code lc_tokenizer_config_apply(const char *dir, int64_t limit, lc_tokenizer_f
     LC_TRY(load_json(dir, CONFIG_FILE, &config, err));
     const cJSON *decoder = lc_json_get(config, "added_tokens_decoder");
     lc_code code = LC_OK;
-    if (cJSON_IsObject(decoder)) {
+    a.has_decoder = cJSON_IsObject(decoder);
+    if (a.has_decoder) {
         code = add_numbered(&a, config, decoder, true);
         code = code == LC_OK ? add_specials(&a, config) : code;
     } else {

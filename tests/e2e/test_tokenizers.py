@@ -20,7 +20,8 @@ LORAC = os.path.join(os.environ.get("LORAC_BUILD_DIR", os.path.join(ROOT, "build
 STRINGS = 150  # of a family
 FOLDERS = 16
 NEW = ["<new>", "[PAD]", "<a b>", "the", "</x>", "\u00e9\u00e9", "<|im_sep|>"]
-NAMES = ["bos_token", "eos_token", "pad_token", "cls_token", "image_token", "extra_special_tokens", "additional_special_tokens"]
+NAMES = ["bos_token", "eos_token", "pad_token", "cls_token", "image_token", "extra_special_tokens", "additional_special_tokens",
+         "model_specific_special_tokens"]
 
 
 def flags(rng):
@@ -35,6 +36,8 @@ def write_configuration(rng, folder, known, size):
     for name in rng.sample(NAMES, rng.randint(0, 4)):
         content = rng.choice(NEW + [token["content"] for token in known])
         config[name] = content if "tokens" not in name else [content]
+        if name == "model_specific_special_tokens" or (name == "extra_special_tokens" and rng.random() < 0.3):
+            config[name] = {"boi_token": content}
     if rng.random() < 0.6:
         config["added_tokens_decoder"] = {
             str(token["id"]): {k: v for k, v in token.items() if k != "id"} if rng.random() < 0.5 else
@@ -53,6 +56,13 @@ def write_configuration(rng, folder, known, size):
         json.dump(config, file)
 
 
+def raw(folder, lines, *options):
+    """Answers of lorac tokenize, one a line; its error for all of them."""
+    done = subprocess.run([LORAC, "tokenize", "--model", folder, "--raw", *options], input="\n".join(lines) + "\n", capture_output=True,
+                          text=True, check=False)
+    return done.stdout.split("\n")[:-1] or [json.dumps(done.stderr)] * len(lines)
+
+
 def check_folder(rng, family):
     """Texts of that folder which come out otherwise than by transformers."""
     from transformers import AutoTokenizer
@@ -66,12 +76,14 @@ def check_folder(rng, family):
         reference = AutoTokenizer.from_pretrained(folder)
         pieces = NEW + ["<sep>"] + [token["content"] for token in known][:8] + [" ", "  ", "x", "the ", "e"]
         texts = ["".join(rng.choices(pieces, k=rng.randint(1, 8))) for _ in range(40)]
-        lines = "".join(json.dumps(text) + "\n" for text in texts)
-        done = subprocess.run([LORAC, "tokenize", "--model", folder, "--raw"], input=lines, capture_output=True, text=True,
-                              check=False)
-        got = done.stdout.split("\n")[:-1] or [done.stderr] * len(texts)
-        return [(family, text, str(expected), ids, sorted(os.listdir(folder)))
-                for text, expected, ids in zip(texts, reference(texts)["input_ids"], got) if str(expected) != ids]
+        expected = reference(texts)["input_ids"]
+        got = raw(folder, [json.dumps(text) for text in texts])
+        files = sorted(os.listdir(folder))
+        differing = [(family, text, str(ids), answer, files) for text, ids, answer in zip(texts, expected, got) if str(ids) != answer]
+        decoded = [reference.backend_tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
+        got = raw(folder, [json.dumps(ids) for ids in expected], "--decode", "--no-special")
+        return differing + [(family, str(ids), text, answer, files) for ids, text, answer in zip(expected, decoded, got)
+                            if json.dumps(text) != json.dumps(json.loads(answer))]
 
 
 def check_folders(seed):

@@ -81,6 +81,45 @@ static void tokens_of_the_other_files(void **state)
     }
 }
 
+/* A name makes a token of the decoder's list special, and not normalized unless it says so; without
+ * that list also one that is in tokenizer.json. A list makes special what is new. */
+static void names_make_tokens_special(void **state)
+{
+    (void)state;
+    static const char *const config[][3] = {
+        {DECODER("\"5\":{\"content\":\"aa\"}"), "0"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"mask_token\":\"aa\",\"x\":{"), "1"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"image_token\":\"aa\",\"x\":{"), "1"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"extra_special_tokens\":{\"i\":\"aa\"},\"x\":{"),
+         "1"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"extra_special_tokens\":[\"aa\"],\"x\":{"), "0"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"model_specific_special_tokens\":{\"i\":\"aa\"},"
+                 "\"x\":{"),
+         "1"},
+        {DECODER("\"5\":{\"content\":\"aa\"}},\"model_specific_special_tokens\":{\"i\":\"aa\"},"
+                 "\"image_token\":\"bb\",\"x\":{"),
+         "0"},
+        {"{\"extra_special_tokens\":[\"aa\"]}", "1"},
+        {"{}", "0", "{\"aa\":5}"},
+        {"{\"pad_token\":\"aa\"}", "1", "{\"aa\":5}"},
+        {"{\"additional_special_tokens\":[\"aa\"]}", "1", "{\"aa\":5}"},
+        {"{\"additional_special_tokens\":[\"aa\"],\"extra_special_tokens\":{\"i\":\"bb\"}}", "0",
+         "{\"aa\":5}"},
+    };
+    for (size_t i = 0; i < sizeof config / sizeof *config; i++) {
+        const int32_t ids[] = {1, 5, 1};
+        lc_tokenizer *tokenizer = NULL;
+        char *text = NULL;
+        size_t bytes = 0;
+        write_folder((const char *const[]){config[i][0], config[i][2], NULL});
+        assert_ok(lc_tokenizer_load(dir, &tokenizer, &test_err));
+        assert_ok(lc_tokenizer_decode(tokenizer, ids, 3, true, &text, &bytes, &test_err));
+        assert_string_equal(text, config[i][1][0] == '1' ? "b b" : "b aa b");
+        lc_free(text);
+        lc_tokenizer_free(tokenizer);
+    }
+}
+
 /* A padding token that the model has no row for is in many folders. */
 static void beyond_the_vocabulary(void **state)
 {
@@ -126,6 +165,8 @@ static void refuses_what_it_cannot_read(void **state)
         const char *config, *added, *message;
     } cases[] = {
         {"{", NULL, "tokenizer_config.json"},
+        {"[1, \"a_token\"]", NULL, "tokenizer_config.json: expected an object"},
+        {"{}", "[1]", "added_tokens.json: expected an object"},
         {DECODER("\"5\":{}"), NULL, "tokenizer_config.json: the added token 5 has no content"},
         {DECODER("\"5\":{\"content\":\"\"}"), NULL,
          "tokenizer_config.json: the added token 5 has no content"},
@@ -147,9 +188,8 @@ static void refuses_what_it_cannot_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_of_the_other_files),
-        cmocka_unit_test(beyond_the_vocabulary),
-        cmocka_unit_test(the_hash_tells),
+        cmocka_unit_test(tokens_of_the_other_files),   cmocka_unit_test(names_make_tokens_special),
+        cmocka_unit_test(beyond_the_vocabulary),       cmocka_unit_test(the_hash_tells),
         cmocka_unit_test(refuses_what_it_cannot_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
