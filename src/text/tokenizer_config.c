@@ -298,7 +298,8 @@ static bool is_special_in_old_files(const cJSON *config, const char *content)
     return !has_extra_object(config) && is_among(extra_list(config), content);
 }
 
-/* A token that is there keeps its flags; but without a decoder's list one with a name is special. */
+/* A token that is there keeps its flags, but without a list of the decoder one with a name is
+ * special. */
 static lc_code add_special(additions *a, const cJSON *item, bool has_name)
 {
     const char *text = special_text(item);
