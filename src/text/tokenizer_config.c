@@ -82,24 +82,34 @@ static bool set_flag(cJSON *token, const char *name, bool value)
     return cJSON_AddBoolToObject(token, name, value) != NULL;
 }
 
-static lc_code append(additions *a, const char *content, const cJSON *flags, bool special)
+/* What an entry says, or its being special does: NULL for nothing. */
+static void read_flags(const cJSON *entry, bool is_special, bool values[FLAGS])
+{
+    for (int i = 0; i < FLAGS; i++) {
+        values[i] = flag_of(entry, flag_names[i]);
+    }
+    values[SPECIAL] |= is_special;
+    if (lc_json_get(entry, "normalized") == NULL) {
+        values[NORMALIZED] = !values[SPECIAL];
+    }
+}
+
+static lc_code append(additions *a, const char *content, const cJSON *flags, bool is_special)
 {
     const int64_t id = id_of(a, content);
     if (id >= a->limit) { /* a model that was never given a row for it */
         lc_log(LC_LOG_INFO, "the added token %" PRId64 " lies beyond the model's vocabulary", id);
         return LC_OK;
     }
+    bool values[FLAGS];
+    read_flags(flags, is_special, values);
     cJSON *token = cJSON_CreateObject();
-    special = special || flag_of(flags, "special");
-    const bool normalized =
-        lc_json_get(flags, "normalized") != NULL ? flag_of(flags, "normalized") : !special;
     bool done = token != NULL && cJSON_AddStringToObject(token, "content", content) != NULL &&
                 cJSON_AddNumberToObject(token, "id", (double)id) != NULL;
     for (int i = 0; i < FLAGS && done; i++) {
-        done = set_flag(token, flag_names[i], flag_of(flags, flag_names[i]));
+        done = set_flag(token, flag_names[i], values[i]);
     }
-    done = done && set_flag(token, "normalized", normalized) &&
-           set_flag(token, "special", special) && cJSON_AddItemToArray(a->list, token);
+    done = done && cJSON_AddItemToArray(a->list, token);
     if (!done) {
         cJSON_Delete(token);
         return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
@@ -112,13 +122,8 @@ static lc_code append(additions *a, const char *content, const cJSON *flags, boo
 static lc_code change_flags(additions *a, cJSON *token, const cJSON *flags, bool is_named)
 {
     bool values[FLAGS], same = true;
-    for (int i = 0; i < FLAGS; i++) {
-        values[i] = flag_of(flags, flag_names[i]);
-    }
-    if (is_named && lc_json_get(flags, "normalized") == NULL) {
-        values[NORMALIZED] = false;
-    }
-    values[SPECIAL] |= is_named || flag_of(token, "special");
+    read_flags(flags, is_named, values);
+    values[SPECIAL] |= flag_of(token, "special");
     for (int i = 0; i < FLAGS; i++) {
         same = same && values[i] == flag_of(token, flag_names[i]);
     }
@@ -310,7 +315,7 @@ static lc_code add_special(additions *a, const cJSON *item, bool has_name)
     if (text == NULL || !has_name || a->has_decoder || flag_of(known, "special")) {
         return LC_OK;
     }
-    const bool normalized = flag_of(known, "normalized");
+    const bool normalized = flag_of(known, "normalized"); /* where unsaid, it hung on special */
     if (!set_flag(known, "special", true) || !set_flag(known, "normalized", normalized)) {
         return lc_fail(a->err, LC_ERR_MEMORY, "no memory for added tokens");
     }

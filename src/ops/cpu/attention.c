@@ -12,7 +12,7 @@
 #define SCORE_LD (LC_KEY_BLOCK + LC_SCORE_PAD)
 /* Rows of one task of attention_cached: small, since decoding has few. */
 #define CACHED_ROWS 16
-#define LINE_FLOATS 16 /* of a cache line */
+#define FLOAT_BYTES (int64_t)sizeof(float)
 
 /* Queries of one sequence (or the heads of one query, position_step 0) against its keys. */
 typedef struct segment {
@@ -86,22 +86,12 @@ static int64_t whole_strips(int64_t keys)
     return (keys + LC_STRIP - 1) / LC_STRIP * LC_STRIP;
 }
 
-/* Asks for `count` runs of `floats` values, `stride` apart. The few queries of an answer's next
- * token are done sooner than what they read comes by itself. */
-static void ask_for(const float *from, int64_t count, int64_t floats, int64_t stride)
-{
-    for (int64_t run = 0; run < count; run++) {
-        for (int64_t i = 0; i < floats; i += LINE_FLOATS) {
-            __builtin_prefetch(from + run * stride + i, 0, 2);
-        }
-    }
-}
-
 static void attend_block(lc_cpu *cpu, const segment *s, lc_cpu_scratch *scratch, int64_t key,
                          int64_t end, bool first_block)
 {
-    if (s->k_has_strips && s->rows <= LC_FEW_ROWS) {
-        ask_for(s->v + key * s->v_ld, end - key, s->dim, s->v_ld);
+    if (s->k_has_strips &&
+        s->rows <= LC_FEW_ROWS) { /* done sooner than values come by themselves */
+        lc_cpu_fetch(s->v + key * s->v_ld, end - key, s->dim * FLOAT_BYTES, s->v_ld * FLOAT_BYTES);
     }
     for (int64_t from = key, to; from < end; from = to) {
         to = part_end(s, from, end);
@@ -270,14 +260,15 @@ static segment cached_segment(const lc_attention_cached_args *args, int64_t row,
 }
 
 /* The first block of keys of the row that comes next. */
-static void ask_for_keys(const lc_attention_cached_args *args, int64_t row, int64_t kv_head)
+static void fetch_keys(const lc_attention_cached_args *args, int64_t row, int64_t kv_head)
 {
     const segment s = cached_segment(args, row, kv_head);
     const int64_t first = first_block_of(&s), left = s.position + 1 - first;
+    const int64_t keys = whole_strips(left < LC_KEY_BLOCK ? left : LC_KEY_BLOCK);
+    const int64_t strip_bytes = LC_STRIP * FLOAT_BYTES;
     if (s.k_has_strips) {
-        ask_for(s.k + first * s.k_ld,
-                whole_strips(left < LC_KEY_BLOCK ? left : LC_KEY_BLOCK) / LC_STRIP,
-                LC_STRIP * s.dim, LC_STRIP * s.k_ld);
+        lc_cpu_fetch(s.k + first * s.k_ld, keys / LC_STRIP, s.dim * strip_bytes,
+                     s.k_ld * strip_bytes);
     }
 }
 
@@ -333,7 +324,7 @@ static void cached_task(void *context, int64_t index, int worker)
             continue;
         }
         if (stop < end && args->slots[stop] >= 0) {
-            ask_for_keys(args, stop, kv_head);
+            fetch_keys(args, stop, kv_head);
         }
         attend_cached_run(job->cpu, args, row, stop - row, kv_head, &job->cpu->scratch[worker]);
     }

@@ -82,6 +82,17 @@ typedef struct lc_sgemm {
 } lc_sgemm;
 void lc_cpu_sgemm(const lc_cpu *cpu, lc_cpu_scratch *scratch, const lc_sgemm *gemm);
 
+/* Starts to bring runs of `bytes` bytes, `stride` bytes apart, into the second-level cache. */
+static inline void lc_cpu_fetch(const void *from, int64_t runs, int64_t bytes, int64_t stride)
+{
+    enum { LINE_BYTES = 64 };
+    for (int64_t run = 0; run < runs; run++) {
+        for (int64_t at = 0; at < bytes; at += LINE_BYTES) {
+            __builtin_prefetch((const char *)from + run * stride + at, 0, 2);
+        }
+    }
+}
+
 /* c = alpha op(a) op(b) [+ bias] [+ addend], or c += alpha op(a) op(b), in tiles of c on all
  * threads. */
 typedef struct lc_gemm {

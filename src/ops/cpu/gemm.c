@@ -17,7 +17,6 @@
 /* A tile packs its columns of b for its rows alone: taller ones pack less often. */
 #define TALLEST_TILE  512
 #define SHORTEST_TILE 64
-#define LINE_BYTES    64
 
 static int64_t minimum(int64_t a, int64_t b)
 {
@@ -57,14 +56,10 @@ static window window_of(const lc_sgemm *g, int64_t first, int64_t k, int64_t col
     return w;
 }
 
-/* Starts to bring one part of a window into the second-level cache. */
 static void fetch(const window *w, int64_t part, int64_t parts)
 {
-    for (int64_t run = part * w->runs / parts; run < (part + 1) * w->runs / parts; run++) {
-        for (int64_t at = 0; at < w->bytes; at += LINE_BYTES) {
-            __builtin_prefetch(w->from + run * w->stride + at, 0, 2);
-        }
-    }
+    const int64_t first = part * w->runs / parts, end = (part + 1) * w->runs / parts;
+    lc_cpu_fetch(w->from + first * w->stride, end - first, w->bytes, w->stride);
 }
 
 /* c = [c +] alpha op(a) b over one packed panel: rows of blocks, so that their a stays in the
